@@ -1,0 +1,283 @@
+"""The nets: Keras models that output logits, 20,000 to 30,000 parameters unless a question needs another size.
+
+Each takes a seed and gives the same initial weights for the same seed, whatever was built before. Layers carry
+fixed names, so nets of one shape have equal configurations and share compiled programs.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+COURSE_HIDDEN = (30, 20)  # 784-30-20-10: 24,380 parameters
+RANDOM_LABEL_HIDDEN = (256, 256, 256)  # the slides' net for random labels: 335,114 parameters
+SLIDES_CNN = {
+    "filters": (22, 22),
+    "kernel_sizes": (3, 2),
+    "pools": (2, 3),
+    "dense": (80,),
+}  # 31,228 parameters
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), not {dropout!r}")
+
+
+def _glorot(rng):
+    return keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
+
+
+def _dense(name, units, use_bias, rng, dtype):
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=_glorot(rng), name=name, dtype=dtype)
+
+
+def _activated(layer, activation, batch_normalization, dropout, rng) -> list:
+    """A hidden layer with what follows it: normalisation, activation, dropout."""
+    following = [layer]
+    if batch_normalization:
+        following.append(keras.layers.BatchNormalization(name=f"{layer.name}_norm", dtype=layer.dtype_policy))
+    following.append(keras.layers.Activation(activation, name=f"{layer.name}_activation", dtype=layer.dtype_policy))
+    if dropout:
+        seed = int(rng.integers(2**31))
+        following.append(
+            keras.layers.Dropout(dropout, seed=seed, name=f"{layer.name}_dropout", dtype=layer.dtype_policy)
+        )
+    return following
+
+
+def _sequential(layers, name, dtype) -> keras.Model:
+    model = keras.Sequential(layers, name=name)
+    model.dtype_policy = dtype  # else it rounds its inputs to float32
+    return model
+
+
+def _positive(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    values = tuple(values) if isinstance(values, Sequence) else (values,)
+    for value in values:
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+            raise ValueError(f"{name} must be positive integers, not {value!r}")
+    return tuple(int(value) for value in values)
+
+
+def mlp(
+    hidden: Sequence[int] = COURSE_HIDDEN,
+    activation="relu",
+    use_bias: bool = True,
+    input_shape: Sequence[int] = (28, 28),
+    classes: int = 10,
+    seed: int = 0,
+    batch_normalization: bool = False,
+    dropout: float = 0.0,
+    dtype: str = "float32",
+) -> keras.Model:
+    """A fully connected net; ``mlp()`` is the course's 784-30-20-10 with 24,380 parameters.
+
+    Args:
+        hidden: widths of the hidden layers; () gives softmax regression.
+        activation: of the hidden layers, as Keras takes it.
+        use_bias: whether the dense layers have biases.
+        input_shape: shape of one input, without the batch axis.
+        classes: number of outputs (logits, no activation).
+        seed: of the initial weights (Glorot uniform, Keras's default) and of dropout.
+        batch_normalization: normalise before each hidden activation.
+        dropout: share of hidden units dropped in training, 0 for none.
+        dtype: of weights and computation, "float32" or "float64".
+
+    Returns:
+        A built Keras model from [n, *input_shape] to logits [n, classes].
+
+    Raises:
+        ValueError: for sizes that are not positive integers or a dropout outside [0, 1).
+    """
+    hidden = _positive("hidden", hidden) if len(hidden) else ()
+    (classes,), input_shape = _positive("classes", [classes]), _positive("input_shape", input_shape)
+    _check_dropout(dropout)
+    rng = np.random.default_rng(seed)
+    layers = [keras.Input(input_shape, dtype=dtype, name="images"), keras.layers.Flatten(name="flatten", dtype=dtype)]
+    for number, units in enumerate(hidden, start=1):
+        dense = _dense(f"hidden_{number}", units, use_bias, rng, dtype)
+        layers += _activated(dense, activation, batch_normalization, dropout, rng)
+    layers.append(_dense("logits", classes, use_bias, rng, dtype))
+    return _sequential(layers, "mlp", dtype)
+
+
+def cnn(
+    filters: Sequence[int] = (8, 16),
+    kernel_sizes: Sequence[int] = (3, 3),
+    dense: Sequence[int] = (48,),
+    activation="relu",
+    use_bias: bool = True,
+    input_shape: Sequence[int] = (28, 28, 1),
+    classes: int = 10,
+    seed: int = 0,
+    batch_normalization: bool = False,
+    dropout: float = 0.0,
+    dtype: str = "float32",
+    pools: Sequence[int] = (2, 2),
+) -> keras.Model:
+    """A convolutional net; ``cnn()`` has 20,986 parameters, ``cnn(**SLIDES_CNN)`` is the slides' own.
+
+    Each convolution (padding "valid") is followed by maximum pooling.
+
+    Args:
+        filters: number of filters of each convolution.
+        kernel_sizes: side of each convolution's square kernel, as many as `filters`.
+        dense: widths of the dense layers after the convolutions.
+        activation: of all hidden layers, as Keras takes it.
+        use_bias: whether convolutions and dense layers have biases.
+        input_shape: (height, width, channels), or (height, width) for images without a channel axis.
+        classes: number of outputs (logits, no activation).
+        seed: of the initial weights and of dropout.
+        batch_normalization: normalise before each hidden activation.
+        dropout: share of the dense layers' units dropped in training, 0 for none.
+        dtype: of weights and computation.
+        pools: side of the maximum pooling after each convolution, 1 for none.
+
+    Returns:
+        A built Keras model from [n, *input_shape] to logits [n, classes].
+
+    Raises:
+        ValueError: for sizes that are not positive integers, unequal lengths, or images too small for the kernels.
+    """
+    filters, kernel_sizes = _positive("filters", filters), _positive("kernel_sizes", kernel_sizes)
+    pools = _positive("pools", pools)
+    dense = _positive("dense", dense) if len(dense) else ()
+    (classes,), input_shape = _positive("classes", [classes]), _positive("input_shape", input_shape)
+    if not len(filters) == len(kernel_sizes) == len(pools):
+        raise ValueError("filters, kernel_sizes and pools must be equally long")
+    if len(input_shape) not in (2, 3):
+        raise ValueError(f"input_shape must be (height, width) or (height, width, channels), not {input_shape}")
+    _check_dropout(dropout)
+    rng = np.random.default_rng(seed)
+    layers = [keras.Input(input_shape, dtype=dtype, name="images")]
+    if len(input_shape) == 2:
+        layers.append(keras.layers.Reshape((*input_shape, 1), name="channel", dtype=dtype))
+    for number, (count, side, pool) in enumerate(zip(filters, kernel_sizes, pools, strict=True), start=1):
+        convolution = keras.layers.Conv2D(
+            count,
+            side,
+            use_bias=use_bias,
+            kernel_initializer=_glorot(rng),
+            name=f"convolution_{number}",
+            dtype=dtype,
+        )
+        layers += _activated(convolution, activation, batch_normalization, 0.0, rng)
+        if pool > 1:
+            layers.append(keras.layers.MaxPooling2D(pool, name=f"pool_{number}", dtype=dtype))
+    layers.append(keras.layers.Flatten(name="flatten", dtype=dtype))
+    for number, units in enumerate(dense, start=1):
+        layer = _dense(f"dense_{number}", units, use_bias, rng, dtype)
+        layers += _activated(layer, activation, batch_normalization, dropout, rng)
+    layers.append(_dense("logits", classes, use_bias, rng, dtype))
+    return _sequential(layers, "cnn", dtype)
+
+
+def with_dtype(model, dtype: str) -> keras.Model:
+    """A copy of a Sequential or Functional model, with its weights, that computes in `dtype`.
+
+    Args:
+        model: a built Keras model of Keras's own layers.
+        dtype: "float32" or "float64".
+
+    Returns:
+        A new model; the old one is not changed.
+    """
+
+    def convert(layer):
+        config = layer.get_config()
+        config["dtype"] = dtype
+        return layer.__class__.from_config(config)
+
+    inputs = [
+        keras.Input(batch_shape=i.shape, dtype=dtype if "float" in i.dtype else i.dtype, name=i.name)
+        for i in model.inputs
+    ]
+    twin = keras.models.clone_model(
+        model, input_tensors=inputs[0] if len(inputs) == 1 else inputs, clone_function=convert
+    )
+    twin.dtype_policy = dtype
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def flat_parameters(model) -> np.ndarray:
+    """All trainable variables as one vector, shape [parameters], in the order of ``model.trainable_variables``."""
+    return np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in model.trainable_variables])
+
+
+def with_parameters(model, vector) -> keras.Model:
+    """A copy of a Sequential or Functional model whose trainable variables hold the flat `vector`."""
+    twin = keras.models.clone_model(model)
+    twin.dtype_policy = model.dtype_policy
+    twin.set_weights(model.get_weights())
+    ends = np.cumsum([0, *(int(np.prod(v.shape)) for v in twin.trainable_variables)])
+    if np.shape(vector) != (ends[-1],):
+        raise ValueError(f"the vector must have shape [{ends[-1]}], not {list(np.shape(vector))}")
+    for variable, (start, end) in zip(twin.trainable_variables, itertools.pairwise(ends), strict=True):
+        variable.assign(np.reshape(vector[start:end], variable.shape))
+    return twin
+
+
+def rescaling(model, factors: Sequence[float]) -> np.ndarray:
+    """Multipliers of the parameters that leave a ReLU net's function unchanged (Dinh et al., arXiv 1703.04933).
+
+    The kernel of the i-th dense or convolutional layer is multiplied by factor f_i and its bias by f_1 ... f_i.
+    A ReLU lets a positive factor through, so the function stays as long as the factors' product is 1:
+    (α, 1/α) is the papers' (θ₁, θ₂) → (αθ₁, α⁻¹θ₂).
+
+    Args:
+        model: a built Sequential model of dense, convolutional and weightless layers with ReLU activations.
+        factors: one positive number per layer with a kernel; their product must be 1.
+
+    Returns:
+        The vector d of shape [parameters] with Tθ = dθ, elementwise. The Hessian becomes H(Tθ)_ij = H_ij / (d_i d_j).
+
+    Raises:
+        ValueError: for factors that are not positive or do not multiply to 1, or a net that T would change.
+    """
+    factors = np.asarray(factors, np.float64)
+    if not (np.isfinite(factors).all() and (factors > 0).all()):
+        raise ValueError(f"rescaling factors must be positive, not {factors.tolist()}: α = 0 would erase a layer")
+    if not isinstance(model, keras.Sequential):
+        raise ValueError("the reparametrisation needs a keras.Sequential model")
+    kernels = [layer for layer in model.layers if layer.weights]
+    if len(factors) != len(kernels) or not np.isclose(np.prod(factors), 1):
+        raise ValueError(f"{len(kernels)} factors with product 1 are needed, not {factors.tolist()}")
+    for layer in model.layers:
+        _check_homogeneous(layer, last=layer is kernels[-1])
+        if len(layer.trainable_variables) != len(layer.weights):
+            raise ValueError(f"layer {layer.name!r} is frozen; the reparametrisation changes all weights")
+    product, parts = 1.0, []
+    for layer, factor in zip(kernels, factors, strict=True):
+        product *= factor
+        for variable in layer.trainable_variables:
+            scale = factor if variable is layer.kernel else product
+            parts.append(np.full(int(np.prod(variable.shape)), scale))
+    return np.concatenate(parts)
+
+
+def _check_homogeneous(layer, last: bool) -> None:
+    """Raises ValueError unless f(cz) = c f(z) for c > 0 in this layer, up to its kernel and bias."""
+    allowed = (
+        *(keras.layers.Dense, keras.layers.Conv2D, keras.layers.Flatten, keras.layers.Reshape),
+        *(keras.layers.Dropout, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Activation),
+        *(keras.layers.MaxPooling2D, keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D),
+    )
+    if type(layer) not in allowed:
+        raise ValueError(
+            f"layer {layer.name!r} ({type(layer).__name__}) does not let a positive factor through; "
+            "the reparametrisation needs a net of dense or convolutional layers with ReLU"
+        )
+    if isinstance(layer, keras.layers.ReLU) and (layer.max_value is not None or layer.threshold != 0):
+        raise ValueError(
+            f"layer {layer.name!r} is a ReLU with a bound or a threshold; only a plain one can be rescaled"
+        )
+    activation = getattr(layer, "activation", None)
+    homogeneous = (None, keras.activations.linear, keras.activations.relu, keras.activations.leaky_relu)
+    if activation not in homogeneous and not last:
+        raise ValueError(
+            f"the activation of layer {layer.name!r} is {activation.__name__}, not ReLU; only a ReLU net keeps its "
+            "function under the reparametrisation: use activation='relu'"
+        )

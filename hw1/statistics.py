@@ -1,0 +1,77 @@
+"""Means with intervals and rank correlations: the few statistics that figures and report share."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+
+class Interval(NamedTuple):
+    """A mean or another statistic with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean_interval(values) -> Interval:
+    """The mean with its 95 % t-interval over independent repetitions; NaNs are left out.
+
+    Args:
+        values: one number per seed. One alone has no interval: low and high are NaN.
+    """
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Interval(values.mean(), values.mean() - half, values.mean() + half)
+
+
+def paired_difference(a, b) -> Interval:
+    """The mean of a − b over pairs (the same seed, say) with its 95 % t-interval."""
+    return mean_interval(np.asarray(a, np.float64) - np.asarray(b, np.float64))
+
+
+def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -> pd.DataFrame:
+    """Mean and 95 % interval of column `value` for every value of column `by`.
+
+    Args:
+        frame: rows, one per seed and value of `by`.
+        by: column to group by, sorted.
+        value: column to average.
+        geometric: take mean and interval of the logarithm (for positive values on a log axis).
+
+    Returns:
+        A frame with columns `by`, value, low, high.
+    """
+    rows = []
+    for key, group in frame.groupby(by, sort=True):
+        values = group[value].to_numpy(np.float64)
+        interval = mean_interval(np.log(values)) if geometric else mean_interval(values)
+        rows.append((key, *(np.exp(interval) if geometric else interval)))
+    return pd.DataFrame(rows, columns=[by, "value", "low", "high"])
+
+
+def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str = "seed", draws: int = 2000) -> Interval:
+    """Spearman's rank correlation of two columns, with a 95 % bootstrap interval that resamples whole seeds.
+
+    Args:
+        frame: rows.
+        a: one column.
+        b: the other column.
+        by: column of the independent repetitions.
+        draws: bootstrap samples.
+    """
+    frame = frame.dropna(subset=[a, b])
+    parts = [group[[a, b]].to_numpy(np.float64) for _, group in frame.groupby(by)]
+    value = scipy.stats.spearmanr(*np.concatenate(parts).T)[0]
+    if len(parts) < 2:
+        return Interval(value, np.nan, np.nan)
+    rng = np.random.default_rng(0)
+    samples = [
+        scipy.stats.spearmanr(*np.concatenate([parts[i] for i in rng.integers(len(parts), size=len(parts))]).T)[0]
+        for _ in range(draws)
+    ]
+    return Interval(value, *np.quantile(samples, [0.025, 0.975]))
