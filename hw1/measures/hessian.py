@@ -1,0 +1,426 @@
+"""The Hessian H = ∇²L(θ) of the mean loss: products, exact blocks, eigenvalues, norms, trace, spectral density.
+
+Everything rests on `product`, v ↦ Hv by forward-over-reverse differentiation (Pearlmutter 1994), which costs less
+than two gradients and never forms H. `blocks` and `dense` form it, for small nets and as the reference.
+A *block* of H belongs to one trainable variable: ``scope="block"`` sets everything between two variables to zero,
+as `tf.hessians` does, ``scope="full"`` keeps it.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+import tensorflow as tf
+
+from hw1 import evaluation
+
+SCOPES = ("full", "block")
+_DENSE_BELOW = 16  # up to this size a matrix is formed from its products and solved exactly
+_FLOOR = 0.01  # eigenvalues below this share of ‖H‖₂ are found with the absolute precision of those at it
+
+
+class Estimate(float):
+    """A stochastic estimate: a float, with the standard error of its sampling as ``.standard_error``."""
+
+    standard_error: float
+
+    def __new__(cls, value: float, standard_error: float):
+        """Makes the float and attaches its standard error."""
+        estimate = super().__new__(cls, value)
+        estimate.standard_error = float(standard_error)
+        return estimate
+
+
+class Density(NamedTuple):
+    """A spectral density by stochastic Lanczos quadrature.
+
+    Attributes:
+        grid: eigenvalues at which the density is given, shape [points].
+        density: smoothed density at each of them, shape [points]; it integrates to 1.
+        nodes: Ritz values, shape [probes, steps].
+        weights: of the nodes, shape [probes, steps]; each row sums to 1. ``(weights * nodes**k).sum(1)`` is each
+            probe's estimate of trace(H^k) / n.
+    """
+
+    grid: np.ndarray
+    density: np.ndarray
+    nodes: np.ndarray
+    weights: np.ndarray
+
+
+@functools.cache
+def _hessian_vector(block: int | None):
+    """The program of Hv, or of the diagonal block of one variable, for which the rest of the net is constant."""
+
+    def program(forward, loss):
+        def run(parameters, state, x, y, vector):
+            chosen = parameters if block is None else [parameters[block]]
+            with tf.autodiff.ForwardAccumulator(chosen, evaluation.unflatten(vector, chosen)) as accumulator:
+                with tf.GradientTape() as tape:
+                    tape.watch(chosen)
+                    total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
+                gradient = evaluation.flatten(tape.gradient(total, chosen, unconnected_gradients="zero"))
+            return accumulator.jvp(gradient, unconnected_gradients="zero")
+
+        return run
+
+    return program
+
+
+_POOLINGS = (keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D)
+
+
+def _check_differentiable(model) -> None:
+    """Raises ValueError for max pooling that keeps the shape of its input.
+
+    Its second derivative in a tf.function is wrong in TensorFlow (2.21 too): the kernel MaxPoolGradGrad writes its
+    output over its input where the two have one shape.
+    """
+    for layer in evaluation.all_layers(model):
+        if not isinstance(layer, _POOLINGS) or set(layer.strides) != {1}:
+            continue
+        if layer.padding == "same" or set(layer.pool_size) == {1}:
+            raise ValueError(
+                f"max pooling layer {layer.name!r} keeps the shape of its input, and TensorFlow differentiates such a "
+                "layer wrongly the second time: give it strides, or leave it out if its pool is 1"
+            )
+
+
+def product(model, x, y, loss=None, chunk_size: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """Hessian-vector products of the mean loss at the model's present parameters.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        chunk_size: examples per compiled call; it bounds the memory, not the result. None chooses.
+
+    Returns:
+        A function from v, shape [parameters], to Hv of that shape in the model's dtype. Vectors follow
+        ``model.trainable_variables`` in order, flattened row by row. Later changes of the model are not seen.
+
+    Raises:
+        TypeError, ValueError: for a model or examples that do not fit (see `hw1.evaluation.check`), and from the
+            returned function for a vector of the wrong length.
+    """
+    return _products(model, x, y, loss, [None], chunk_size)[0]
+
+
+def _products(model, x, y, loss, blocks, chunk_size=None) -> list[Callable]:
+    """The functions v ↦ Hv for some blocks: None is all of H, i the diagonal block of the i-th variable."""
+    example = evaluation.check(model, x, y, loss)
+    _check_differentiable(model)
+    parts = list(evaluation.chunks(example, chunk_size))
+    parameters, state = evaluation.variables(model)
+
+    def one(block):
+        run, dtype = evaluation.compiled(_hessian_vector(block), model, loss), parameters[0].dtype
+        size = sum(p.shape.num_elements() for p in (parameters if block is None else [parameters[block]]))
+
+        def multiply(vector):
+            if np.shape(vector) != (size,):
+                raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
+            vector = tf.constant(vector, dtype)
+            return sum(run(parameters, state, *part, vector) for part in parts).numpy() / len(example.x)
+
+        multiply.size = size
+        return multiply
+
+    return [one(block) for block in blocks]
+
+
+def _tf_hessians(forward, loss):
+    def run(parameters, state, x, y):
+        total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
+        # tf.hessians fails where L does not depend on a variable, or only linearly: a zero makes it depend on all.
+        return tf.hessians(total + tf.add_n([tf.reduce_sum(0 * p**2) for p in parameters]), parameters)
+
+    return run
+
+
+def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.ndarray]:
+    """The diagonal blocks of H, one per trainable variable, through `tf.hessians`: exact, slow, large.
+
+    A variable with n_i entries costs n_i gradients and n_i² numbers: a 784 × 30 kernel takes 2.2 GB and 17 s.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        loss: as for `product`.
+        chunk_size: examples per compiled call.
+
+    Returns:
+        List of arrays [n_i, n_i], in the order of ``model.trainable_variables``.
+    """
+    example = evaluation.check(model, x, y, loss)
+    _check_differentiable(model)
+    parameters, state = evaluation.variables(model)
+    run = evaluation.compiled(_tf_hessians, model, loss)
+    totals = None
+    for part in evaluation.chunks(example, chunk_size):
+        found = [h.numpy() for h in run(parameters, state, *part)]
+        totals = found if totals is None else [a + b for a, b in zip(totals, found, strict=True)]
+    sizes = [p.shape.num_elements() for p in parameters]
+    return [total.reshape(size, size) / len(example.x) for total, size in zip(totals, sizes, strict=True)]
+
+
+def _rows(forward, loss):
+    multiply = _hessian_vector(None)(forward, loss)
+
+    def run(parameters, state, x, y):
+        size = sum(p.shape.num_elements() for p in parameters)
+        identity = tf.eye(size, dtype=parameters[0].dtype)
+        return tf.map_fn(lambda row: multiply(parameters, state, x, y, row), identity)
+
+    return run
+
+
+def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
+    """The whole Hessian, shape [parameters, parameters], symmetric, from as many products as there are parameters."""
+    example = evaluation.check(model, x, y, loss)
+    variables, run = evaluation.variables(model), evaluation.compiled(_rows, model, loss)
+    parts = evaluation.chunks(example, chunk_size)
+    matrix = sum(run(*variables, *part).numpy() for part in parts) / len(example.x)
+    return (matrix + matrix.T) / 2
+
+
+def _operator(multiply) -> scipy.sparse.linalg.LinearOperator:
+    """The products as scipy's operator: vectors in float64, products in the model's dtype."""
+    return scipy.sparse.linalg.LinearOperator((multiply.size,) * 2, lambda v: multiply(np.ravel(v)), dtype=np.float64)
+
+
+def _block_operators(model, x, y, loss) -> list[scipy.sparse.linalg.LinearOperator]:
+    return [_operator(p) for p in _products(model, x, y, loss, range(len(model.trainable_variables)))]
+
+
+def _matrix(operator) -> np.ndarray:
+    matrix = np.stack([operator.matvec(row) for row in np.eye(operator.shape[0])])
+    return (matrix + matrix.T) / 2
+
+
+def _check_scope(scope: str) -> None:
+    if scope not in SCOPES:
+        raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
+
+
+def _eigsh(operator, k, which, tolerance, vectors=False):
+    """The k eigenvalues of `operator` that `which` names, descending, with or without their vectors."""
+    size = operator.shape[0]
+    if which not in ("LM", "LA", "SA"):
+        raise ValueError(f"which must be 'LM' (largest magnitude), 'LA' (largest) or 'SA' (smallest), not {which!r}")
+    if isinstance(k, bool) or not hasattr(k, "__index__") or not 1 <= k <= size:
+        raise ValueError(f"k must be an integer from 1 to {size}, not {k!r}")
+    # 8 Lanczos vectors for the largest eigenvalue: half the products of scipy's default of 20. The smallest ones lie
+    # close together, where 21 need a third of the products of 8.
+    basis = max(2 * k + 1, k + (20 if which == "SA" else 7))
+    if size <= max(_DENSE_BELOW, basis):
+        values, directions = np.linalg.eigh(_matrix(operator))
+        rank = {"LM": -np.abs(values), "LA": -values, "SA": values}[which]
+        chosen = np.argsort(rank, kind="stable")[:k]
+        values, directions = values[chosen], directions[:, chosen]
+    elif which == "LM" and k == 1:
+        values, directions = _arpack(operator, k, which, tolerance, basis)
+    else:
+        norm = abs(_arpack(operator, 1, "LM", 0.1, 8)[0][0])
+        values, directions = _arpack(operator, k, which, tolerance, basis, norm)
+    order = np.argsort(values)[::-1]
+    return (values[order], directions[:, order]) if vectors else values[order]
+
+
+def _arpack(operator, k, which, tolerance, basis, norm=None):
+    """Eigenvalues and eigenvectors by scipy's `eigsh`, in its order.
+
+    ARPACK stops at residuals of tolerance · max(|λ|, u) with u = (machine precision)^⅔. An eigenvalue near 0 would
+    have to be far more precise than the products are, and would never be found: so, given ‖H‖₂, H is scaled such
+    that u stands for _FLOOR · ‖H‖₂. ARPACK also starts from H v, which has no part in the null space: so H is shifted
+    by the same amount, away from the end of the spectrum that is sought.
+    """
+    size = operator.shape[0]
+    start = np.random.default_rng(0).standard_normal(size)
+    unit = np.finfo(np.float64).eps ** (2 / 3)
+    scale = unit / (_FLOOR * norm) if norm else 1.0
+    shift = {"LM": 0.0, "LA": unit, "SA": -unit}[which] if norm else 0.0
+    scaled = scipy.sparse.linalg.LinearOperator(
+        operator.shape, lambda v: operator.matvec(v) * scale + shift * v, dtype=np.float64
+    )
+    try:
+        values, directions = scipy.sparse.linalg.eigsh(
+            scaled, k, which=which, ncv=basis, tol=tolerance, v0=start, maxiter=1000
+        )
+    except scipy.sparse.linalg.ArpackError:  # it refuses H = 0, the block of a dead layer
+        if np.any(operator.matvec(start)):
+            raise
+        return np.zeros(k), np.eye(size, k)
+    return (values - shift) / scale, directions
+
+
+def eigenvalues(model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance: float = 1e-3, vectors: bool = False):
+    """Extreme eigenvalues of the full Hessian by the implicitly restarted Lanczos method (ARPACK's `eigsh`).
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        k: how many.
+        which: "LM" largest magnitude, "LA" largest, "SA" smallest (most negative).
+        loss: as for `product`.
+        tolerance: residual ‖Hv − λv‖ / |λ| at which Lanczos stops (for |λ| below ‖H‖₂ / 100: 100 ‖Hv − λv‖ / ‖H‖₂).
+            The error of λ is of the order of its square over the relative gap to the next eigenvalue: below 1e-5 at
+            1e-3 on the nets here.
+        vectors: return the eigenvectors too.
+
+    Returns:
+        The eigenvalues, shape [k], descending; with `vectors` also the eigenvectors, shape [parameters, k].
+    """
+    return _eigsh(_operator(product(model, x, y, loss)), k, which, tolerance, vectors)
+
+
+def block_norms(model, x, y, loss=None, tolerance: float = 1e-3) -> np.ndarray:
+    """Spectral norm of each diagonal block, shape [trainable variables], in their order."""
+    return np.array([_norm(operator, tolerance) for operator in _block_operators(model, x, y, loss)])
+
+
+def _norm(operator, tolerance) -> float:
+    return float(abs(_eigsh(operator, 1, "LM", tolerance)[0]))
+
+
+def spectral_norm(model, x, y, scope: str = "full", loss=None, tolerance: float = 1e-3) -> float:
+    """‖H‖₂, the largest absolute eigenvalue; for ``scope="block"`` the largest over the diagonal blocks."""
+    _check_scope(scope)
+    if scope == "block":
+        return float(block_norms(model, x, y, loss, tolerance).max())
+    return _norm(_operator(product(model, x, y, loss)), tolerance)
+
+
+def trace(model, x, y, loss=None, probes: int = 30, seed: int = 0) -> Estimate:
+    """The trace of H by Hutch++ (Meyer et al., arXiv 2010.09649), the same for both scopes.
+
+    A third of the products find the dominant directions, whose share is exact; Hutchinson's estimator with signs
+    as probes takes the rest. With as many probes as three times the parameters the result is exact.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        loss: as for `product`.
+        probes: number of Hessian-vector products, at least 6.
+        seed: of the probes.
+
+    Returns:
+        The trace as a float with `.standard_error` (of the sampled remainder).
+    """
+    operator = _operator(product(model, x, y, loss))
+    basis, image, rest = _sketch(operator, probes, seed)
+    return _estimate(np.sum(basis * image), [v @ operator.matvec(v) for v in rest])
+
+
+def frobenius_norm(model, x, y, scope: str = "full", loss=None, probes: int = 90, seed: int = 0) -> Estimate:
+    """‖H‖_F = √trace(H²) by Hutch++ on H²; for ``scope="block"`` that of the block-diagonal matrix.
+
+    This is what ``tf.norm(A, 2)`` returns for a matrix A, not its 2-norm.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        scope: "full" or "block".
+        loss: as for `product`.
+        probes: number of Hessian-vector products (per block), at least 6.
+        seed: of the probes.
+
+    Returns:
+        The norm as a float with `.standard_error`.
+    """
+    _check_scope(scope)
+    operators = _block_operators(model, x, y, loss) if scope == "block" else [_operator(product(model, x, y, loss))]
+    squares = [_squared_norm(operator, probes, seed) for operator in operators]
+    value = np.sqrt(max(sum(squares), 0.0))
+    error = np.sqrt(sum(square.standard_error**2 for square in squares))
+    return Estimate(value, error / (2 * value) if value else 0.0)
+
+
+def _squared_norm(operator, probes, seed) -> Estimate:
+    if operator.shape[0] <= probes:
+        return Estimate(np.sum(_matrix(operator) ** 2), 0.0)
+    _, image, rest = _sketch(operator, probes, seed)
+    return _estimate(np.sum(image**2), [np.sum(operator.matvec(v) ** 2) for v in rest])
+
+
+def _sketch(operator, probes, seed):
+    """Hutch++'s parts: an orthonormal basis Q of the dominant range, HQ, and sign probes projected off Q."""
+    if probes < 6:
+        raise ValueError(f"probes must be at least 6, not {probes!r}")
+    rng, size, third = np.random.default_rng(seed), operator.shape[0], probes // 3
+    signs = rng.choice([-1.0, 1.0], (size, min(third, size)))
+    basis = np.linalg.qr(operator.matmat(signs))[0]
+    rest = rng.choice([-1.0, 1.0], (third, size))
+    rest -= (rest @ basis) @ basis.T
+    return basis, operator.matmat(basis), rest
+
+
+def _estimate(exact: float, samples: list[float]) -> Estimate:
+    return Estimate(exact + np.mean(samples), np.std(samples, ddof=1) / np.sqrt(len(samples)))
+
+
+def density(
+    model, x, y, steps: int = 100, probes: int = 4, points: int = 1000, width: float = 0.01, loss=None, seed: int = 0
+) -> Density:
+    """The spectral density of H by stochastic Lanczos quadrature (Ghorbani et al., arXiv 1901.10159).
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        steps: Lanczos steps, each one product; float64 with full reorthogonalisation.
+        probes: random starting vectors (Gaussian, normalised).
+        points: of the grid, which covers all nodes with a margin of four widths.
+        width: standard deviation of the Gaussian that smooths the nodes, as a share of the spectrum's range.
+        loss: as for `product`.
+        seed: of the starting vectors.
+
+    Returns:
+        A `Density`.
+    """
+    for name, value in (("steps", steps), ("probes", probes), ("points", points)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value!r}")
+    if not width > 0:
+        raise ValueError(f"width must be positive, not {width!r}")
+    operator, rng = _operator(product(model, x, y, loss)), np.random.default_rng(seed)
+    steps = min(steps, operator.shape[0])
+    pairs = [_lanczos(operator, steps, rng.standard_normal(operator.shape[0])) for _ in range(probes)]
+    nodes, weights = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+    sigma = width * max(np.ptp(nodes), np.abs(nodes).max() * 1e-3, 1e-12)
+    grid = np.linspace(nodes.min() - 4 * sigma, nodes.max() + 4 * sigma, points)
+    bumps = np.exp(-((grid[:, None] - nodes.ravel()) ** 2) / (2 * sigma**2)) / (sigma * np.sqrt(2 * np.pi))
+    return Density(grid, bumps @ weights.ravel() / probes, nodes, weights)
+
+
+def _lanczos(operator, steps, start):
+    """Nodes and weights of Gauss quadrature for the spectral measure of `start`, each of shape [steps].
+
+    Where the Krylov space is exhausted early the remaining weights are zero.
+    """
+    basis = np.zeros((steps, len(start)))
+    diagonal, off_diagonal = np.zeros(steps), np.zeros(steps)
+    vector, taken = start / np.linalg.norm(start), steps
+    for step in range(steps):
+        basis[step] = vector
+        image = operator.matvec(vector)
+        diagonal[step] = vector @ image
+        for _ in range(2):  # twice is enough (Parlett 1980)
+            image = image - basis[: step + 1].T @ (basis[: step + 1] @ image)
+        off_diagonal[step] = np.linalg.norm(image)
+        if off_diagonal[step] <= 1e-10 * max(np.abs(diagonal).max(), 1e-300):
+            taken = step + 1
+            break
+        vector = image / off_diagonal[step]
+    values, vectors = scipy.linalg.eigh_tridiagonal(diagonal[:taken], off_diagonal[: taken - 1])
+    padding = (0, steps - taken)
+    return np.pad(values, padding, mode="edge"), np.pad(vectors[0] ** 2, padding)

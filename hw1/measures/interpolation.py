@@ -1,0 +1,132 @@
+"""The loss along straight lines in parameter space: θ_α = (1 − α) θ₁ + α θ₂ (Goodfellow et al., arXiv 1412.6544)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from hw1 import evaluation
+
+
+class Line(NamedTuple):
+    """Loss and accuracy along a line, arrays as long as the alphas; mean cross-entropy in nats, share correct."""
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+
+def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_x=None) -> Line:
+    """Loss and accuracy at (1 − α) θ_a + α θ_b for every α, in inference mode.
+
+    Batch normalisation: stored statistics of an interpolated net would belong to no net, so in a model with
+    BatchNormalization layers they are computed anew at every α, as the exact means and variances over
+    `statistics_x`. At α = 0 and α = 1 the nets keep their own, so that both ends are exactly the trained nets.
+    (A frozen BatchNormalization layer is a fixed affine map in training too, and keeps its stored statistics.)
+    Other variables that are not trained are interpolated where they are floating point and else those of model_a.
+
+    Args:
+        model_a: a built Keras model, α = 0.
+        model_b: another of the same architecture, α = 1.
+        alphas: finite numbers; outside [0, 1] the line is continued.
+        x: inputs to evaluate on, shape [n, ...].
+        y: targets, shape [n].
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        statistics_x: inputs for the statistics of batch normalisation, usually the training set; None for x.
+
+    Returns:
+        A `Line`; neither model is changed.
+
+    Raises:
+        TypeError, ValueError: if the models differ in architecture or the input does not fit.
+    """
+    example = evaluation.check(model_a, x, y, loss)
+    evaluation.check(model_b, x, y, loss)
+    alphas = np.atleast_1d(np.asarray(alphas, np.float64))
+    if alphas.ndim != 1 or not len(alphas) or not np.isfinite(alphas).all():
+        raise ValueError("alphas must be one or more finite numbers")
+    if statistics_x is not None:
+        evaluation.check(model_a, statistics_x, loss=loss)
+    _check_same_architecture(model_a, model_b, example.x[:32])
+    recompute = statistics(model_a, x if statistics_x is None else statistics_x)
+    ends = evaluation.variables(model_a), evaluation.variables(model_b)
+    results = []
+    for alpha in alphas:
+        parameters, state = (
+            [_between(a, b, alpha) for a, b in zip(*pair, strict=True)] for pair in zip(*ends, strict=True)
+        )
+        if recompute is not None and alpha not in (0, 1):
+            state = recompute(parameters, state)
+        results.append(evaluation.evaluate_at(parameters, state, model_a, example, loss))
+    return Line(*np.array(results).T)
+
+
+def _between(a, b, alpha):
+    if alpha == 1:
+        return b
+    if alpha == 0 or not a.dtype.is_floating:
+        return a
+    return (1 - alpha) * a + alpha * b
+
+
+def _check_same_architecture(model_a, model_b, x) -> None:
+    shapes = [
+        [[tuple(v.shape) for v in part] for part in (model.trainable_variables, model.non_trainable_variables)]
+        for model in (model_a, model_b)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"the models differ in architecture: {model_a.name!r} has variables (trainable, others) of shapes "
+            f"{shapes[0]}, {model_b.name!r} of {shapes[1]}; a line needs equal ones"
+        )
+    outputs = np.asarray(model_b(x, training=False))
+    with_a = np.asarray(model_a.stateless_call(*evaluation.variables(model_b), x, training=False)[0])
+    if not np.allclose(with_a, outputs, rtol=1e-3, atol=1e-3 * np.abs(outputs).max(), equal_nan=True):
+        raise ValueError(
+            f"the models differ in architecture: {model_a.name!r} with the weights of {model_b.name!r} computes "
+            "another function than that (other activations?); a line needs equal ones"
+        )
+
+
+def statistics(model, x):
+    """A function that recomputes the statistics of batch normalisation over all of x.
+
+    Args:
+        model: a built Sequential or Functional Keras model.
+        x: inputs, shape [n, ...]; taken in one piece, so that means and variances are exact.
+
+    Returns:
+        None if `model` has no BatchNormalization layers; else a function (parameters, state) -> state on lists of
+        tensors as `hw1.evaluation.variables` gives them. Dropout stays off.
+
+    Raises:
+        ValueError: if a subclassed model has BatchNormalization layers.
+    """
+    normalised = [layer for layer in evaluation.all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    if not normalised:
+        return None
+    if any(layer not in getattr(model, "layers", []) for layer in normalised) or not hasattr(model, "inputs"):
+        raise ValueError(
+            f"model {model.name!r} hides its BatchNormalization layers; recomputing their statistics needs a "
+            "Sequential or Functional model"
+        )
+    twin, x = evaluation.clone(model, _with_batch_statistics), np.asarray(x)
+
+    def recompute(parameters, state):
+        return twin.stateless_call(parameters, state, x, training=False)[1]
+
+    return recompute
+
+
+class _BatchStatistics(keras.layers.BatchNormalization):
+    """Normalises with the statistics of the batch also in inference mode."""
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=True, mask=mask)
+
+
+def _with_batch_statistics(layer):
+    """A copy of `layer`; batch normalisation takes the statistics of the batch and forgets all earlier ones."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return _BatchStatistics.from_config(layer.get_config() | {"momentum": 0.0})
+    return layer.__class__.from_config(layer.get_config())

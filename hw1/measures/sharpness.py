@@ -1,0 +1,223 @@
+"""How sharp a minimum is: the Hessian's norm, and the largest loss in a box, a subspace or a ball around it."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
+
+from hw1 import evaluation, models
+from hw1.measures import hessian
+
+METHODS = ("lanczos", "tf.hessians")
+
+
+def hessian_sharpness(
+    model, x, y, epsilon: float = 1e-4, scope: str = "block", method: str = "lanczos", loss=None, tolerance=1e-3
+) -> float:
+    """The course's sharpness ‖H‖₂ ε² / (2 (1 + L)): the largest rise of the loss within radius ε, to second order.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        epsilon: radius of the ball, in units of the parameters.
+        scope: "block" sets the Hessian between two variables to zero, as `tf.hessians` does; "full" keeps it.
+        method: "lanczos" finds the norm from Hessian-vector products; "tf.hessians" forms the blocks and takes
+            their eigenvalues, exact to rounding and far slower (scope "block" only).
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        tolerance: of Lanczos, see `hw1.measures.hessian.eigenvalues`.
+
+    Returns:
+        The sharpness, a pure number.
+
+    Raises:
+        TypeError, ValueError: for a model, examples or options that do not fit.
+    """
+    _check_radius(epsilon)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, not {method!r}")
+    if method == "tf.hessians" and scope != "block":
+        raise ValueError("tf.hessians gives the diagonal blocks only: use scope='block' or method='lanczos'")
+    value, _ = evaluation.evaluate(model, x, y, loss)
+    if method == "lanczos":
+        norm = hessian.spectral_norm(model, x, y, scope, loss, tolerance)
+    else:
+        norm = max(np.abs(np.linalg.eigvalsh(block)).max() for block in hessian.blocks(model, x, y, loss))
+    return float(norm * epsilon**2 / (2 * (1 + value)))
+
+
+class Maximum(NamedTuple):
+    """The largest loss that was found around θ.
+
+    Attributes:
+        value: the sharpness, 100 · (max f − f(θ)) / (1 + f(θ)); never negative, for θ itself is a candidate.
+        loss: f(θ).
+        largest: the largest f that was found.
+        step: where, relative to θ; shape [parameters].
+        iterations: of the optimiser, one number per start.
+        messages: what the optimiser said at the end of each start.
+    """
+
+    value: float
+    loss: float
+    largest: float
+    step: np.ndarray
+    iterations: tuple[int, ...]
+    messages: tuple[str, ...]
+
+
+def keskar_sharpness(
+    model,
+    x,
+    y,
+    epsilon: float = 1e-3,
+    manifold: int | np.ndarray | None = None,
+    iterations: int = 10,
+    starts: int = 3,
+    loss=None,
+    seed: int = 0,
+) -> Maximum:
+    """Keskar et al.'s sharpness (arXiv 1609.04836, metric 2.1): the largest loss in a box around θ, in per cent.
+
+    φ(ε, A) = 100 · (max_{z ∈ C} f(θ + Az) − f(θ)) / (1 + f(θ)) with C = {z : |z_i| ≤ ε (|(A⁺θ)_i| + 1)}, f the mean
+    loss on the examples given: for the published measure, the training set. In the full space A is the identity.
+    On a manifold A is [parameters, manifold] with standard normal entries and A⁺ its pseudo-inverse; the box bounds
+    z, and θ itself stays whole. The maximum is sought by L-BFGS-B from scipy in float64. At a minimiser the gradient
+    vanishes and L-BFGS-B would stop at once with 0, so it starts at random corners of a box half as wide, besides
+    one start that follows the gradient's signs, and the best point of all is kept, never below f(θ).
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        epsilon: size of the box.
+        manifold: None for the full space; a dimension for a random subspace drawn with `seed`; or A itself, shape
+            [parameters, dimensions].
+        iterations: of L-BFGS-B per start (the paper: 10).
+        starts: number of starting points.
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        seed: of subspace and starts.
+
+    Returns:
+        A `Maximum`; the model is not changed.
+    """
+    _check_radius(epsilon)
+    for name, number in (("iterations", iterations), ("starts", starts)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, not {number!r}")
+    objective = evaluation.objective(model, x, y, loss)
+    theta = models.flat_parameters(model).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    matrix = _manifold(manifold, len(theta), rng)
+    centre = theta if matrix is None else np.linalg.lstsq(matrix, theta, rcond=None)[0]
+    bound = epsilon * (np.abs(centre) + 1)
+    start_loss, gradient = objective(theta)
+
+    def negative(z):
+        value, slope = objective(theta + (z if matrix is None else matrix @ z))
+        return -value, -(slope if matrix is None else matrix.T @ slope)
+
+    uphill = np.sign(gradient if matrix is None else matrix.T @ gradient)
+    corners = [uphill, *rng.choice([-1.0, 1.0], (starts - 1, len(bound)))]
+    best, results = (start_loss, np.zeros_like(bound)), []
+    for corner in corners:
+        result = scipy.optimize.minimize(
+            negative,
+            corner * bound / 2,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=scipy.optimize.Bounds(-bound, bound),
+            options={"maxiter": iterations, "ftol": 0, "gtol": 0},
+        )
+        results.append(result)
+        best = max(best, (-result.fun, result.x), key=lambda pair: pair[0])
+    largest, z = best
+    return Maximum(
+        value=100 * (largest - start_loss) / (1 + start_loss),
+        loss=start_loss,
+        largest=largest,
+        step=z if matrix is None else matrix @ z,
+        iterations=tuple(int(result.nit) for result in results),
+        messages=tuple(str(result.message) for result in results),
+    )
+
+
+def _manifold(manifold, size, rng):
+    if manifold is None:
+        return None
+    if np.ndim(manifold) == 0:
+        if isinstance(manifold, bool) or not hasattr(manifold, "__index__") or not 1 <= manifold <= size:
+            raise ValueError(f"manifold must be a dimension from 1 to {size} or a matrix, not {manifold!r}")
+        return rng.standard_normal((size, int(manifold)))
+    matrix = np.asarray(manifold, np.float64)
+    if matrix.ndim != 2 or len(matrix) != size or not np.isfinite(matrix).all():
+        raise ValueError(f"the manifold's matrix must be finite, of shape [{size}, p], not {list(matrix.shape)}")
+    return matrix
+
+
+def ball_sharpness(
+    model, x, y, epsilon: float = 1e-4, iterations: int = 20, starts: int = 3, loss=None, seed: int = 0
+) -> Maximum:
+    """The largest loss in the L2 ball of radius ε around θ, by projected gradient ascent.
+
+    The slides define sharpness by max_{‖Δ‖₂ ≤ ε} and then approximate it by ‖H‖₂ ε² / (2 (1 + L)); this is the
+    maximum itself. A step goes from Δ along the gradient at θ + Δ and is projected back onto the ball. It starts
+    long, which for a quadratic is the power iteration, and is shortened whenever the loss does not rise. In float32
+    the rise drowns in rounding below ε ≈ 1e-3: measure a float64 net (`hw1.models.with_dtype`) there.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        epsilon: radius, in units of the parameters.
+        iterations: gradient steps per start.
+        starts: the first along the gradient at θ, the others random directions.
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        seed: of the random directions.
+
+    Returns:
+        A `Maximum`, its value in per cent as Keskar's (100 times the scale of `hessian_sharpness`).
+    """
+    _check_radius(epsilon)
+    for name, number in (("iterations", iterations), ("starts", starts)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, not {number!r}")
+    objective = evaluation.objective(model, x, y, loss)
+    theta = models.flat_parameters(model).astype(np.float64)
+    start_loss, gradient = objective(theta)
+    rng = np.random.default_rng(seed)
+    best, taken, messages = (start_loss, np.zeros_like(theta)), [], []
+    for direction in [gradient, *rng.standard_normal((starts - 1, len(theta)))]:
+        value, step, used, message = _ascend(objective, theta, direction, epsilon, iterations)
+        best = max(best, (value, step), key=lambda pair: pair[0])
+        taken.append(used)
+        messages.append(message)
+    largest, step = best
+    value = 100 * (largest - start_loss) / (1 + start_loss)
+    return Maximum(value, start_loss, largest, step, tuple(taken), tuple(messages))
+
+
+def _ascend(objective, theta, direction, epsilon, iterations):
+    """Projected gradient ascent from the sphere's point in `direction`: (loss, step, iterations, message)."""
+    if not np.any(direction):
+        return -np.inf, np.zeros_like(theta), 0, "no direction to start in: the gradient is zero"
+    step = direction * (epsilon / np.linalg.norm(direction))
+    value, gradient = objective(theta + step)
+    length = 1e3  # of a step, in radii
+    for iteration in range(1, iterations + 1):
+        slope = np.linalg.norm(gradient)
+        if slope == 0 or length < 1e-3:
+            return value, step, iteration, "converged"
+        candidate = step + gradient * (length * epsilon / slope)
+        candidate *= min(1.0, epsilon / np.linalg.norm(candidate))
+        new_value, new_gradient = objective(theta + candidate)
+        if new_value > value:
+            value, gradient, step = new_value, new_gradient, candidate
+        else:
+            length /= 8
+    return value, step, iterations, f"{iterations} iterations"
+
+
+def _check_radius(epsilon) -> None:
+    if not (np.isscalar(epsilon) and np.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon must be a positive number, not {epsilon!r}")
