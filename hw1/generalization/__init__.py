@@ -1,0 +1,1 @@
+"""Part 1-3: do nets generalise, and do flat minima generalise better? One file per question, each a command."""

@@ -1,0 +1,100 @@
+"""What lies on the straight line between two solutions that were trained differently?
+
+    python -m hw1.generalization.interpolation                 about 2 minutes of one core
+    python -m hw1.generalization.interpolation --size=smoke    seconds
+
+Two nets start from the same weights and differ in batch size, or in learning rate. Both are trained to the same
+training loss. Loss and accuracy are measured at θ_α = (1 − α) θ₁ + α θ₂, on the whole training and test sets.
+α = 0 is the smaller batch or step, α = 1 the larger.
+
+Source: MLDS 2018, homework 1-3; Goodfellow et al., arXiv 1412.6544; Keskar et al., arXiv 1609.04836, figure 3.
+
+Deviations: both nets are trained to one training loss, not for one number of epochs, so that the large batch is not
+merely undertrained.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+
+from hw1 import models, question, records, training
+from hw1.measures.interpolation import line
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option((64, 1024), "the two batch sizes, at the smaller learning rate")
+    learning_rates: tuple[float, ...] = question.option(
+        (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
+    )
+    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
+    updates: int = question.option(20000, "optimizer steps, at most")
+    points: int = question.option(61, "values of α from -1 to 2, both ends included", minimum=4)
+    seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "points": 7, "seeds": 2}
+    | {"target_loss": 0.3, "updates": 300},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "points": 121, "updates": 200000},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per pair: two batch sizes, or two learning rates."""
+    for name in ("batch_sizes", "learning_rates"):
+        if len(getattr(settings, name)) != 2:
+            raise ValueError(f"--{name} takes two values, the ends of the line, not {getattr(settings, name)}")
+    return [{"pair": "batch size"}, {"pair": "learning rate"}]
+
+
+def run(settings: Settings, data, pair: str):
+    """Yields a row per seed and α."""
+    (small_batch, large_batch), (small_rate, large_rate) = settings.batch_sizes, settings.learning_rates
+    first = _train(settings, data, small_batch, small_rate)
+    second = _train(settings, data, *((large_batch, small_rate) if pair == "batch size" else (small_batch, large_rate)))
+    alphas = np.round(np.linspace(-1, 2, settings.points), 10)
+    for a, b in zip(first, second, strict=True):
+        status = a.status if a.status != "ok" else b.status
+        if status == "diverged":
+            missing = dict.fromkeys(("alpha", *records.FOUR), float("nan"))
+            yield {"seed": a.seed, **missing, "status": status}
+            continue
+        on_train = line(a.model, b.model, alphas, data.x_train, data.y_train)
+        on_test = line(a.model, b.model, alphas, data.x_test, data.y_test, statistics_x=data.x_train)
+        for number, alpha in enumerate(alphas):
+            yield {
+                "seed": a.seed,
+                "alpha": alpha,
+                "train_loss": on_train.loss[number],
+                "test_loss": on_test.loss[number],
+                "train_accuracy": on_train.accuracy[number],
+                "test_accuracy": on_test.accuracy[number],
+                "status": status,
+            }
+
+
+def _train(settings, data, batch_size, learning_rate):
+    return training.train(
+        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        data,
+        batch_size=batch_size,
+        updates=settings.updates,
+        target_loss=settings.target_loss,
+        optimizer=lambda: keras.optimizers.Adam(learning_rate),
+        seeds=settings.seeds,
+        progress=f"batch size {batch_size}, learning rate {learning_rate:g}",
+    )
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

@@ -1,0 +1,78 @@
+"""How do loss and accuracy depend on the number of parameters?
+
+    python -m hw1.generalization.parameter_count                 about 4 minutes of one core
+    python -m hw1.generalization.parameter_count --size=smoke    seconds
+
+Nets of one hidden layer, from 1 unit to 12,000, are trained until the training loss falls to a target or the epochs
+are used up; wide nets get there in a few epochs, narrow ones never. The final loss and accuracy on both sets are
+recorded.
+
+Source: MLDS 2018, homework 1-3 (at least 10 nets of one structure).
+
+Deviations: images are averaged over squares of 4 × 4 pixels, 7 × 7 in all, so that the widths can span four decades
+of parameters (70 to 720,010) in minutes; `--pool=1` keeps the full images, as `--size=paper` does.
+"""
+
+import dataclasses
+import sys
+
+import keras
+
+from hw1 import datasets, models, question, training
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images")
+    widths: tuple[int, ...] = question.option(
+        (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer"
+    )
+    epochs: int = question.option(50, "passes over the training set, at most")
+    target_loss: float = question.option(0.05, "training loss at which a net is done, in nats")
+    batch_size: int = question.option(100, "examples per step")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "widths": (1, 8, 64), "epochs": 10, "seeds": 2, "batch_size": 50},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "pool": 1, "epochs": 200},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per width."""
+    return [{"hidden": width} for width in settings.widths]
+
+
+def run(settings: Settings, data, hidden: int):
+    """Yields a row per seed."""
+    data = datasets.average_pool(data, settings.pool)
+    members = training.train(
+        lambda seed: models.mlp((hidden,), input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        data,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        target_loss=settings.target_loss,
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=settings.seeds,
+        progress=f"{hidden} hidden units",
+    )
+    for member in members:
+        yield {
+            "parameters": member.model.count_params(),
+            "seed": member.seed,
+            "epoch": member.history["epoch"][-1],
+            **member.final,
+            "status": member.status,
+        }
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

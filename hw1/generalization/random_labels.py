@@ -1,0 +1,75 @@
+"""Can a net fit random labels?
+
+    python -m hw1.generalization.random_labels                 about 3 minutes of one core
+    python -m hw1.generalization.random_labels --size=smoke    seconds
+
+A share of the training labels is permuted before training, which leaves their histogram as it is; the test labels
+stay true. A net of three hidden layers of 256 is trained on them, and loss and accuracy on both sets are recorded
+every second epoch. At 100 % the net must memorise: training accuracy near 1, test accuracy at chance.
+
+Source: MLDS 2018, homework 1-3; Zhang et al., arXiv 1611.03530, figure 1.
+
+Deviations: 2,500 training images instead of 60,000 (`--size=paper` takes them all). The labels are permuted once;
+the seeds differ in initial weights and batch order.
+"""
+
+import dataclasses
+import sys
+
+import keras
+
+from hw1 import datasets, models, question, training
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(2500, "training examples")
+    test: int = question.option(5000, "test examples")
+    fractions: tuple[float, ...] = question.option(
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "shares of the training labels that are permuted", minimum=0
+    )
+    hidden: tuple[int, ...] = question.option(models.RANDOM_LABEL_HIDDEN, "widths of the hidden layers", unique=False)
+    epochs: int = question.option(40, "passes over the training set")
+    evaluate_every: int = question.option(2, "epochs between evaluations")
+    batch_size: int = question.option(125, "examples per step (our choice: random labels are fitted in 40 epochs)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "fractions": (0.0, 1.0), "hidden": (32, 32), "epochs": 30, "seeds": 2}
+    | {"batch_size": 50, "learning_rate": 1e-2},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": 400, "batch_size": 250, "evaluate_every": 1},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per share of permuted labels."""
+    return [{"fraction": fraction} for fraction in settings.fractions]
+
+
+def run(settings: Settings, data, fraction: float):
+    """Yields a row per seed and epoch."""
+    noisy = dataclasses.replace(data, y_train=datasets.shuffle_labels(data.y_train, fraction))
+    members = training.train(
+        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        noisy,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        evaluate_every=settings.evaluate_every,
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=settings.seeds,
+        progress=f"{fraction:.0%} random labels",
+    )
+    for member in members:
+        for number in range(len(member.history["epoch"])):
+            at_epoch = {name: values[number] for name, values in member.history.items()}
+            yield {"seed": member.seed, **at_epoch, "status": member.status}
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

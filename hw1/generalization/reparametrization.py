@@ -1,0 +1,176 @@
+"""Does flatness mean anything, if a reparametrisation that changes no output can change it at will?
+
+    python -m hw1.generalization.reparametrization                 about 3 minutes of one core
+    python -m hw1.generalization.reparametrization --size=smoke    seconds
+
+A ReLU net's first layer is multiplied by α and its second by 1/α ("two-layer"), or all layers but the last by α and
+the last by what makes up for it ("all but last"). The function stays, to rounding. What is measured at each α:
+
+    function_change        max |f(Tθ) − f(θ)| / max |f(θ)| over the examples
+    hessian_error          max |H(Tθ) − D H(θ) D| / max |H(Tθ)|, D = diag(dTθ/dθ)⁻¹: the identity, checked numerically
+    spectral_norm, trace   of the full Hessian
+    box_sharpness          Keskar's measure in the full space, per cent
+    subspace_sharpness     the same on a random manifold
+    eigenvalues_above      number of eigenvalues above λ₁ of the untransformed net
+    log10_determinant      log₁₀ |det H|, and
+    log10_det_predicted    its value at α = 1 plus log₁₀ Π d⁻², α^(2 (n₂ − n₁)) for two layers
+    adaptive_sharpness     ‖diag|θ| H diag|θ|‖₂, normalised by the scale of each weight (Kwon et al., arXiv 2102.11600)
+
+The determinant leaves out parameters that cannot change the loss of some net (zero rows of its H; the same for all
+nets) and the first class's output weights: adding a constant to all logits changes nothing, and with them det H would
+be 0. A last unit of work holds
+the loss along the line between two solutions, which the figure draws in the coordinate η = (t² + b)^a t.
+
+Source: Dinh et al., arXiv 1703.04933, definition 5, theorems 4 and 5, section 5; MLDS 2018, homework 1-3 (more bonus).
+
+Deviations: images are averaged over squares of 4 × 4 pixels and the net is 49-8-8-10 in float64, so that its whole
+Hessian can be formed at every α.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+
+from hw1 import datasets, models, question, training
+from hw1.measures import hessian
+from hw1.measures.interpolation import line
+from hw1.measures.sharpness import keskar_sharpness
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images")
+    hidden: tuple[int, ...] = question.option((8, 8), "widths of the hidden layers", unique=False)
+    activation: str = question.option("relu", "of the hidden layers; the identity holds for relu and leaky_relu")
+    alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "factors α; 1 must be among them")
+    examples: int = question.option(500, "training examples to measure on")
+    epsilon: float = question.option(1e-3, "size of the box of Keskar's measure")
+    manifold: int = question.option(50, "dimension of the random manifold of Keskar's measure")
+    points: int = question.option(161, "points on the line between two solutions", minimum=3)
+    epochs: int = question.option(60, "passes over the training set")
+    batch_size: int = question.option(100, "examples per step")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)", minimum=2)
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "pool": 7, "alphas": (0.1, 1.0, 10.0), "seeds": 2, "epochs": 20, "points": 9}
+    | {"hidden": (12, 12), "examples": 200, "manifold": 5, "batch_size": 20},
+    "report": {},
+    "paper": {"hidden": (20, 20), "seeds": 10, "manifold": 100},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per transformation, and one for the line between two solutions."""
+    if 1.0 not in settings.alphas:
+        raise ValueError(f"--alphas must contain 1, the untransformed net, not only {settings.alphas}")
+    if settings.examples > settings.train:
+        raise ValueError(f"--examples={settings.examples} is more than the {settings.train} training examples")
+    return [{"transformation": name} for name in ("two-layer", "all but last", "line")]
+
+
+def run(settings: Settings, data, transformation: str):
+    """Yields a row per seed, α and measure."""
+    data = datasets.average_pool(data, settings.pool)
+    members = training.train(
+        lambda seed: models.mlp(
+            settings.hidden,
+            settings.activation,
+            input_shape=data.x_train.shape[1:],
+            classes=data.classes,
+            seed=seed,
+            dtype="float64",
+        ),
+        data,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        evaluate_every=settings.epochs,
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=settings.seeds,
+        progress=transformation,
+    )
+    x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
+    if transformation == "line":
+        alphas = np.round(np.linspace(-0.5, 1.5, settings.points), 10)
+        losses = line(members[0].model, members[1].model, alphas, data.x_train, data.y_train).loss
+        for alpha, loss in zip(alphas, losses, strict=True):
+            yield {"seed": members[0].seed, "alpha": alpha, "measure": "line_loss", "value": loss}
+        return
+    bases = [_Base(member.model, x, y) for member in members]
+    counted = np.all([base.counts for base in bases], axis=0)
+    for member, base in zip(members, bases, strict=True):
+        for alpha in settings.alphas:
+            for measure, value in _measures(settings, base, counted, alpha, transformation).items():
+                yield {"seed": member.seed, "alpha": alpha, "measure": measure, "value": value}
+
+
+class _Base:
+    """The untransformed net and what is known of it."""
+
+    def __init__(self, model, x, y):
+        self.model, self.x, self.y = model, x, y
+        self.outputs = np.asarray(model(x, training=False))
+        self.hessian = hessian.dense(model, x, y)
+        self.largest = np.linalg.eigvalsh(self.hessian)[-1]
+        self.counts = _counts(model, self.hessian)
+
+
+def factors(alpha: float, layers: int, transformation: str) -> list[float]:
+    """The factor of each layer's kernel: (α, 1/α, 1 ...), or (α, α, ..., α^-(layers - 1))."""
+    if not (np.isfinite(alpha) and alpha > 0):
+        raise ValueError(f"α must be a positive number, not {alpha!r}: it would not leave the function unchanged")
+    if transformation == "two-layer":
+        return [alpha, 1 / alpha] + [1.0] * (layers - 2)
+    return [alpha] * (layers - 1) + [alpha ** -(layers - 1.0)]
+
+
+def _measures(settings, base, counted, alpha, transformation) -> dict[str, float]:
+    layers = 1 + len(settings.hidden)
+    scale = models.rescaling(base.model, factors(alpha, layers, transformation))
+    model = models.with_parameters(base.model, models.flat_parameters(base.model) * scale)
+    matrix = hessian.dense(model, base.x, base.y)
+    values = np.linalg.eigvalsh(matrix)
+    theta = np.abs(models.flat_parameters(model))
+    expected = base.hessian / np.outer(scale, scale)
+    outputs = np.asarray(model(base.x, training=False))
+    box = keskar_sharpness(model, base.x, base.y, settings.epsilon)
+    subspace = keskar_sharpness(model, base.x, base.y, settings.epsilon, manifold=settings.manifold)
+    shift = -2 * np.log10(scale[counted]).sum()
+    return {
+        "function_change": np.abs(outputs - base.outputs).max() / np.abs(base.outputs).max(),
+        "hessian_error": np.abs(matrix - expected).max() / np.abs(matrix).max(),
+        "spectral_norm": np.abs(values).max(),
+        "trace": values.sum(),
+        "box_sharpness": box.value,
+        "subspace_sharpness": subspace.value,
+        "eigenvalues_above": int((values > base.largest * (1 + 1e-9)).sum()),
+        "log10_determinant": _log10_determinant(matrix, counted),
+        "log10_det_predicted": _log10_determinant(base.hessian, counted) + shift,
+        "adaptive_sharpness": np.abs(np.linalg.eigvalsh(matrix * np.outer(theta, theta))).max(),
+    }
+
+
+def _counts(model, matrix) -> np.ndarray:
+    """Which parameters count for the determinant: those with a row of H that is not zero, without the first class's."""
+    kernel, bias = model.layers[-1].kernel, model.layers[-1].bias
+    first_class = np.zeros(kernel.shape, bool)
+    first_class[:, 0] = True
+    last = np.concatenate([first_class.ravel(), np.arange(bias.shape[0]) == 0])
+    left_out = np.concatenate([np.zeros(len(matrix) - len(last), bool), last])
+    return ~left_out & (np.abs(matrix).max(axis=1) > 0)
+
+
+def _log10_determinant(matrix, counted) -> float:
+    return float(np.linalg.slogdet(matrix[np.ix_(counted, counted)])[1] / np.log(10))
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

@@ -1,0 +1,89 @@
+"""Do nets trained with small batches react less to their input?
+
+    python -m hw1.generalization.sensitivity                 about 2 minutes of one core
+    python -m hw1.generalization.sensitivity --size=smoke    seconds
+
+The same net is trained with ten batch sizes to the same training loss. Then, on one fixed set, the gradient of the
+loss with respect to the image is measured in three ways: the mean over examples of its norm (the default), the norm of
+the gradient of the mean loss over the whole set (the slides' literal reading, smaller by about √n), and the Jacobian
+of the class probabilities (Novak et al.).
+
+Source: MLDS 2018, homework 1-3; Novak et al., arXiv 1802.08760.
+
+Deviations: nets are compared at one training loss, not after one number of epochs: with equal epochs a large batch
+has taken few steps, and an undertrained net is an insensitive one.
+"""
+
+import dataclasses
+import sys
+
+import keras
+
+from hw1 import models, question, training
+from hw1.measures.sensitivity import jacobian_norm, loss_gradient_norm
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples; the sensitivity is measured on all of them")
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option(
+        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare"
+    )
+    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
+    updates: int = question.option(20000, "optimizer steps, at most")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_loss": 0.3, "seeds": 2}
+    | {"updates": 300},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per batch size."""
+    return [{"batch_size": size} for size in settings.batch_sizes]
+
+
+def run(settings: Settings, data, batch_size: int):
+    """Yields a row per seed."""
+    members = training.train(
+        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        data,
+        batch_size=batch_size,
+        updates=settings.updates,
+        target_loss=settings.target_loss,
+        evaluate_every=training.epochs_of(20, batch_size, data),
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=settings.seeds,
+        progress=f"batch size {batch_size}",
+    )
+    for member in members:
+        yield {
+            "seed": member.seed,
+            "updates": member.updates,
+            **member.final,
+            **_sensitivities(member, data.x_test, data.y_test),
+            "status": member.status,
+        }
+
+
+def _sensitivities(member, x, y) -> dict[str, float]:
+    names = ("loss_gradient_norm", "whole_loss_gradient_norm", "jacobian_norm")
+    if member.status == "diverged":
+        return dict.fromkeys(names, float("nan"))
+    model = member.model
+    values = loss_gradient_norm(model, x, y), loss_gradient_norm(model, x, y, "whole"), jacobian_norm(model, x)
+    return dict(zip(names, values, strict=True))
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

@@ -1,0 +1,121 @@
+"""Do small batches find flatter minima, and what does the course's recipe measure?
+
+    python -m hw1.generalization.sharpness                 about 5 minutes of one core
+    python -m hw1.generalization.sharpness --size=smoke    seconds
+
+The net 784-30-20-10 is trained with ten batch sizes to the same training loss. The sharpness ‖H‖₂ ε² / (2 (1 + L)) is
+measured on 500 training examples, with the Hessian block-diagonal as `tf.hessians` gives it and in full, and on all of
+them in full, by Hessian-vector products and Lanczos. Beside the spectral norm stands the Frobenius norm: the slides
+compute ‖A‖₂ as `tf.norm(A, 2)`, which without `axis` flattens A and returns that. A small net is measured by
+`tf.hessians` too, with both norms exact, as the reference.
+
+Source: MLDS 2018, homework 1-3 (bonus); Keskar et al., arXiv 1609.04836.
+
+Deviations: nets are compared at one training loss, not after one number of epochs.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+
+from hw1 import evaluation, models, question, records, training
+from hw1.measures import hessian
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option(
+        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare"
+    )
+    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
+    updates: int = question.option(20000, "optimizer steps, at most")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    examples: int = question.option(500, "training examples of the course's sharpness; all are taken as well")
+    epsilon: float = question.option(1e-4, "radius, in units of the parameters")
+    probes: int = question.option(30, "Hessian-vector products per block for the Frobenius norm", minimum=6)
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+    reference_hidden: tuple[int, ...] = question.option(
+        (4, 4), "hidden layers of the small net that is also measured by tf.hessians", unique=False
+    )
+    reference_batch_size: int = question.option(50, "batch size of the small net")
+    reference_seeds: int = question.option(2, "repetitions of the small net")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_loss": 0.3, "seeds": 2}
+    | {"updates": 300, "examples": 100, "reference_hidden": (1,), "reference_seeds": 1},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "probes": 90}
+    | {"reference_hidden": (8, 8), "reference_seeds": 5},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per batch size, and one for the small net."""
+    if settings.examples > settings.train:
+        raise ValueError(f"--examples={settings.examples} is more than the {settings.train} training examples")
+    nets = [{"net": "course", "batch_size": size} for size in settings.batch_sizes]
+    return [*nets, {"net": "reference", "batch_size": settings.reference_batch_size}]
+
+
+def run(settings: Settings, data, net: str, batch_size: int):
+    """Yields a row per seed and way of measuring."""
+    hidden, seeds = settings.hidden, settings.seeds
+    if net == "reference":
+        hidden, seeds = settings.reference_hidden, settings.reference_seeds
+    members = training.train(
+        lambda seed: models.mlp(hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        data,
+        batch_size=batch_size,
+        updates=settings.updates,
+        target_loss=settings.target_loss,
+        evaluate_every=training.epochs_of(20, batch_size, data),
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=seeds,
+        progress=f"{net} net, batch size {batch_size}",
+    )
+    for member in members:
+        trained = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
+        if member.status == "diverged":
+            yield {**dict.fromkeys(records.COLUMNS["sharpness"][2:], float("nan")), **trained}
+            continue
+        for measured in _norms(settings, data, member.model, net):
+            factor = settings.epsilon**2 / (2 * (1 + measured.pop("loss")))
+            yield {**trained, **measured, "sharpness": measured["value"] * factor}
+
+
+def _norms(settings, data, model, net):
+    """Yields what was measured: examples, scope, method, norm, value, and the loss on these examples."""
+
+    def on(examples):
+        x, y = data.x_train[:examples], data.y_train[:examples]
+        return x, y, {"examples": examples, "loss": evaluation.evaluate(model, x, y)[0]}
+
+    x, y, about = on(settings.examples)
+    for scope in hessian.SCOPES:
+        norm = hessian.spectral_norm(model, x, y, scope)
+        yield {**about, "scope": scope, "method": "lanczos", "norm": "spectral", "value": norm}
+    norm = hessian.frobenius_norm(model, x, y, "block", probes=settings.probes)
+    yield {**about, "scope": "block", "method": "hutch++", "norm": "frobenius", "value": norm}
+    if net == "reference":
+        about |= {"scope": "block", "method": "tf.hessians"}
+        blocks = hessian.blocks(model, x, y)
+        spectral = max(np.abs(np.linalg.eigvalsh(block)).max() for block in blocks)
+        yield {**about, "norm": "spectral", "value": spectral}
+        yield {**about, "norm": "frobenius", "value": np.sqrt(sum(np.sum(block**2) for block in blocks))}
+    elif len(data.x_train) > settings.examples:
+        x, y, about = on(len(data.x_train))
+        norm = hessian.spectral_norm(model, x, y, "full")
+        yield {**about, "scope": "full", "method": "lanczos", "norm": "spectral", "value": norm}
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

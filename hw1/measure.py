@@ -1,0 +1,211 @@
+"""How flat is your own net? Every measure on one saved Keras model.
+
+    python -m hw1.measure --net=my_net.keras                      half a minute for 24,380 parameters on two cores
+    python -m hw1.measure --net=my_net.keras --data=fashion10k --out=my_net.csv
+
+The net must have been saved by `model.save("my_net.keras")`, take the images of the data set (pixels in [0, 1]; a last
+axis for the channel is added and images are flattened where the net wants it) and output logits, without a softmax.
+A convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima need hundreds of gradients.
+
+The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
+
+    parameters                trainable parameters
+    train_loss, train_accuracy, test_loss, test_accuracy
+                              L and the share of right answers, on all training and on all test images
+    spectral_norm_block       largest |eigenvalue| of H without what lies between two variables, as `tf.hessians` has it
+    spectral_norm_full        largest |eigenvalue| of H
+    trace                     sum of the eigenvalues of H, by Hutch++
+    frobenius_norm            root of the sum of their squares, by Hutch++
+    hessian_sharpness         the course's ‖H‖₂ ε² / (2 (1 + L)), of the blocks, ε = --epsilon
+    keskar_box                Keskar's sharpness in per cent: the largest L in a box of --keskar_epsilon around the net
+    keskar_subspace           the same within a random subspace of --manifold dimensions
+    loss_gradient_norm        mean over images of the norm of the gradient of an image's loss with respect to the image
+    whole_loss_gradient_norm  norm of the gradient of L with respect to all images, smaller by about √n
+    jacobian_norm             mean over images of the norm of the Jacobian of the class probabilities
+
+The Hessian is that of the first --examples training images, Keskar's maxima are sought on all training images, and the
+last three rows are measured on the test images. hw1/measures explains each and names its source.
+"""
+
+import csv
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+
+from hw1 import question
+
+
+class Row(NamedTuple):
+    """One measured value.
+
+    Attributes:
+        measure: its name.
+        value: the number.
+        standard_error: of a stochastic estimate, else None.
+        examples: how many images it was measured on, None for none.
+        unit: and in a few words what it is.
+    """
+
+    measure: str
+    value: float | int
+    standard_error: float | None
+    examples: int | None
+    unit: str
+
+
+def load(path: str | Path):
+    """Loads a Keras model from a .keras file, without running code from the file.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it does not hold a Keras model, or one with code of its own.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}; give the .keras file that model.save wrote")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f'{path} is not a .keras file; save the net by model.save("my_net.keras")')
+    try:
+        return keras.saving.load_model(path, compile=False)  # Safe mode is the default: no code from the file runs.
+    except Exception as error:  # Keras has no type of its own for a bad file.
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} could not be loaded as a Keras model ({type(error).__name__}: {reason})") from error
+
+
+def shaped(x: np.ndarray, model) -> np.ndarray:
+    """The images as `model` takes them: with an axis for the channel, or flattened, where that makes them fit."""
+    wanted = getattr(model, "input_shape", None)
+    if isinstance(wanted, tuple) and len(wanted) == x.ndim + 1 and wanted[-1] == 1:
+        return x[..., np.newaxis]
+    if isinstance(wanted, tuple) and wanted[1:] == (math.prod(x.shape[1:]),):
+        return x.reshape(len(x), -1)
+    return x
+
+
+def measure(
+    model,
+    data,
+    examples: int = 500,
+    epsilon: float = 1e-4,
+    keskar_epsilon: float = 1e-3,
+    manifold: int = 100,
+    seed: int = 0,
+) -> Iterator[Row]:
+    """Yields a row per measure; says on stderr which one is under way.
+
+    Args:
+        model: a built Keras model that outputs logits.
+        data: as `hw1.datasets.load` gives it.
+        examples: training images for what is measured of the Hessian.
+        epsilon: radius of the course's sharpness, in units of the parameters.
+        keskar_epsilon: size of Keskar's box.
+        manifold: dimensions of Keskar's random subspace.
+        seed: of the random probes, starts and the subspace.
+
+    Raises:
+        TypeError, ValueError: the model does not fit the data.
+    """
+    from hw1 import evaluation
+    from hw1.measures import hessian, sensitivity, sharpness
+
+    train, test = (shaped(data.x_train, model), data.y_train), (shaped(data.x_test, model), data.y_test)
+    first = train[0][:examples], train[1][:examples]
+    for part in (train, test):
+        evaluation.check(model, *part)
+    parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    if not 1 <= manifold <= parameters:
+        raise ValueError(f"--manifold={manifold}: a net of {parameters} parameters has subspaces of 1 to {parameters}")
+    yield Row("parameters", parameters, None, None, "trainable")
+    for name, part in (("train", train), ("test", test)):
+        loss, accuracy = evaluation.evaluate(model, *part)
+        yield Row(f"{name}_loss", loss, None, len(part[0]), "nats")
+        yield Row(f"{name}_accuracy", accuracy, None, len(part[0]), "share of right answers")
+
+    def row(name, unit, function, on, *arguments, **options):
+        question.say(f"measure: {name} on {len(on[0])} images")
+        value = function(model, *on, *arguments, **options)
+        value = getattr(value, "value", value)  # Keskar's comes with what the optimiser said.
+        return Row(name, float(value), getattr(value, "standard_error", None), len(on[0]), unit)
+
+    yield row("spectral_norm_block", "‖H‖₂, blocks", hessian.spectral_norm, first, "block")
+    yield row("spectral_norm_full", "‖H‖₂", hessian.spectral_norm, first, "full")
+    yield row("trace", "trace H", hessian.trace, first, seed=seed)
+    yield row("frobenius_norm", "‖H‖_F", hessian.frobenius_norm, first, seed=seed)
+    unit = f"‖H‖₂ ε² / (2 (1 + L)), blocks, ε = {epsilon:g}"
+    yield row("hessian_sharpness", unit, sharpness.hessian_sharpness, first, epsilon)
+    unit = f"per cent, ε = {keskar_epsilon:g}"
+    yield row("keskar_box", unit, sharpness.keskar_sharpness, train, keskar_epsilon, seed=seed)
+    unit = f"per cent, ε = {keskar_epsilon:g}, {manifold} dimensions"
+    yield row("keskar_subspace", unit, sharpness.keskar_sharpness, train, keskar_epsilon, manifold, seed=seed)
+    yield row("loss_gradient_norm", "mean of ‖∂ℓ/∂x‖", sensitivity.loss_gradient_norm, test)
+    yield row("whole_loss_gradient_norm", "‖∂L/∂X‖", sensitivity.loss_gradient_norm, test, "whole")
+    yield row("jacobian_norm", "mean of ‖∂p/∂x‖_F", sensitivity.jacobian_norm, test[:1])
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as aligned text, values to five digits and with their standard errors."""
+    lines = [("measure", "value", "images", "unit")]
+    for row in rows:
+        error = f" ± {row.standard_error:.1g}" if row.standard_error else ""
+        value = f"{row.value:.5g}" if isinstance(row.value, float) else str(row.value)
+        lines.append((row.measure, value + error, str(row.examples or ""), row.unit))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command. Exits with 2 for wrong flags, 1 for an error during the work."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("net", None, "the .keras file of the net; needed", flag_values=values)
+    flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
+    for name, default, text in (
+        ("train", 5000, "training images"),
+        ("test", 5000, "test images"),
+        ("examples", 500, "training images for what is measured of the Hessian"),
+        ("manifold", 100, "dimensions of Keskar's random subspace"),
+    ):
+        flags.DEFINE_integer(name, default, f"{text} [{default}]", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of probes, starts and subspace [0]", lower_bound=0, flag_values=values)
+    flags.DEFINE_float("epsilon", 1e-4, "radius of the course's sharpness [0.0001]", flag_values=values)
+    flags.DEFINE_float("keskar_epsilon", 1e-3, "size of Keskar's box [0.001]", flag_values=values)
+    flags.DEFINE_string("out", None, "a new CSV file for the rows [none]", flag_values=values)
+    flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
+    flags.DEFINE_bool("help", False, "show this text", flag_values=values)
+    with question.exit_on_error(code=2):
+        question.parse(values, argv, __doc__)
+        _check(values)
+    with question.exit_on_error(traceback=values.traceback):
+        from hw1 import datasets
+
+        data = datasets.load(values.data, values.train, values.test)
+        options = {name: values[name].value for name in ("examples", "epsilon", "keskar_epsilon", "manifold", "seed")}
+        rows = list(measure(load(values.net), data, **options))
+        print(table(rows))
+        if values.out:
+            with Path(values.out).open("x", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([Row._fields, *rows])
+
+
+def _check(values) -> None:
+    """Raises ValueError for what would fail only at the end."""
+    if not values.net:
+        raise ValueError("--net is needed: the .keras file of the net, for example --net=my_net.keras")
+    if values.examples > values.train:
+        raise ValueError(f"--examples={values.examples}: must be at most the {values.train} training images")
+    for name in ("epsilon", "keskar_epsilon"):
+        if not 0 < values[name].value < math.inf:
+            raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
+    if values.out and not Path(values.out).parent.is_dir():
+        raise ValueError(f"--out={values.out}: there is no folder {Path(values.out).parent}; make it first")
+    if values.out and Path(values.out).exists():
+        raise ValueError(f"--out={values.out}: the file exists; name another or remove it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Reproduces the results: every question in the order of the course, two at a time.
+
+    python -m hw1.reproduce                      # all questions at size report, to runs/
+    python -m hw1.reproduce --size=smoke --out=/tmp/smoke --only=random_labels,sharpness
+
+Small nets keep one core busy, so two questions share two cores (--jobs=1 runs one after the other).
+Each question runs with its own default settings for the size; its own command, named in its module, changes
+them. Finished units are kept, so the same command goes on after an interruption. A question that fails is
+reported and the others still run.
+"""
+
+import functools
+import importlib
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from traceback import print_exc
+
+from absl import flags
+
+from hw1 import question, records
+
+QUESTIONS = (
+    "hw1.generalization.random_labels",
+    "hw1.generalization.parameter_count",
+    "hw1.generalization.interpolation",
+    "hw1.generalization.sensitivity",
+    "hw1.generalization.sharpness",
+    "hw1.generalization.reparametrization",
+)
+SIZES = ("smoke", "report", "paper")
+
+
+def reproduce(size: str, out: str, only: tuple[str, ...] = (), traceback: bool = False, jobs: int = 1) -> list[str]:
+    """Answers the questions and returns the names of those that failed.
+
+    Args:
+        size: one of `SIZES`.
+        out: folder of the results; made if needed.
+        only: names of the questions to answer. Empty: all of them.
+        traceback: show where each failure arose.
+        jobs: questions that run at once, each in a process of its own; 1 for this process.
+
+    Raises:
+        OSError: `out` is in use by another run or cannot be written.
+    """
+    modules = {path.rpartition(".")[2]: path for path in QUESTIONS}
+    names = [name for name in modules if not only or name in only]
+    answer = functools.partial(_answer, size, out, traceback)
+    failed = []
+    with records.lock(out):
+        question.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
+        answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 else map
+        for number, (name, seconds, error) in enumerate(answers(answer, [modules[name] for name in names]), 1):
+            failed += [name] * (error is not None)
+            question.say(f"[{number}/{len(names)}] {name}: {seconds:.1f} s, {error or 'done'}")
+    question.say(f"{len(names) - len(failed)} of {len(names)} done: rows in {out}, figures in {out}/figures")
+    return failed
+
+
+def _answer(size: str, out: str, traceback: bool, path: str) -> tuple[str, float, str | None]:
+    """Answers one question: its name, the seconds it took, and what went wrong, if anything."""
+    name, start, wrong = path.rpartition(".")[2], time.perf_counter(), None
+    try:
+        module = importlib.import_module(path)
+        question.answer(module, question.make_settings(module, size), out, name)
+    except Exception as error:
+        if traceback:
+            print_exc()
+        wrong = f"error: {question.describe(error)}"
+    return name, time.perf_counter() - start, wrong
+
+
+def _at_once(jobs: int, function: Callable, arguments: list) -> Iterator:
+    """As `map`, in so many processes, yielding what is done first. They are forked and so inherit the lock."""
+    context = multiprocessing.get_context("fork")  # before TensorFlow, which would not survive it, is imported
+    with ProcessPoolExecutor(jobs, context, _work_beside_others, (os.getpid(),)) as pool:
+        try:
+            for future in as_completed([pool.submit(function, argument) for argument in arguments]):
+                yield future.result()
+        except BaseException as error:
+            for child in multiprocessing.active_children():
+                child.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise OSError("a process was killed, perhaps for lack of memory; go on with --jobs=1") from error
+            raise
+
+
+def _work_beside_others(parent: int) -> None:
+    """Makes this process leave Ctrl-C to its parent, end with it, and print lines instead of bars."""
+
+    def end_with_parent():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    sys.stderr = _Lines(sys.stderr.buffer, write_through=True)
+
+
+class _Lines(io.TextIOWrapper):
+    """A stream that does not pass for a terminal."""
+
+    def isatty(self):
+        return False
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command; exit codes as in `question.main`, and 1 if a question failed."""
+    values, names = question.common_flags(SIZES), [path.rpartition(".")[2] for path in QUESTIONS]
+    flags.DEFINE_list("only", [], "questions to answer, with commas between them [all]", flag_values=values)
+    flags.DEFINE_integer("jobs", 2, "questions that run at once [2]", lower_bound=1, flag_values=values)
+    with question.exit_on_error(code=2):
+        question.parse(values, argv, __doc__)
+        if unknown := [name for name in values.only if name not in names]:
+            raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(names)}")
+    with question.exit_on_error(traceback=values.traceback):
+        if reproduce(values.size, values.out, tuple(values.only), values.traceback, values.jobs):
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
