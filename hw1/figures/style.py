@@ -1,0 +1,86 @@
+"""What all figures share: sizes, colours, and lines with intervals."""
+
+import matplotlib
+import matplotlib.lines
+import matplotlib.ticker
+from matplotlib.figure import Figure
+
+from hw1 import statistics
+
+WIDTH = 6.8  # inches: the text width of the report, so that fonts are printed at their size
+# Okabe and Ito's palette, which people with colour-blindness can tell apart.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
+    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#222222"),
+)
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+TRAIN, TEST = "-", "--"  # line styles
+
+matplotlib.rcParams.update(
+    {
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8.5,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3,
+        "axes.spines.top": False,
+        "axes.grid": True,
+        "grid.color": "#dddddd",
+        "grid.linewidth": 0.5,
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+)
+
+
+def figure(rows: int, columns: int, height: float, **options):
+    """A figure of the report's width with rows × columns panels of the given total height in inches."""
+    drawing = Figure(figsize=(WIDTH, height), layout="constrained")
+    return drawing, drawing.subplots(rows, columns, **options)
+
+
+def curve(axes, frame, by: str, value: str, band: bool = False, **style) -> None:
+    """Draws the mean of `value` against `by` with its 95 % interval, as bars or as a band.
+
+    Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm.
+    """
+    rows = statistics.summary(frame, by, value, geometric=axes.get_yscale() == "log")
+    style.setdefault("marker", "" if band else "o")
+    (line,) = axes.plot(rows[by], rows.value, **style)
+    low, high = rows.low.fillna(rows.value), rows.high.fillna(rows.value)
+    if band:
+        axes.fill_between(rows[by], low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    else:
+        bars = [rows.value - low, high - rows.value]
+        axes.errorbar(rows[by], rows.value, bars, fmt="none", ecolor=line.get_color(), elinewidth=0.8, capsize=1.5)
+
+
+def twin(axes, colour: str, label: str):
+    """A second y axis on the right in its own colour."""
+    right = axes.twinx()
+    right.grid(visible=False)
+    colour_axis(right, colour, label, side="right")
+    return right
+
+
+def colour_axis(axes, colour: str, label: str, side: str = "left") -> None:
+    """Colours a y axis and its label like the curves that belong to it."""
+    axes.set_ylabel(label, color=colour)
+    axes.tick_params(axis="y", colors=colour)
+    axes.spines[side].set_color(colour)
+    axes.spines["right"].set_visible(side == "right")
+
+
+def legend(figure, entries: dict[str, dict]) -> None:
+    """A legend above all panels, made of label → line style."""
+    handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in entries.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+def log_x(axes, label: str) -> None:
+    """A logarithmic x axis that labels the powers of ten only."""
+    axes.set(xscale="log", xlabel=label)
+    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())

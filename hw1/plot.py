@@ -1,0 +1,67 @@
+"""Draws figures from the CSVs of a run; needs no TensorFlow and trains nothing.
+
+    python -m hw1.plot                           # every question in runs/, seconds
+    python -m hw1.plot --out=hw1/results --only=sharpness
+
+Figures go to figures/ in the same folder, as PNG and PDF.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags
+
+from hw1 import question, records
+from hw1.figures import generalization
+
+FIGURES: dict[str, Callable] = {
+    name: getattr(generalization, name)
+    for name in (
+        *("random_labels", "parameter_count", "interpolation", "sensitivity", "sharpness", "reparametrization"),
+    )
+}
+
+
+def draw(name: str, folder: str | Path) -> list[Path]:
+    """Draws the figure of a question.
+
+    Args:
+        name: of the question.
+        folder: holds its CSV and JSON; the figure goes to `folder`/figures.
+
+    Returns:
+        The paths of the PNG and the PDF.
+
+    Raises:
+        FileNotFoundError, ValueError: the CSV or JSON is missing or damaged.
+        OSError: the folder cannot be written.
+    """
+    figure = FIGURES[name](records.read(folder, name), records.settings(folder, name))
+    target = Path(folder, "figures")
+    target.mkdir(exist_ok=True)
+    paths = [target / f"{name}.png", target / f"{name}.pdf"]
+    figure.savefig(paths[0], metadata={"Software": None})
+    figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return paths
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command; exit codes as in `hw1.question.main`."""
+    values = question.base_flags()
+    flags.DEFINE_list(
+        "only", [], "questions to draw, with commas between them [all that are there]", flag_values=values
+    )
+    with question.exit_on_error(code=2):
+        question.parse(values, argv, __doc__)
+        if unknown := [name for name in values.only if name not in FIGURES]:
+            raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(FIGURES)}")
+    with question.exit_on_error(traceback=values.traceback):
+        names = values.only or [name for name in FIGURES if Path(values.out, f"{name}.csv").exists()]
+        if not names:
+            raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: python -m hw1.reproduce")
+        for name in names:
+            question.say(f"{name}: {', '.join(map(str, draw(name, values.out)))}")
+
+
+if __name__ == "__main__":
+    main()
