@@ -1,0 +1,175 @@
+"""What do the Hessian's products and norms cost, beside `tf.hessians` and a gradient?
+
+    python -m benchmarks.hessian                                       about 3 minutes on two cores
+    python -m benchmarks.hessian --repetitions=1 --nets=1 --slow_repetitions=1
+
+Nets are trained on mnist10k by Adam and measured on training images; times are after compilation.
+
+- 784-8-8-10, 500 images: `hessian_sharpness(method="lanczos")`, the same by `tf.hessians` and eigenvalues, and
+  `tf.hessians` + `tf.norm(A, 2, axis=(-2, -1))`. These two take half a minute a time: they run --slow_repetitions
+  times, Lanczos before and after them, and the ratio is that of the medians. The relative difference is that of the
+  two methods of `hessian_sharpness`.
+- 784-30-20-10 (24,380 parameters), 500 images: time of `hessian_sharpness`, and the peak memory of a new process that
+  loads the data, makes the net and measures it. (`tf.hessians` would take 5.5 GB there, so it does not run.)
+- 784-30-20-10, 500 and 5,000 images: a Hessian-vector product beside a gradient, as compiled functions on tensors
+  that are made before. Of each the plain tf.function and the one compiled by XLA are timed; the ratio is that of the
+  product that hw1 uses (plain) to the faster gradient.
+- λ₁ of the full Hessian at the default tolerance, over --nets nets of other seeds: the number of products, and the
+  error against a float64 copy of the net solved to 1e-12.
+"""
+
+import itertools
+import subprocess
+import sys
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import timing
+from hw1 import datasets, evaluation, models, training
+from hw1.measures import hessian, sharpness
+
+SMALL = (8, 8)
+EXAMPLES = 500
+OPTIONS = {
+    "repetitions": (5, "repetitions of each time"),
+    "slow_repetitions": (1, "repetitions of what takes half a minute"),
+    "nets": (5, "trained nets to count products on"),
+}
+MEMORY = """
+from benchmarks import timing
+from hw1 import datasets, models
+from hw1.measures import sharpness
+
+data = datasets.load("mnist10k")
+sharpness.hessian_sharpness(models.mlp(), data.x_train[:500], data.y_train[:500])
+print(timing.peak_memory())
+"""
+
+
+def run(repetitions: int, slow_repetitions: int, nets: int) -> list[dict]:
+    """Returns the rows of the table."""
+    data = datasets.load("mnist10k")
+    small, *large = _trained(SMALL, data, 1) + _trained(models.COURSE_HIDDEN, data, nets)
+    x, y = data.x_train[:EXAMPLES], data.y_train[:EXAMPLES]
+    rows = _memory() + _sharpness(large[0], x, y, repetitions)
+    for examples in (EXAMPLES, len(data.x_train)):
+        rows += _product(large[0], data.x_train[:examples], data.y_train[:examples], repetitions)
+    return rows + _largest_eigenvalue(large, x, y) + _tf_hessians(small, x, y, repetitions, slow_repetitions)
+
+
+def _trained(hidden, data, seeds):
+    members = training.train(
+        lambda seed: models.mlp(hidden, seed=seed),
+        data,
+        batch_size=64,
+        epochs=10,
+        evaluate_every=10,
+        optimizer=keras.optimizers.Adam,
+        seeds=seeds,
+    )
+    return [member.model for member in members]
+
+
+def _memory():
+    done = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
+    return [timing.row("784-30-20-10: peak memory of a process", [float(done.stdout)], "GB", target="< 1.5 GB")]
+
+
+def _sharpness(model, x, y, repetitions):
+    cases = {
+        "784-30-20-10: hessian_sharpness, blocks": lambda: sharpness.hessian_sharpness(model, x, y),
+        "784-30-20-10: hessian_sharpness, full": lambda: sharpness.hessian_sharpness(model, x, y, scope="full"),
+    }
+    seconds = timing.side_by_side(cases, repetitions)
+    return [timing.row(name, values, "s", target="< 0.2 s") for name, values in seconds.items()]
+
+
+def _product(model, x, y, repetitions):
+    """A product beside a gradient; a value is the mean of 20 calls, because one takes a few milliseconds."""
+
+    def forward(parameters, state, x):
+        return model.stateless_call(parameters, state, x, training=False)[0]
+
+    programs = {"gradient": evaluation._value_and_gradient, "product": hessian._hessian_vector(None)}
+    arguments = *evaluation.variables(model), tf.constant(x), tf.constant(y)
+    vector = tf.constant(np.random.default_rng(0).standard_normal(model.count_params()), tf.float32)
+    cases = {}
+    for (name, program), jit in itertools.product(programs.items(), (False, True)):
+        compiled = tf.function(program(forward, evaluation.cross_entropy), jit_compile=jit)
+        cases[name, jit] = _twenty(compiled, *arguments, *([vector] if name == "product" else []))
+    seconds = timing.side_by_side(cases, repetitions)
+    gradient = min((values for (name, _), values in seconds.items() if name == "gradient"), key=np.median)
+    rows = []
+    for (name, jit), values in seconds.items():
+        what = f"{name}, {len(x)} images, {'XLA' if jit else 'plain'}"
+        target = "≤ 2×" if (name, jit) == ("product", False) else ""
+        rows.append(timing.row(what, [v / 20 * 1e3 for v in values], "ms", timing.ratio(values, gradient), target))
+    return rows
+
+
+def _twenty(compiled, *arguments):
+    def run():
+        for _ in range(20):
+            result = compiled(*arguments)
+        return (result[1] if isinstance(result, tuple) else result).numpy()
+
+    return run
+
+
+def _largest_eigenvalue(nets, x, y):
+    product, counts, errors = hessian.product, [], []
+
+    def counting(*arguments):
+        multiply = product(*arguments)
+
+        def counted(vector):
+            counts[-1] += 1
+            return multiply(vector)
+
+        counted.size = multiply.size
+        return counted
+
+    for model in nets:
+        counts.append(0)
+        with mock.patch.object(hessian, "product", counting):
+            value = hessian.eigenvalues(model, x, y)[0]
+        exact = hessian.eigenvalues(models.with_dtype(model, "float64"), x, y, tolerance=1e-12)[0]
+        errors.append(abs(value / exact - 1))
+    return [
+        timing.row(f"λ₁, full: products (most: {max(counts)})", counts, "", target="≤ 16"),
+        timing.row(f"λ₁, full: relative error (largest: {max(errors):.1g})", errors, "", target="≤ 1e-5"),
+    ]
+
+
+def _tf_hessians(model, x, y, repetitions, slow_repetitions):
+    found = {}
+
+    def course():
+        found["norm"] = max(float(tf.norm(block, 2, axis=(-2, -1))) for block in hessian.blocks(model, x, y))
+
+    def by(method):
+        found[method] = sharpness.hessian_sharpness(model, x, y, method=method)
+
+    def fast():
+        return timing.side_by_side({"lanczos": lambda: by("lanczos")}, repetitions)["lanczos"]
+
+    before = fast()
+    hessian.blocks(model, x, y)  # Compiles.
+    cases = {"eigenvalues": lambda: by("tf.hessians"), "norm": course}
+    slow = timing.side_by_side(cases, slow_repetitions, warm_up=False)
+    lanczos = before + fast()
+    difference = abs(found["lanczos"] / found["tf.hessians"] - 1)
+    rows = [timing.row("784-8-8-10: hessian_sharpness, lanczos", lanczos, "s", 1.0)]
+    for what, name, target in (
+        ("784-8-8-10: hessian_sharpness, tf.hessians", "eigenvalues", ""),
+        ("784-8-8-10: tf.hessians + tf.norm (SVD)", "norm", "≥ 500×"),
+    ):
+        rows.append(timing.row(what, slow[name], "s", np.median(slow[name]) / np.median(lanczos), target))
+    return [*rows, timing.row("784-8-8-10: relative difference of the two", [difference], "", target="≤ 1e-4")]
+
+
+if __name__ == "__main__":
+    timing.main("hessian", __doc__, run, OPTIONS)

@@ -1,0 +1,100 @@
+"""What the benchmarks share: times side by side, peak memory, the printed table and the JSON beside it.
+
+Nothing here asserts a time. Targets are printed beside what was measured, for a quiet machine.
+"""
+
+import json
+import re
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, median, pstdev
+
+from absl import flags
+
+from hw1 import question, records
+
+
+def side_by_side(
+    cases: dict[str, Callable[[], object]], repetitions: int, warm_up: bool = True
+) -> dict[str, list[float]]:
+    """Times functions in turns, A B A B ..., so that noise of the machine hits all alike.
+
+    Args:
+        cases: name → function without arguments.
+        repetitions: how often each is timed.
+        warm_up: call each once before, for what happens only the first time, such as compilation.
+
+    Returns:
+        Name → seconds of each repetition.
+    """
+    for run in cases.values() if warm_up else ():
+        run()
+    seconds = {name: [] for name in cases}
+    for _ in range(repetitions):
+        for name, run in cases.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """The median of the ratios of times that were taken one after the other."""
+    return median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def row(what: str, values: list[float], unit: str, ratio: float | None = None, target: str = "") -> dict:
+    """A line of the table: what was measured, how often, how it compares, and the target."""
+    about = {"what": what, "median": median(values), "mean": mean(values), "standard_deviation": pstdev(values)}
+    return about | {"unit": unit, "ratio": ratio, "target": target, "repetitions": len(values), "values": values}
+
+
+def peak_memory() -> float:
+    """The most memory that this process had resident so far, in GB.
+
+    `resource.getrusage` would count what the process that started this one held at that time.
+    """
+    try:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
+    except OSError:  # Not Linux.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def main(name: str, text: str, run: Callable[..., list[dict]], options: dict[str, tuple[int, str]], argv=None) -> None:
+    """Runs a benchmark as a command: prints its table and writes `benchmark_<name>.json` with the environment.
+
+    Args:
+        name: of the file.
+        text: what --help prints before the flags.
+        run: takes the options and returns rows.
+        options: flag → default and help.
+        argv: the command line; None for this process's.
+    """
+    values = flags.FlagValues()
+    for flag, (default, about) in options.items():
+        flags.DEFINE_integer(flag, default, f"{about} [{default}]", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("out", "runs", "folder of the JSON [runs]", flag_values=values)
+    flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
+    flags.DEFINE_bool("help", False, "show this text", flag_values=values)
+    with question.exit_on_error(code=2):
+        question.parse(values, argv, text)
+    with question.exit_on_error(traceback=values.traceback):
+        path = Path(values.out, f"benchmark_{name}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = run(**{flag: values[flag].value for flag in options})
+        path.write_text(json.dumps(records._environment() | {"rows": rows}, indent=2) + "\n")
+        print(f"{table(rows)}\n\nEach ratio is the median of the ratios of neighbouring times. All values: {path}")
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as aligned text."""
+    lines = [("what", "median", "mean ± deviation", "unit", "ratio", "target", "repetitions")]
+    for each in rows:
+        spread = f"{each['mean']:.3g} ± {each['standard_deviation']:.1g}"
+        times = "" if each["ratio"] is None else f"{each['ratio']:.3g}×"
+        unit, target, count = each["unit"], each["target"], str(each["repetitions"])
+        lines.append((each["what"], f"{each['median']:.3g}", spread, unit, times, target, count))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
