@@ -1,0 +1,56 @@
+"""Intervals and correlations against closed forms and simulation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from hw1 import statistics
+
+
+def test_the_interval_of_the_mean_is_scipys():
+    """The t-interval equals scipy's, and NaNs are left out."""
+    values = np.array([1.0, 2.5, 2.0, np.nan, 4.0])
+    kept = values[np.isfinite(values)]
+    expected = scipy.stats.t.interval(0.95, len(kept) - 1, kept.mean(), scipy.stats.sem(kept))
+    assert statistics.mean_interval(values) == pytest.approx((kept.mean(), *expected))
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    """Of 2,000 intervals of 5 normal numbers 95 % hold the mean; 3 standard errors are 1.5 %."""
+    samples = np.random.default_rng(0).standard_normal((2000, 5))
+    held = [interval.low <= 0 <= interval.high for interval in map(statistics.mean_interval, samples)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+def test_one_value_has_no_interval():
+    """A single repetition gives its value and no interval; none at all gives NaN."""
+    one, none = statistics.mean_interval([3.0]), statistics.mean_interval([])
+    assert one.value == 3
+    assert np.isnan([one.low, one.high, *none]).all()
+
+
+def test_geometric_means_are_those_of_the_logarithm():
+    """On a logarithmic axis the mean of 1 and 100 is 10."""
+    frame = pd.DataFrame({"by": [1, 1], "x": [1.0, 100.0]})
+    assert statistics.summary(frame, "by", "x", geometric=True).value[0] == pytest.approx(10)
+    assert statistics.summary(frame, "by", "x").value[0] == pytest.approx(50.5)
+
+
+def test_rank_correlation_finds_order_and_its_absence():
+    """A monotone relation gives 1 on every resample; independent columns an interval around 0."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"seed": np.repeat(range(8), 20), "a": rng.random(160)})
+    frame["b"], frame["c"] = np.exp(frame.a), rng.random(160)
+    assert statistics.rank_correlation(frame, "a", "b") == pytest.approx((1, 1, 1))
+    independent = statistics.rank_correlation(frame, "a", "c")
+    assert independent.low < 0 < independent.high
+    assert independent.value == pytest.approx(scipy.stats.spearmanr(frame.a, frame.c)[0])
+
+
+def test_paired_differences_remove_what_pairs_share():
+    """What a seed adds to both members of a pair cancels."""
+    base = np.array([0.0, 10.0, 20.0])
+    difference = statistics.paired_difference(base + np.array([1.0, 1.1, 0.9]), base)
+    assert difference.value == pytest.approx(1)
+    assert difference.high - difference.low < 1
