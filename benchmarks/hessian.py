@@ -1,14 +1,13 @@
 """What do the Hessian's products and norms cost, beside `tf.hessians` and a gradient?
 
-    python -m benchmarks.hessian                                       about 3 minutes on two cores
-    python -m benchmarks.hessian --repetitions=1 --nets=1 --slow_repetitions=1
+    python -m benchmarks.hessian                              about 6 minutes on two cores
+    python -m benchmarks.hessian --repetitions=1 --nets=1     2 minutes
 
 Nets are trained on mnist10k by Adam and measured on training images; times are after compilation.
 
 - 784-8-8-10, 500 images: `hessian_sharpness(method="lanczos")`, the same by `tf.hessians` and eigenvalues, and
-  `tf.hessians` + `tf.norm(A, 2, axis=(-2, -1))`. These two take half a minute a time: they run --slow_repetitions
-  times, Lanczos before and after them, and the ratio is that of the medians. The relative difference is that of the
-  two methods of `hessian_sharpness`.
+  `tf.hessians` + `tf.norm(A, 2, axis=(-2, -1))`, which takes most of the benchmark's time. The relative difference is
+  that of the two methods of `hessian_sharpness`.
 - 784-30-20-10 (24,380 parameters), 500 images: time of `hessian_sharpness`, and the peak memory of a new process that
   loads the data, makes the net and measures it. (`tf.hessians` would take 5.5 GB there, so it does not run.)
 - 784-30-20-10, 500 and 5,000 images: a Hessian-vector product beside a gradient, as compiled functions on tensors
@@ -35,7 +34,6 @@ SMALL = (8, 8)
 EXAMPLES = 500
 OPTIONS = {
     "repetitions": (5, "repetitions of each time"),
-    "slow_repetitions": (1, "repetitions of what takes half a minute"),
     "nets": (5, "trained nets to count products on"),
 }
 MEMORY = """
@@ -49,7 +47,7 @@ print(timing.peak_memory())
 """
 
 
-def run(repetitions: int, slow_repetitions: int, nets: int) -> list[dict]:
+def run(repetitions: int, nets: int) -> list[dict]:
     """Returns the rows of the table."""
     data = datasets.load("mnist10k")
     small, *large = _trained(SMALL, data, 1) + _trained(models.COURSE_HIDDEN, data, nets)
@@ -57,7 +55,7 @@ def run(repetitions: int, slow_repetitions: int, nets: int) -> list[dict]:
     rows = _memory() + _sharpness(large[0], x, y, repetitions)
     for examples in (EXAMPLES, len(data.x_train)):
         rows += _product(large[0], data.x_train[:examples], data.y_train[:examples], repetitions)
-    return rows + _largest_eigenvalue(large, x, y) + _tf_hessians(small, x, y, repetitions, slow_repetitions)
+    return rows + _largest_eigenvalue(large, x, y) + _tf_hessians(small, x, y, repetitions)
 
 
 def _trained(hidden, data, seeds):
@@ -93,7 +91,7 @@ def _product(model, x, y, repetitions):
     def forward(parameters, state, x):
         return model.stateless_call(parameters, state, x, training=False)[0]
 
-    programs = {"gradient": evaluation._value_and_gradient, "product": hessian._hessian_vector(None)}
+    programs = {"gradient": evaluation._value_and_gradient, "product": hessian._full}
     arguments = *evaluation.variables(model), tf.constant(x), tf.constant(y)
     vector = tf.constant(np.random.default_rng(0).standard_normal(model.count_params()), tf.float32)
     cases = {}
@@ -122,8 +120,8 @@ def _twenty(compiled, *arguments):
 def _largest_eigenvalue(nets, x, y):
     product, counts, errors = hessian.product, [], []
 
-    def counting(*arguments):
-        multiply = product(*arguments)
+    def counting(*arguments, **options):
+        multiply = product(*arguments, **options)
 
         def counted(vector):
             counts[-1] += 1
@@ -144,30 +142,26 @@ def _largest_eigenvalue(nets, x, y):
     ]
 
 
-def _tf_hessians(model, x, y, repetitions, slow_repetitions):
+def _tf_hessians(model, x, y, repetitions):
     found = {}
-
-    def course():
-        found["norm"] = max(float(tf.norm(block, 2, axis=(-2, -1))) for block in hessian.blocks(model, x, y))
 
     def by(method):
         found[method] = sharpness.hessian_sharpness(model, x, y, method=method)
 
-    def fast():
-        return timing.side_by_side({"lanczos": lambda: by("lanczos")}, repetitions)["lanczos"]
+    def with_norm():
+        max(float(tf.norm(block, 2, axis=(-2, -1))) for block in hessian.blocks(model, x, y))
 
-    before = fast()
-    hessian.blocks(model, x, y)  # Compiles.
-    cases = {"eigenvalues": lambda: by("tf.hessians"), "norm": course}
-    slow = timing.side_by_side(cases, slow_repetitions, warm_up=False)
-    lanczos = before + fast()
+    cases = {
+        "hessian_sharpness, lanczos": lambda: by("lanczos"),
+        "hessian_sharpness, tf.hessians": lambda: by("tf.hessians"),
+        "tf.hessians + tf.norm (SVD)": with_norm,
+    }
+    seconds, rows = timing.side_by_side(cases, repetitions), []
+    lanczos = seconds["hessian_sharpness, lanczos"]
+    for name, values in seconds.items():
+        target = "≥ 500×" if "norm" in name else ""
+        rows.append(timing.row(f"784-8-8-10: {name}", values, "s", timing.ratio(values, lanczos), target))
     difference = abs(found["lanczos"] / found["tf.hessians"] - 1)
-    rows = [timing.row("784-8-8-10: hessian_sharpness, lanczos", lanczos, "s", 1.0)]
-    for what, name, target in (
-        ("784-8-8-10: hessian_sharpness, tf.hessians", "eigenvalues", ""),
-        ("784-8-8-10: tf.hessians + tf.norm (SVD)", "norm", "≥ 500×"),
-    ):
-        rows.append(timing.row(what, slow[name], "s", np.median(slow[name]) / np.median(lanczos), target))
     return [*rows, timing.row("784-8-8-10: relative difference of the two", [difference], "", target="≤ 1e-4")]
 
 

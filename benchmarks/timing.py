@@ -16,20 +16,19 @@ from absl import flags
 from hw1 import question, records
 
 
-def side_by_side(
-    cases: dict[str, Callable[[], object]], repetitions: int, warm_up: bool = True
-) -> dict[str, list[float]]:
+def side_by_side(cases: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
     """Times functions in turns, A B A B ..., so that noise of the machine hits all alike.
+
+    Each is called once before, for what happens only the first time, such as compilation.
 
     Args:
         cases: name → function without arguments.
         repetitions: how often each is timed.
-        warm_up: call each once before, for what happens only the first time, such as compilation.
 
     Returns:
         Name → seconds of each repetition.
     """
-    for run in cases.values() if warm_up else ():
+    for run in cases.values():
         run()
     seconds = {name: [] for name in cases}
     for _ in range(repetitions):

@@ -32,17 +32,25 @@ from hw1 import records
 EXPECTED = (flags.Error, ValueError, TypeError, OSError)  # Errors that a message explains; others are bugs.
 
 
-def option(default, help: str, minimum: float | None = None, choices: Iterable | None = None, unique: bool = True):
+def option(
+    default,
+    help: str,
+    minimum: float | None = None,
+    at_most: str | None = None,
+    choices: Iterable | None = None,
+    unique: bool = True,
+):
     """Makes a field of `Settings`.
 
     Args:
         default: its value at size report.
         help: one line, with the unit.
         minimum: the least allowed value. None: integers must be at least 1 and floats above 0.
+        at_most: name of the setting that bounds it: a batch is at most "train". None: no bound.
         choices: the allowed values. None: any.
         unique: whether the entries of a tuple must all be different.
     """
-    metadata = {"help": help, "minimum": minimum, "choices": choices, "unique": unique}
+    metadata = {"help": help, "minimum": minimum, "at_most": at_most, "choices": choices, "unique": unique}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -74,6 +82,10 @@ def check(settings) -> None:
         right = isinstance(entries, tuple) and entries and all(_is_right(field, kind, entry) for entry in entries)
         if not right or (field.metadata.get("unique", True) and len(set(entries)) < len(entries)):
             raise ValueError(f"--{field.name}={_write(value)}: must be {_wanted(field, kind, many)}")
+    for field, _, many in _fields(type(settings)):
+        value, bound = getattr(settings, field.name), field.metadata.get("at_most")
+        if bound and max(value if many else (value,)) > getattr(settings, bound):
+            raise ValueError(f"--{field.name}={_write(value)}: must be at most --{bound}={getattr(settings, bound)}")
 
 
 def answer(module: ModuleType, settings, out: str | Path = "runs", name: str | None = None) -> Path:

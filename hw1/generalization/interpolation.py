@@ -31,7 +31,9 @@ class Settings:
     train: int = question.option(5000, "training examples")
     test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
-    batch_sizes: tuple[int, ...] = question.option((64, 1024), "the two batch sizes, at the smaller learning rate")
+    batch_sizes: tuple[int, ...] = question.option(
+        (64, 1024), "the two batch sizes, at the smaller learning rate", at_most="train"
+    )
     learning_rates: tuple[float, ...] = question.option(
         (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
     )

@@ -34,7 +34,7 @@ class Settings:
     )
     epochs: int = question.option(50, "passes over the training set, at most")
     target_loss: float = question.option(0.05, "training loss at which a net is done, in nats")
-    batch_size: int = question.option(100, "examples per step")
+    batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 

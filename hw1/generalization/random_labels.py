@@ -34,7 +34,9 @@ class Settings:
     hidden: tuple[int, ...] = question.option(models.RANDOM_LABEL_HIDDEN, "widths of the hidden layers", unique=False)
     epochs: int = question.option(40, "passes over the training set")
     evaluate_every: int = question.option(2, "epochs between evaluations")
-    batch_size: int = question.option(125, "examples per step (our choice: random labels are fitted in 40 epochs)")
+    batch_size: int = question.option(
+        125, "examples per step (our choice: random labels are fitted in 40 epochs)", at_most="train"
+    )
     learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 

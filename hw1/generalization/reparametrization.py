@@ -50,12 +50,12 @@ class Settings:
     hidden: tuple[int, ...] = question.option((8, 8), "widths of the hidden layers", unique=False)
     activation: str = question.option("relu", "of the hidden layers; the identity holds for relu and leaky_relu")
     alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "factors α; 1 must be among them")
-    examples: int = question.option(500, "training examples to measure on")
+    examples: int = question.option(500, "training examples to measure on", at_most="train")
     epsilon: float = question.option(1e-3, "size of the box of Keskar's measure")
     manifold: int = question.option(50, "dimension of the random manifold of Keskar's measure")
     points: int = question.option(161, "points on the line between two solutions", minimum=3)
     epochs: int = question.option(60, "passes over the training set")
-    batch_size: int = question.option(100, "examples per step")
+    batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)", minimum=2)
 
@@ -72,8 +72,6 @@ def units(settings: Settings) -> list[dict]:
     """One unit of work per transformation, and one for the line between two solutions."""
     if 1.0 not in settings.alphas:
         raise ValueError(f"--alphas must contain 1, the untransformed net, not only {settings.alphas}")
-    if settings.examples > settings.train:
-        raise ValueError(f"--examples={settings.examples} is more than the {settings.train} training examples")
     return [{"transformation": name} for name in ("two-layer", "all but last", "line")]
 
 

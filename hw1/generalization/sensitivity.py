@@ -32,7 +32,7 @@ class Settings:
     test: int = question.option(5000, "test examples; the sensitivity is measured on all of them")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
-        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare"
+        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
     target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
     updates: int = question.option(20000, "optimizer steps, at most")

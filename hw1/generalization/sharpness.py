@@ -33,19 +33,21 @@ class Settings:
     test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
-        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare"
+        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
     target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
     updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
-    examples: int = question.option(500, "training examples of the course's sharpness; all are taken as well")
+    examples: int = question.option(
+        500, "training examples of the course's sharpness; all are taken as well", at_most="train"
+    )
     epsilon: float = question.option(1e-4, "radius, in units of the parameters")
     probes: int = question.option(30, "Hessian-vector products per block for the Frobenius norm", minimum=6)
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
     reference_hidden: tuple[int, ...] = question.option(
         (4, 4), "hidden layers of the small net that is also measured by tf.hessians", unique=False
     )
-    reference_batch_size: int = question.option(50, "batch size of the small net")
+    reference_batch_size: int = question.option(50, "batch size of the small net", at_most="train")
     reference_seeds: int = question.option(2, "repetitions of the small net")
 
 
@@ -60,8 +62,6 @@ SIZES = {
 
 def units(settings: Settings) -> list[dict]:
     """One unit of work per batch size, and one for the small net."""
-    if settings.examples > settings.train:
-        raise ValueError(f"--examples={settings.examples} is more than the {settings.train} training examples")
     nets = [{"net": "course", "batch_size": size} for size in settings.batch_sizes]
     return [*nets, {"net": "reference", "batch_size": settings.reference_batch_size}]
 

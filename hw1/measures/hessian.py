@@ -1,12 +1,13 @@
 """The Hessian H = ∇²L(θ) of the mean loss: products, exact blocks, eigenvalues, norms, trace, spectral density.
 
-Everything rests on `product`, v ↦ Hv by forward-over-reverse differentiation (Pearlmutter 1994), which costs less
-than two gradients and never forms H. `blocks` and `dense` form it, for small nets and as the reference.
+Everything rests on `product`, v ↦ Hv = ∇(∇L · v) (Pearlmutter 1994), which costs less than two gradients and never
+forms H. The gradient of the gradient is taken in reverse mode: forward over reverse, the usual choice, multiplies the
+inputs' tangents, which are all zero, and takes a third longer here. `blocks` and `dense` form H, for small nets and as
+the reference.
 A *block* of H belongs to one trainable variable: ``scope="block"`` sets everything between two variables to zero,
 as `tf.hessians` does, ``scope="full"`` keeps it.
 """
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,23 +53,53 @@ class Density(NamedTuple):
     weights: np.ndarray
 
 
-@functools.cache
-def _hessian_vector(block: int | None):
-    """The program of Hv, or of the diagonal block of one variable, for which the rest of the net is constant."""
+def _gradients(forward, loss, parameters, state, x, y):
+    """The gradients of the total loss, and a tape that differentiates them as often as needed."""
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(parameters)
+        with tf.GradientTape() as inner:
+            inner.watch(parameters)
+            total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
+        gradients = inner.gradient(total, parameters, unconnected_gradients="zero")
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], outer
 
-    def program(forward, loss):
-        def run(parameters, state, x, y, vector):
-            chosen = parameters if block is None else [parameters[block]]
-            with tf.autodiff.ForwardAccumulator(chosen, evaluation.unflatten(vector, chosen)) as accumulator:
-                with tf.GradientTape() as tape:
-                    tape.watch(chosen)
-                    total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
-                gradient = evaluation.flatten(tape.gradient(total, chosen, unconnected_gradients="zero"))
-            return accumulator.jvp(gradient, unconnected_gradients="zero")
 
-        return run
+def _along(vector, gradients, parameters, tape):
+    """Hv: the gradient of ∇L · v."""
+    parts = evaluation.unflatten(vector, parameters)
+    return evaluation.flatten(tape.gradient(gradients, parameters, parts, unconnected_gradients="zero"))
 
-    return program
+
+def _full(forward, loss):
+    """The program of Hv."""
+
+    def run(parameters, state, x, y, vector):
+        gradients, tape = _gradients(forward, loss, parameters, state, x, y)
+        return _along(vector, gradients, parameters, tape)
+
+    return run
+
+
+def _block(forward, loss):
+    """The program of the block-diagonal product: each variable's gradient is differentiated by that variable alone."""
+
+    def run(parameters, state, x, y, vector):
+        gradients, tape = _gradients(forward, loss, parameters, state, x, y)
+        parts = zip(gradients, parameters, evaluation.unflatten(vector, parameters), strict=True)
+        return evaluation.flatten([tape.gradient(g, p, v, unconnected_gradients="zero") for g, p, v in parts])
+
+    return run
+
+
+def _rows(forward, loss):
+    """The program of all rows of H: one gradient of the loss, differentiated once for each unit vector."""
+
+    def run(parameters, state, x, y):
+        gradients, tape = _gradients(forward, loss, parameters, state, x, y)
+        units = tf.eye(evaluation.flatten(parameters).shape[0], dtype=parameters[0].dtype)
+        return tf.map_fn(lambda unit: _along(unit, gradients, parameters, tape), units)
+
+    return run
 
 
 _POOLINGS = (keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D)
@@ -90,7 +121,9 @@ def _check_differentiable(model) -> None:
             )
 
 
-def product(model, x, y, loss=None, chunk_size: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
+def product(
+    model, x, y, loss=None, chunk_size: int | None = None, scope: str = "full"
+) -> Callable[[np.ndarray], np.ndarray]:
     """Hessian-vector products of the mean loss at the model's present parameters.
 
     Args:
@@ -99,6 +132,7 @@ def product(model, x, y, loss=None, chunk_size: int | None = None) -> Callable[[
         y: targets, shape [n].
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
         chunk_size: examples per compiled call; it bounds the memory, not the result. None chooses.
+        scope: "full", or "block" for the product with the block-diagonal part of H.
 
     Returns:
         A function from v, shape [parameters], to Hv of that shape in the model's dtype. Vectors follow
@@ -108,30 +142,23 @@ def product(model, x, y, loss=None, chunk_size: int | None = None) -> Callable[[
         TypeError, ValueError: for a model or examples that do not fit (see `hw1.evaluation.check`), and from the
             returned function for a vector of the wrong length.
     """
-    return _products(model, x, y, loss, [None], chunk_size)[0]
-
-
-def _products(model, x, y, loss, blocks, chunk_size=None) -> list[Callable]:
-    """The functions v ↦ Hv for some blocks: None is all of H, i the diagonal block of the i-th variable."""
+    if scope not in SCOPES:
+        raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
     example = evaluation.check(model, x, y, loss)
     _check_differentiable(model)
     parts = list(evaluation.chunks(example, chunk_size))
     parameters, state = evaluation.variables(model)
+    run, dtype = evaluation.compiled(_full if scope == "full" else _block, model, loss), parameters[0].dtype
+    size = sum(p.shape.num_elements() for p in parameters)
 
-    def one(block):
-        run, dtype = evaluation.compiled(_hessian_vector(block), model, loss), parameters[0].dtype
-        size = sum(p.shape.num_elements() for p in (parameters if block is None else [parameters[block]]))
+    def multiply(vector):
+        if np.shape(vector) != (size,):
+            raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
+        vector = tf.constant(vector, dtype)
+        return sum(run(parameters, state, *part, vector) for part in parts).numpy() / len(example.x)
 
-        def multiply(vector):
-            if np.shape(vector) != (size,):
-                raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
-            vector = tf.constant(vector, dtype)
-            return sum(run(parameters, state, *part, vector) for part in parts).numpy() / len(example.x)
-
-        multiply.size = size
-        return multiply
-
-    return [one(block) for block in blocks]
+    multiply.size = size
+    return multiply
 
 
 def _tf_hessians(forward, loss):
@@ -170,20 +197,10 @@ def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.nda
     return [total.reshape(size, size) / len(example.x) for total, size in zip(totals, sizes, strict=True)]
 
 
-def _rows(forward, loss):
-    multiply = _hessian_vector(None)(forward, loss)
-
-    def run(parameters, state, x, y):
-        size = sum(p.shape.num_elements() for p in parameters)
-        identity = tf.eye(size, dtype=parameters[0].dtype)
-        return tf.map_fn(lambda row: multiply(parameters, state, x, y, row), identity)
-
-    return run
-
-
 def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
     """The whole Hessian, shape [parameters, parameters], symmetric, from as many products as there are parameters."""
     example = evaluation.check(model, x, y, loss)
+    _check_differentiable(model)
     variables, run = evaluation.variables(model), evaluation.compiled(_rows, model, loss)
     parts = evaluation.chunks(example, chunk_size)
     matrix = sum(run(*variables, *part).numpy() for part in parts) / len(example.x)
@@ -195,18 +212,9 @@ def _operator(multiply) -> scipy.sparse.linalg.LinearOperator:
     return scipy.sparse.linalg.LinearOperator((multiply.size,) * 2, lambda v: multiply(np.ravel(v)), dtype=np.float64)
 
 
-def _block_operators(model, x, y, loss) -> list[scipy.sparse.linalg.LinearOperator]:
-    return [_operator(p) for p in _products(model, x, y, loss, range(len(model.trainable_variables)))]
-
-
 def _matrix(operator) -> np.ndarray:
     matrix = np.stack([operator.matvec(row) for row in np.eye(operator.shape[0])])
     return (matrix + matrix.T) / 2
-
-
-def _check_scope(scope: str) -> None:
-    if scope not in SCOPES:
-        raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
 
 
 def _eigsh(operator, k, which, tolerance, vectors=False):
@@ -281,21 +289,10 @@ def eigenvalues(model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance
     return _eigsh(_operator(product(model, x, y, loss)), k, which, tolerance, vectors)
 
 
-def block_norms(model, x, y, loss=None, tolerance: float = 1e-3) -> np.ndarray:
-    """Spectral norm of each diagonal block, shape [trainable variables], in their order."""
-    return np.array([_norm(operator, tolerance) for operator in _block_operators(model, x, y, loss)])
-
-
-def _norm(operator, tolerance) -> float:
-    return float(abs(_eigsh(operator, 1, "LM", tolerance)[0]))
-
-
 def spectral_norm(model, x, y, scope: str = "full", loss=None, tolerance: float = 1e-3) -> float:
     """‖H‖₂, the largest absolute eigenvalue; for ``scope="block"`` the largest over the diagonal blocks."""
-    _check_scope(scope)
-    if scope == "block":
-        return float(block_norms(model, x, y, loss, tolerance).max())
-    return _norm(_operator(product(model, x, y, loss)), tolerance)
+    operator = _operator(product(model, x, y, loss, scope=scope))
+    return float(abs(_eigsh(operator, 1, "LM", tolerance)[0]))
 
 
 def trace(model, x, y, loss=None, probes: int = 30, seed: int = 0) -> Estimate:
@@ -331,25 +328,17 @@ def frobenius_norm(model, x, y, scope: str = "full", loss=None, probes: int = 90
         y: targets, shape [n].
         scope: "full" or "block".
         loss: as for `product`.
-        probes: number of Hessian-vector products (per block), at least 6.
+        probes: number of Hessian-vector products, at least 6.
         seed: of the probes.
 
     Returns:
         The norm as a float with `.standard_error`.
     """
-    _check_scope(scope)
-    operators = _block_operators(model, x, y, loss) if scope == "block" else [_operator(product(model, x, y, loss))]
-    squares = [_squared_norm(operator, probes, seed) for operator in operators]
-    value = np.sqrt(max(sum(squares), 0.0))
-    error = np.sqrt(sum(square.standard_error**2 for square in squares))
-    return Estimate(value, error / (2 * value) if value else 0.0)
-
-
-def _squared_norm(operator, probes, seed) -> Estimate:
-    if operator.shape[0] <= probes:
-        return Estimate(np.sum(_matrix(operator) ** 2), 0.0)
+    operator = _operator(product(model, x, y, loss, scope=scope))
     _, image, rest = _sketch(operator, probes, seed)
-    return _estimate(np.sum(image**2), [np.sum(operator.matvec(v) ** 2) for v in rest])
+    square = _estimate(np.sum(image**2), [np.sum(operator.matvec(v) ** 2) for v in rest])
+    value = np.sqrt(max(square, 0.0))
+    return Estimate(value, square.standard_error / (2 * value) if value else 0.0)
 
 
 def _sketch(operator, probes, seed):
