@@ -241,7 +241,7 @@ def test_rescaling_refuses_frozen_layers():
         (models.cnn, {"dropout": 1.5}, ["dropout", "1.5"]),
         (models.cnn, {"input_shape": (4, 4)}, ["output size", "kernel shape"]),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_unfit_sizes(build, options, words):
     """The message names the argument and the value."""
