@@ -1,4 +1,4 @@
-"""Data sets by name or path, random subsets, and label noise.
+"""Data sets by name or path, random subsets, label noise, and the two functions of part 1-1.
 
 Example:
     data = load("mnist10k", train=1000)  # 1,000 of the 5,000 training images, all test images
@@ -39,6 +39,12 @@ DOWNLOADED = {
     "cifar100": "cifar-100-python-target_archive (cifar-100-python.tar.gz under this name)",
 }
 
+# The course's functions on (0, 1]. sgn(0) = 0, though sin(kπ) is not quite 0 in floating point.
+FUNCTIONS = {
+    "sinc": lambda x: np.sinc(5 * x),  # sin(5πx) / (5πx)
+    "sign": lambda x: np.sign(np.round(np.sin(5 * np.pi * x), 9)),  # sgn(sin(5πx))
+}
+
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 IDX_FILES = {
@@ -54,15 +60,15 @@ _Raw = dict[str, tuple[str, np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test images with their labels.
+    """Training and test images with their labels, or points of a function.
 
     Attributes:
-        x_train: float32 [n, height, width] or [n, height, width, channels], in [0, 1].
-        y_train: int32 [n], in [0, classes).
+        x_train: float32 [n, height, width] or [n, height, width, channels], in [0, 1]; of a function float64 [n, 1].
+        y_train: int32 [n], in [0, classes); of a function float64 [n, 1].
         x_test: as `x_train`.
         y_test: as `y_train`.
-        name: the name or path given to `load`.
-        classes: number of classes, the largest label of the whole data set (before subsets) + 1.
+        name: the name or path given to `load`, or that of the function.
+        classes: number of classes, the largest label of the whole data set (before subsets) + 1; of a function 1.
     """
 
     x_train: np.ndarray = field(repr=False)
@@ -129,6 +135,27 @@ def load(
     x_train, y_train = _subset(x_train, y_train, "train", train, [seed, 1])
     x_test, y_test = _subset(x_test, y_test, "test", test, [seed, 2])
     return Dataset(x_train, y_train, x_test, y_test, os.fspath(name), classes)
+
+
+def function(name: str, points: int = 200) -> Dataset:
+    """Samples one of the course's functions on (0, 1].
+
+    Args:
+        name: "sinc" for sin(5πx) / (5πx), "sign" for sgn(sin(5πx)).
+        points: number n of training points, x = 1/n, 2/n, ..., 1; the n test points lie in the middle between.
+
+    Returns:
+        A `Dataset` of float64 arrays of shape [n, 1].
+
+    Raises:
+        ValueError, TypeError: the name is unknown, or `points` is not a positive integer.
+    """
+    if name not in FUNCTIONS:
+        raise ValueError(f"unknown function {name!r}; the functions are {', '.join(FUNCTIONS)}")
+    points = _integer("points", points, 1)
+    x_train = np.arange(1, points + 1)[:, None] / points
+    x_test = x_train - 0.5 / points
+    return Dataset(x_train, FUNCTIONS[name](x_train), x_test, FUNCTIONS[name](x_test), name, 1)
 
 
 def shuffle_labels(y: np.ndarray, fraction: float = 1.0, seed: int = 0) -> np.ndarray:

@@ -14,11 +14,14 @@ from absl import flags
 from hw1 import question, records
 from hw1.figures import generalization
 
+# Question → function of its rows, its settings and its other tables by name, that gives a figure.
 FIGURES: dict[str, Callable] = {
-    name: getattr(generalization, name)
-    for name in (
-        *("random_labels", "parameter_count", "interpolation", "sensitivity", "sharpness", "reparametrization"),
-    )
+    **{
+        name: getattr(generalization, name)
+        for name in (
+            *("random_labels", "parameter_count", "interpolation", "sensitivity", "sharpness", "reparametrization"),
+        )
+    },
 }
 
 
@@ -36,7 +39,8 @@ def draw(name: str, folder: str | Path) -> list[Path]:
         FileNotFoundError, ValueError: the CSV or JSON is missing or damaged.
         OSError: the folder cannot be written.
     """
-    figure = FIGURES[name](records.read(folder, name), records.settings(folder, name))
+    rows, tables = records.read(folder, name), records.tables(folder, name)
+    figure = FIGURES[name](rows, records.settings(folder, name), **tables)
     target = Path(folder, "figures")
     target.mkdir(exist_ok=True)
     paths = [target / f"{name}.png", target / f"{name}.pdf"]

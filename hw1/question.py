@@ -271,15 +271,24 @@ def _wanted(field: dataclasses.Field, kind: type, many: bool) -> str:
 
 
 def _load_data(settings) -> tuple[object, dict | None]:
-    """Loads the data set that the settings name, and describes it; without a field `data`, None and None."""
+    """Loads the data set that the settings name, and describes it; without a field `data`, None and None.
+
+    Where `data` names several, they come as a dict by name.
+    """
     if not hasattr(settings, "data"):
         return None, None
     from hw1 import datasets
 
     sizes = {part: getattr(settings, part) for part in ("train", "test") if hasattr(settings, part)}
-    data = datasets.load(settings.data, **sizes)
-    name = Path(data.name).name or data.name  # Whose folders a path runs through is nobody's business.
-    return data, {"name": name, "sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)}
+    names = settings.data if isinstance(settings.data, tuple) else (settings.data,)
+    sets = [datasets.load(name, **sizes) for name in names]
+    about = {
+        "name": ", ".join(Path(data.name).name or data.name for data in sets),  # a path's folders are nobody's business
+        "sha256": ", ".join(data.sha256 for data in sets),
+        "train": min(len(data.x_train) for data in sets),
+        "test": min(len(data.x_test) for data in sets),
+    }
+    return (dict(zip(names, sets, strict=True)) if isinstance(settings.data, tuple) else sets[0]), about
 
 
 def _make_deterministic() -> None:

@@ -30,7 +30,8 @@ import pandas as pd
 
 FOUR = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
-# Question → columns of its CSV. The one place where they are written.
+# Question → columns of its CSV. The one place where they are written. "question.table" is a second CSV of a question,
+# for rows of another kind.
 COLUMNS = {
     "random_labels": ("fraction", "seed", "epoch", *FOUR, "status"),
     "parameter_count": ("hidden", "parameters", "seed", "epoch", *FOUR, "status"),
@@ -81,12 +82,15 @@ class Record:
         self._about = {"question": question, "settings": json.loads(json.dumps(settings)), "data": data}
         self._about |= {"wall_time_seconds": 0.0, "earlier": []}
         self._rows: dict[tuple[str, ...], list[list[str]]] = {}  # Unit's values → its lines in the CSV.
+        self._tables: dict[str, dict] = {name: {} for name in _tables(question)}  # The same for the other CSVs.
         if self.csv.exists() or self._json.exists():
             recorded = _load_json(self._json)
             self._refuse_other(recorded)
         if self.csv.exists():
             self._about = recorded
-            self._load_rows()
+            self._rows = self._load_rows(question)
+            for name in self._tables:  # A unit that was killed between the tables is not done.
+                self._tables[name] = {k: v for k, v in self._load_rows(name).items() if k in self._rows}
         if self.missing:
             now = _environment()
             before = {name: self._about.get(name) for name in now}
@@ -101,11 +105,12 @@ class Record:
         return [unit for key, unit in self.units.items() if key not in self._rows]
 
     def add(self, unit: dict, rows: list[dict], seconds: float) -> None:
-        """Writes one unit: the CSV first, because it decides what is done.
+        """Writes one unit: other tables, then the CSV, because it decides what is done, then the JSON.
 
         Args:
             unit: one of `units`.
-            rows: at least one dict of column → value, without the columns of the unit.
+            rows: dicts of column → value, without the columns of the unit; at least one for the CSV. Those of
+                another table name it as "table".
             seconds: the time that the unit took.
 
         Raises:
@@ -113,13 +118,23 @@ class Record:
             TypeError: a value is neither a number nor a string.
             OSError: the folder cannot be written, or the disk is full. What was written before stays.
         """
-        if not rows:
-            raise ValueError(f"{self.csv.stem} gave no rows for {unit}; a unit has at least one")
-        done = self._rows | {_key(unit): [_line(self.csv.stem, unit, row) for row in rows]}
-        text = io.StringIO(newline="")
-        lines = [COLUMNS[self.csv.stem], *(line for key in self.units for line in done.get(key, ()))]
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        _replace(self.csv, text.getvalue())
+        question, key = self.csv.stem, _key(unit)
+        lines = {name: [] for name in (*self._tables, question)}
+        for row in rows:
+            row = dict(row)
+            table = row.pop("table", None)
+            name = f"{question}.{table}" if table else question
+            if name not in lines:
+                raise ValueError(f"{question} has no table {table!r}; hw1.records.COLUMNS has {', '.join(lines)}")
+            lines[name].append(_line(name, unit, row))
+        if not lines[question]:
+            raise ValueError(f"{question} gave no rows for {unit}; a unit has at least one")
+        for name in self._tables:
+            done = self._tables[name] | {key: lines[name]}
+            self._write_csv(name, done)
+            self._tables[name] = done
+        done = self._rows | {key: lines[question]}
+        self._write_csv(question, done)
         self._rows = done
         self._about["wall_time_seconds"] = round(self._about["wall_time_seconds"] + seconds, 3)
         self._write_json()
@@ -141,14 +156,21 @@ class Record:
                 f"name another folder with --out, or remove {self.csv.name} and {self._json.name}"
             )
 
-    def _load_rows(self) -> None:
-        columns = COLUMNS[self.csv.stem]
+    def _load_rows(self, name: str) -> dict[tuple[str, ...], list[list[str]]]:
+        columns, path, rows = COLUMNS[name], self.csv.with_name(f"{name}.csv"), {}
         where = [columns.index(column) for column in next(iter(self.units.values()))]
-        for line in _load_csv(self.csv):
+        for line in _load_csv(path):
             key = tuple(line[i] for i in where)
             if key not in self.units:
-                raise ValueError(f"{self.csv} has a line of {key}, which is no unit of this run; {MOVE}")
-            self._rows.setdefault(key, []).append(line)
+                raise ValueError(f"{path} has a line of {key}, which is no unit of this run; {MOVE}")
+            rows.setdefault(key, []).append(line)
+        return rows
+
+    def _write_csv(self, name: str, rows: dict) -> None:
+        text = io.StringIO(newline="")
+        lines = [COLUMNS[name], *(line for key in self.units for line in rows.get(key, ()))]
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        _replace(self.csv.with_name(f"{name}.csv"), text.getvalue())
 
     def _write_json(self) -> None:
         done, total = len(self._rows), len(self.units)
@@ -166,6 +188,11 @@ def read(folder: str | os.PathLike, question: str) -> pd.DataFrame:
     path, _ = _paths(folder, question)
     _load_csv(path)
     return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+
+
+def tables(folder: str | os.PathLike, question: str) -> dict[str, pd.DataFrame]:
+    """Reads the other tables of a question, name → rows; errors as in `read`."""
+    return {name.partition(".")[2]: read(folder, name) for name in _tables(question)}
 
 
 def about(folder: str | os.PathLike, question: str) -> dict:
@@ -213,6 +240,11 @@ def _paths(folder: str | os.PathLike, question: str) -> tuple[Path, Path]:
     if question not in COLUMNS:
         raise ValueError(f"unknown question {question!r}; hw1.records.COLUMNS has {', '.join(COLUMNS)}")
     return Path(folder, f"{question}.csv"), Path(folder, f"{question}.json")
+
+
+def _tables(question: str) -> list[str]:
+    """The other tables of a question, "question.table" each."""
+    return [name for name in COLUMNS if name.startswith(f"{question}.")]
 
 
 def _key(unit: dict) -> tuple[str, ...]:
@@ -271,7 +303,7 @@ def _load_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         begun = any(path.with_suffix(suffix).exists() for suffix in (".csv", ".json"))
-        command = f"python -m hw1.reproduce --only={path.stem} --out={path.parent}"
+        command = f"python -m hw1.reproduce --only={path.stem.partition('.')[0]} --out={path.parent}"
         raise FileNotFoundError(f"{path} is missing; {f'{MOVE}, ' if begun else ''}make it with: {command}") from None
 
 

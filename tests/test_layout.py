@@ -21,6 +21,8 @@ ALLOWED = {
     "training": {"evaluation", "models", "datasets", "records"},
     "measures": {"evaluation", "models", "datasets", "measures"},
     "question": {"records", "datasets", "plot"},
+    "deep_vs_shallow": CORE,
+    "optimization": CORE,
     "generalization": CORE,
     "figures": {"statistics", "figures"},
     "plot": {"question", "records", "figures"},

@@ -259,6 +259,30 @@ def test_killed_at_any_line_and_started_again(tmp_path):
     assert states == 3  # No file, the first unit, both units: never a part of a unit.
 
 
+def test_other_tables_of_a_question(tmp_path, monkeypatch):
+    """Rows that name a table go to its own CSV; a unit that was killed between the two is done again."""
+    monkeypatch.setitem(records.COLUMNS, "toy.points", ("size", "x"))
+    with records.lock(tmp_path):
+        record = records.Record(tmp_path, "toy", SETTINGS, UNITS)
+        for unit in UNITS:
+            points = [{"table": "points", "x": number} for number in range(2)]
+            record.add(unit, [*rows_of(unit), *points], 1.0)
+    table = records.tables(tmp_path, "toy")["points"]
+    assert table.to_numpy().tolist() == [[unit["size"], x] for unit in UNITS for x in range(2)]
+    complete = contents(tmp_path)
+    main = (tmp_path / "toy.csv").read_text()
+    (tmp_path / "toy.csv").write_text(main[: main.index(f"\n{UNITS[-1]['size']},") + 1])
+    with records.lock(tmp_path):
+        record = records.Record(tmp_path, "toy", SETTINGS, UNITS)
+        assert record.missing == [UNITS[-1]]
+        with pytest.raises(ValueError, match=r"no table 'lines'.*toy\.points"):
+            record.add(UNITS[-1], [*rows_of(UNITS[-1]), {"table": "lines", "x": 1}], 1.0)
+        points = [{"table": "points", "x": number} for number in range(2)]
+        record.add(UNITS[-1], [*rows_of(UNITS[-1]), *points], 1.0)
+    assert contents(tmp_path)["toy.points.csv"] == complete["toy.points.csv"]
+    assert contents(tmp_path)["toy.csv"] == complete["toy.csv"]
+
+
 def test_half_a_temporary_file_is_replaced(tmp_path):
     """What a kill in the middle of writing leaves behind."""
     (tmp_path / "toy.csv.tmp").write_text("size,se")

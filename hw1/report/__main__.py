@@ -41,7 +41,7 @@ def build(results: Path, out: Path) -> None:
                 figure = plot.draw(name, results)[1]
                 shutil.copy(figure, work / figure.name)
                 about = records.about(results, name)
-                section = describe(records.read(results, name), about["settings"])
+                section = describe(records.read(results, name), about["settings"], **records.tables(results, name))
                 sections.append(section | {"name": name, "settings": _settings(about), "figure": figure.name})
             parts.append({"title": title, "sections": sections})
         content = {"parts": parts, "run": _run(results)}

@@ -7,18 +7,8 @@ import itertools
 
 import numpy as np
 
+from hw1.report.words import show, sign
 from hw1.statistics import Interval, mean_interval, paired_difference, rank_correlation
-
-
-def show(interval: Interval, digits: int = 3) -> str:
-    """A number with its 95 % interval, to so many significant digits."""
-    value, low, high = (f"{number:.{digits}g}" for number in interval)
-    return f"{value} [{low}, {high}]" if np.isfinite(interval.low) else value
-
-
-def sign(interval: Interval) -> int:
-    """+1 or −1 if the interval lies above or below zero, else 0."""
-    return int(interval.low > 0) - int(interval.high < 0)
 
 
 def random_labels(frame, settings) -> dict:

@@ -1,0 +1,1 @@
+"""Part 1-1: deep against shallow nets, one file per question."""

@@ -1,0 +1,1 @@
+"""Part 1-2: what optimisation does, one file per question."""
