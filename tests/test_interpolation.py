@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import references
 
+from hw1 import evaluation
 from hw1.measures import interpolation
 
 PAIRED = tuple(name for name in nets.NAMES if name != "frozen layer")
@@ -251,3 +252,75 @@ def test_statistics_need_fitting_images():
     model, x, y = nets.case("normalised")
     with pytest.raises(ValueError, match=r"\[11, 2, 3\].*\[n, 3, 3\]"):
         interpolation.line(model, model, [0.5], x, y, statistics_x=x[:, :2])
+
+
+# Planes
+
+
+@pytest.mark.parametrize("name", ["tanh", "convolutional", "normalised", "skip"])
+def test_a_plane_through_three_nets_has_their_losses(name):
+    """At the three coordinates stand the three nets, and between them what a net with these weights has."""
+    model, x, y = nets.case(name)
+    theta = references.flat(model.trainable_variables)
+    rng = np.random.default_rng(2)
+    points = [theta, *(theta + rng.normal(size=(2, len(theta))))]
+    first, second = interpolation.through(*points)
+    np.testing.assert_allclose([first @ first, second @ second, first @ second], [1, 1, 0], atol=1e-14)
+    u, v = (np.array([(point - theta) @ direction for point in points]) for direction in (first, second))
+    np.testing.assert_allclose([u[1], v[0], v[1]], [np.linalg.norm(points[1] - theta), 0, 0], atol=1e-12)
+    assert v[2] > 0
+    with nets.unchanged(model):
+        found = interpolation.plane(model, first, second, u, v, x, y)
+        recompute = interpolation.statistics(model, x)
+    assert found.loss.shape == found.accuracy.shape == (3, 3)
+    for index, point in enumerate(points):
+        with references.moved(model, point):
+            loss, accuracy = measured(model, x, y)
+            if recompute is not None and index:  # its statistics are those of the data, as `line` has them
+                parameters, state = evaluation.variables(model)
+                example = evaluation.check(model, x, y)
+                state = recompute(parameters, state)
+                loss, accuracy = evaluation.evaluate_at(parameters, state, model, example)
+        assert found.loss[index, index] == pytest.approx(loss, rel=1e-10)
+        assert found.accuracy[index, index] == accuracy
+
+
+def test_a_plane_of_a_quadratic():
+    """L = ½ θᵀHθ + 1 along two axes."""
+    hesse, at = np.diag([3.0, -5.0, 1.0]), np.array([0.1, 0.2, 0.3])
+    model, x, y, loss = nets.quadratic(hesse, np.zeros(3), at)
+    u, v = [-1.0, 0.0, 2.0], [0.5, 0.0]
+    found = interpolation.plane(model, np.eye(3)[0], np.eye(3)[1], u, v, x, y, loss)
+    moved = [[at + np.array([i, j, 0]) for i in u] for j in v]
+    expected = [[theta @ hesse @ theta / 2 + 1 for theta in row] for row in moved]
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tanh", "convolutional", "normalised", "no bias"])
+def test_filters_of_a_normalised_direction(name):
+    """Each filter, indexed by the kernel's last axis, has the norm of the net's; what has one axis stays."""
+    model, *_ = nets.case(name)
+    direction = interpolation.filter_normalised(model, seed=3)
+    start = 0
+    for weights in map(np.asarray, model.trainable_variables):
+        part = direction[start : start + weights.size].reshape(weights.shape)
+        start += weights.size
+        if weights.ndim == 1:
+            assert not part.any()
+            continue
+        for unit in range(weights.shape[-1]):
+            assert np.sqrt((part[..., unit] ** 2).sum()) == pytest.approx(np.sqrt((weights[..., unit] ** 2).sum()))
+    assert np.abs(direction - interpolation.filter_normalised(model, seed=4)).max() > 0.01
+
+
+def test_unfit_planes():
+    """Three points on a line, and directions of another length."""
+    model, x, y = nets.case("tanh")
+    with pytest.raises(ValueError, match="on one line"):
+        interpolation.through(np.zeros(3), np.ones(3), 2 * np.ones(3))
+    with pytest.raises(ValueError, match="on one line"):
+        interpolation.through(np.zeros(3), np.zeros(3), np.ones(3))
+    with pytest.raises(ValueError, match=r"shape \[55\], not \[54\]"):
+        interpolation.plane(model, np.ones(55), np.ones(54), [0], [0], x, y)
+    with pytest.raises(ValueError, match="v must be"):
+        interpolation.plane(model, np.ones(55), np.ones(55), [0], [np.inf], x, y)

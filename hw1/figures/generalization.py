@@ -110,14 +110,17 @@ def sharpness(frame, settings):
     third.set_ylabel("spectral norm ‖H‖₂")
     third.legend([_line(look) for *_, look in kinds.values()], kinds, loc="upper left")
     fourth.set_yscale("log")
-    norms = {"‖H‖₂, as meant": ("lanczos", GREEN), "‖H‖_F, as tf.norm(A, 2) gives": ("hutch++", VERMILION)}
+    norms = {
+        r"$\Vert H \Vert_2$, as meant": ("lanczos", GREEN),
+        r"$\Vert H \Vert_F$, as tf.norm(A, 2) gives": ("hutch++", VERMILION),
+    }
     for method, colour in norms.values():
         style.curve(fourth, _measured(course, few, "block", method), "batch_size", "sharpness", color=colour)
     fourth.set_ylabel("sharpness")
     fourth.legend([_line({"color": colour}) for _, colour in norms.values()], norms, loc="upper left")
-    for axes in (third, fourth):
+    for axes, room in ((third, 1.35), (fourth, 4)):  # for the legends
         style.log_x(axes, "batch size")
-        axes.set_ylim(top=axes.get_ylim()[1] * 1.35)
+        axes.set_ylim(top=axes.get_ylim()[1] * room)
     style.legend(figure, _sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
     return figure
 
@@ -146,13 +149,13 @@ def reparametrization(frame, settings):
         style.curve(fourth, count, "alpha", "value", color=colour, label=name)
     fourth.set(ylabel="eigenvalues above λ₁ at α = 1", title="how many become large")
     fourth.legend(loc="upper right")
-    for number, (seed, rows) in enumerate(two.groupby("seed")):
+    determinants = two.pivot(index=["seed", "alpha"], columns="measure", values="value").reset_index()
+    for number, (seed, rows) in enumerate(determinants.groupby("seed")):
         colour = style.COLOURS[number % len(style.COLOURS)]
-        for measure, look in (("log10_determinant", "o"), ("log10_det_predicted", "-")):
-            part = rows[rows.measure == measure]
-            fifth.plot(part.alpha, part.value, look, color=colour, label=f"net {seed}" if look == "o" else None)
-    fifth.set(ylabel="log₁₀ |det H|", title="determinant (lines: predicted)")
-    fifth.legend(loc="upper right", handletextpad=0.1, borderpad=0)
+        known = rows.log10_det_predicted - rows[rows.alpha == 1].log10_det_predicted.item()
+        fifth.plot(rows.alpha, rows.log10_determinant - known, "o-", color=colour, label=f"net {seed}")
+    fifth.set(ylabel="log₁₀ |det H|", title="determinant, known factor taken out")
+    fifth.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
     for axes in (first, second, third, fourth, fifth):
         style.log_x(axes, "α")
     _reparametrized_line(sixth, frame[frame.measure == "line_loss"])

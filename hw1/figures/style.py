@@ -27,6 +27,7 @@ matplotlib.rcParams.update(
         "lines.linewidth": 1.2,
         "lines.markersize": 3,
         "axes.spines.top": False,
+        "axes.spines.right": False,
         "axes.grid": True,
         "grid.color": "#dddddd",
         "grid.linewidth": 0.5,

@@ -1,4 +1,8 @@
-"""The loss along straight lines in parameter space: θ_α = (1 − α) θ₁ + α θ₂ (Goodfellow et al., arXiv 1412.6544)."""
+"""The loss on lines and planes in parameter space.
+
+Lines: θ_α = (1 − α) θ₁ + α θ₂ (Goodfellow et al., arXiv 1412.6544). Planes: θ + u d₁ + v d₂, through three points or in
+random directions whose filters have the norms of the net's own (Li et al., arXiv 1712.09913).
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -42,9 +46,7 @@ def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_
     """
     example = evaluation.check(model_a, x, y, loss)
     evaluation.check(model_b, x, y, loss)
-    alphas = np.atleast_1d(np.asarray(alphas, np.float64))
-    if alphas.ndim != 1 or not len(alphas) or not np.isfinite(alphas).all():
-        raise ValueError("alphas must be one or more finite numbers")
+    alphas = _coordinates("alphas", alphas)
     if statistics_x is not None:
         evaluation.check(model_a, statistics_x, loss=loss)
     _check_same_architecture(model_a, model_b, example.x[:32])
@@ -59,6 +61,121 @@ def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_
             state = recompute(parameters, state)
         results.append(evaluation.evaluate_at(parameters, state, model_a, example, loss))
     return Line(*np.array(results).T)
+
+
+class Plane(NamedTuple):
+    """Loss and accuracy on a grid, arrays of shape [len(v), len(u)]; mean cross-entropy in nats, share correct."""
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+
+def plane(model, first, second, u: Sequence[float], v: Sequence[float], x, y, loss=None, statistics_x=None) -> Plane:
+    """Loss and accuracy at θ + u d₁ + v d₂ for every u and v, in inference mode.
+
+    Args:
+        model: a built Keras model; its parameters are the origin θ.
+        first: d₁, shape [parameters], in the order of ``model.trainable_variables``.
+        second: d₂, likewise.
+        u: finite numbers, the coordinates along d₁.
+        v: finite numbers, the coordinates along d₂.
+        x: inputs to evaluate on, shape [n, ...].
+        y: targets, shape [n].
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        statistics_x: inputs for the statistics of batch normalisation as for `line`; the origin keeps its own.
+
+    Returns:
+        A `Plane`; the model is not changed.
+
+    Raises:
+        TypeError, ValueError: if directions, coordinates or examples do not fit.
+    """
+    example = evaluation.check(model, x, y, loss)
+    if statistics_x is not None:
+        evaluation.check(model, statistics_x, loss=loss)
+    parameters, state = evaluation.variables(model)
+    origin = evaluation.flatten(parameters).numpy()
+    first, second = (_direction(direction, len(origin)) for direction in (first, second))
+    u, v = (_coordinates(name, values) for name, values in (("u", u), ("v", v)))
+    recompute = statistics(model, x if statistics_x is None else statistics_x)
+
+    def at(step):
+        moved = evaluation.unflatten((origin + step).astype(origin.dtype), parameters)
+        here = recompute(moved, state) if recompute is not None and step.any() else state
+        return evaluation.evaluate_at(moved, here, model, example, loss)
+
+    values = np.array([[at(i * first + j * second) for i in u] for j in v])
+    return Plane(values[..., 0], values[..., 1])
+
+
+def through(origin, second, third) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal directions of the plane through three points, the first from `origin` to `second`.
+
+    Args:
+        origin: flat parameters, shape [parameters]; coordinates (0, 0).
+        second: another point; its coordinates are (‖second − origin‖, 0).
+        third: a point off the line of the two; its second coordinate is positive.
+
+    Returns:
+        The two directions, each of shape [parameters]. A point p has the coordinates (p − origin) · direction.
+
+    Raises:
+        ValueError: if the points lie on one line.
+    """
+    first, other = (np.asarray(point, np.float64) - origin for point in (second, third))
+    length, reach = np.linalg.norm(first), np.linalg.norm(other)
+    first = first / (length or 1.0)
+    other = other - (other @ first) * first
+    other = other - (other @ first) * first  # once more, for what rounding left
+    rest = np.linalg.norm(other)
+    if not length or rest <= 1e-10 * reach:
+        raise ValueError("the three points lie on one line; a plane needs a third point beside it")
+    return first, other / rest
+
+
+def filter_normalised(model, seed: int = 0) -> np.ndarray:
+    """A random direction whose filters have the norms of the net's filters (Li et al., arXiv 1712.09913, section 4).
+
+    A filter is what feeds one unit or channel: a kernel's slice at one index of its *last* axis, so its norm runs over
+    all the other axes. Variables with one axis (biases, batch normalisation) are not moved, as in the source.
+
+    Args:
+        model: a built Keras model.
+        seed: of the direction, standard normal before it is scaled.
+
+    Returns:
+        The direction, float64 of shape [parameters].
+    """
+    evaluation.check_model(model)
+    rng, parts = np.random.default_rng(seed), []
+    for variable in model.trainable_variables:
+        weights = np.asarray(variable, np.float64)
+        part = rng.standard_normal(weights.shape)
+        if weights.ndim > 1:
+            part *= np.linalg.norm(_filters(weights), axis=0) / np.linalg.norm(_filters(part), axis=0)
+        else:
+            part *= 0
+        parts.append(part.ravel())
+    return np.concatenate(parts)
+
+
+def _filters(kernel):
+    """The filters of a kernel as columns."""
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def _direction(direction, size) -> np.ndarray:
+    direction = np.asarray(direction, np.float64)
+    if direction.shape != (size,) or not np.isfinite(direction).all():
+        raise ValueError(f"a direction must be finite, of shape [{size}], not {list(direction.shape)}")
+    return direction
+
+
+def _coordinates(name, values) -> np.ndarray:
+    values = np.atleast_1d(np.asarray(values, np.float64))
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"{name} must be one or more finite numbers")
+    return values
 
 
 def _between(a, b, alpha):

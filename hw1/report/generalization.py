@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from hw1.report.words import show, sign
+from hw1.report.words import number, show, sign
 from hw1.statistics import Interval, mean_interval, paired_difference, rank_correlation
 
 
@@ -140,7 +140,7 @@ def interpolation(frame, settings) -> dict:
         "method": "Both nets start from the same weights and are trained to the same training loss. The learning rates "
         f"are compared at batch size {settings['batch_sizes'][0]}, the batch sizes at learning rate "
         f"{settings['learning_rates'][0]:g}.",
-        "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at θ_α = (1 − α) θ₁ + α θ₂. "
+        "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. "
         "Dotted lines mark the two trained nets.",
         "comment": comments,
     }
@@ -234,11 +234,11 @@ def sharpness(frame, settings) -> dict:
     hidden = "-".join(map(str, settings["reference_hidden"]))
     third = (
         f"On {len(ours)} nets with hidden layers {hidden}, where tf.hessians fits easily, Lanczos deviates from the exact spectral "
-        f"norm by at most {error:.0e} and Hutch++ from the exact Frobenius norm by at most {frobenius_error:.1e}, relatively."
+        f"norm by at most {number(error, 1)} and Hutch++ from the exact Frobenius norm by at most {number(frobenius_error, 2)}, relatively."
     )
     return {
         "title": "Sharpness (bonus)",
-        "method": "All nets are trained to the same training loss. ‖H‖₂ by Hessian-vector products and Lanczos, ‖H‖_F by "
+        "method": "All nets are trained to the same training loss. $norm(H)_2$ by Hessian-vector products and Lanczos, $norm(H)_F$ by "
         "Hutch++.",
         "caption": f"Sharpness on {few} training examples, block-diagonal Hessian, beside loss and accuracy (top); the "
         "spectral norm by scope and number of examples (bottom left); what the wrong norm changes (bottom right).",
@@ -275,8 +275,8 @@ def reparametrization(frame, settings) -> dict:
         tuple(rows.sort_values("value").seed) for _, rows in two[two.measure == "spectral_norm"].groupby("alpha")
     }
     first = (
-        f"Over α from {low:g} to {high:g} the outputs change by at most {largest('function_change'):.1e} of the largest, and "
-        f"H(Tθ) = D H(θ) D holds to {largest('hessian_error'):.1e}: both are rounding. Yet at α = {low:g} the spectral norm is "
+        f"Over α from {low:g} to {high:g} the outputs change by at most {number(largest('function_change'), 2)} of the largest, and "
+        f"$H(T theta) = D H(theta) D$ holds to {number(largest('hessian_error'), 2)}: both are rounding. Yet at α = {low:g} the spectral norm is "
         f"{growth('spectral_norm', low)} times that at α = 1, the trace {growth('trace', low)}, Keskar's box sharpness "
         f"{growth('box_sharpness', low)} and the subspace sharpness {growth('subspace_sharpness', low)}; at α = {high:g} they are "
         f"{growth('spectral_norm', high)}, {growth('trace', high)}, {growth('box_sharpness', high)} and "
@@ -288,7 +288,7 @@ def reparametrization(frame, settings) -> dict:
         "only one direction can be made sharp. The determinant follows the predicted factor to within "
         f"{determinant:.1g} decades, the same for every net, so the order of nets by determinant "
         f"{'stays' if len(orders) == 1 else 'changes'} with α (that by spectral norm {'stays' if len(spectra) == 1 else 'changes'}). "
-        f"Sharpness normalised by the scale of each weight moves by {adaptive:.0e} at most, relatively. Bottom right: along one "
+        f"Sharpness normalised by the scale of each weight moves by {number(adaptive, 1)} at most, relatively. Bottom right: along one "
         "line, a change of coordinate alone makes either solution the sharper one. Sharpness without a stated "
         "parametrisation says nothing; the previous section compares nets whose training gave them a common scale."
     )
@@ -298,8 +298,8 @@ def reparametrization(frame, settings) -> dict:
         if settings["pool"] == 4
         else "The net computes in float64, so that the whole Hessian is formed.",
         "caption": "Rescalings that leave a ReLU net's function unchanged: measures relative to α = 1, for two layers and for "
-        "all but the last; deviations of outputs and of H(Tθ) = D H(θ) D; eigenvalues above the former largest; the "
-        "determinant; the loss on the line between two nets in the coordinate η = (t² + b)^a t.",
+        "all but the last; deviations of outputs and of $H(T theta) = D H(theta) D$; eigenvalues above the former largest; the "
+        "determinant of each net, divided by the known power of α; the loss on the line between two nets in the coordinate $eta = (t^2 + b)^a t$.",
         "comment": [first, second],
     }
 

@@ -1,14 +1,24 @@
-"""How the report writes numbers with intervals, and what an interval lets it say."""
+"""How the report writes numbers with intervals, and what an interval lets it say. Texts are Typst markup."""
 
-import numpy as np
+import math
 
 from hw1.statistics import Interval
 
 
+def number(value: float, digits: int = 3) -> str:
+    """A number to so many significant digits; powers of ten where it is very large or small."""
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0 or 1e-3 <= abs(rounded) < 1e5 or not math.isfinite(value):
+        return f"{rounded:,.{max(digits, 6)}g}".replace("-", "−")
+    mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
+    mantissa = f"{float(mantissa):g}"
+    return f"$10^({int(exponent)})$" if mantissa == "1" else f"${mantissa} dot 10^({int(exponent)})$"
+
+
 def show(interval: Interval, digits: int = 3) -> str:
     """A number with its 95 % interval, to so many significant digits."""
-    value, low, high = (f"{number:.{digits}g}" for number in interval)
-    return f"{value} [{low}, {high}]" if np.isfinite(interval.low) else value
+    value, low, high = (number(part, digits) for part in interval)
+    return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 
 def sign(interval: Interval) -> int:
