@@ -33,6 +33,12 @@ FOUR = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 # Question → columns of its CSV. The one place where they are written. "question.table" is a second CSV of a question,
 # for rows of another kind.
 COLUMNS = {
+    "trajectories": (
+        *("scope", "seed", "epoch", "first", "second", "first_explained", "second_explained"),
+        *(*FOUR, "status"),
+    ),
+    "error_surface": ("view", "seed", "kind", "index", "u", "v", "loss"),
+    "gradient_norm": ("task", "seed", "step", "loss", "gradient_norm", "status"),
     "random_labels": ("fraction", "seed", "epoch", *FOUR, "status"),
     "parameter_count": ("hidden", "parameters", "seed", "epoch", *FOUR, "status"),
     "interpolation": ("pair", "seed", "alpha", *FOUR, "status"),

@@ -28,6 +28,9 @@ from absl import flags
 from hw1 import question, records
 
 QUESTIONS = (
+    "hw1.optimization.trajectories",
+    "hw1.optimization.gradient_norm",
+    "hw1.optimization.error_surface",
     "hw1.generalization.random_labels",
     "hw1.generalization.parameter_count",
     "hw1.generalization.interpolation",

@@ -32,7 +32,8 @@ def test_every_unit_has_its_rows_and_the_record_is_complete(runs, name):
     assert len(frame.groupby(keys)) == len(units)
     assert not frame.isna().any().any()
     assert about["complete"]
-    assert about["data"]["train"] == settings.train
+    if hasattr(settings, "data"):
+        assert about["data"]["train"] == settings.train
     assert str(runs) not in json.dumps(about)
 
 
@@ -43,6 +44,36 @@ def test_figures_are_drawn_twice_with_the_same_bytes(runs, name, tmp_path):
     assert [path.read_bytes() for path in plot.draw(name, runs)] == first
     assert first[0].startswith(b"\x89PNG")
     assert first[1].startswith(b"%PDF")
+
+
+def test_trajectories_share_one_analysis(runs):
+    """Centred together, with the larger component first; both scopes are events of the same trainings."""
+    frame = records.read(runs, "trajectories")
+    assert frame.groupby("scope")[["first", "second"]].mean().abs().to_numpy().max() < 1e-4
+    spread = frame.groupby("scope")[["first", "second"]].std()
+    assert (spread["first"] > spread.second).all()
+    layer, whole = (frame[frame.scope == scope].reset_index(drop=True) for scope in ("layer 1", "whole model"))
+    assert layer[["seed", "epoch", *records.FOUR]].equals(whole[["seed", "epoch", *records.FOUR]])
+
+
+def test_gradient_norms_are_there_for_every_step(runs):
+    """A row per task, seed and step, and none of them zero."""
+    frame, settings = records.read(runs, "gradient_norm"), records.settings(runs, "gradient_norm")
+    assert len(frame) == 2 * settings["seeds"] * settings["steps"]
+    assert (frame.gradient_norm > 0).all()
+
+
+def test_the_surface_holds_the_final_point(runs):
+    """Shift 0 and the middle of the random plane are the final point, with its loss."""
+    frame, settings = records.read(runs, "error_surface"), records.settings(runs, "error_surface")
+    for seed, rows in frame.groupby("seed"):
+        final = rows[(rows.view == "start to end") & (rows.kind != "surface")].iloc[-1]
+        assert (final.u, final.v) == pytest.approx((0, 0), abs=1e-6)
+        unmoved = rows[(rows.view == "perturbation") & (rows.u == 0)]
+        assert len(unmoved) == 39, seed  # parameters of 1-5-4-1
+        middle = rows[(rows.view == "random plane") & (rows.u == 0) & (rows.v == 0)]
+        assert np.allclose([*unmoved.loss, *middle.loss], final.loss, rtol=1e-6)
+    assert len(frame[(frame.view == "random plane")]) == settings["grid"] ** 2
 
 
 def test_random_labels_are_memorised(runs):

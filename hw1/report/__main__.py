@@ -16,9 +16,12 @@ import typst
 from absl import flags
 
 from hw1 import plot, question, records
-from hw1.report import generalization
+from hw1.report import generalization, optimization
 
-PARTS = {"Part 1-3: generalization": generalization.QUESTIONS}
+PARTS = {
+    "Part 1-2: optimization": optimization.QUESTIONS,
+    "Part 1-3: generalization": generalization.QUESTIONS,
+}
 
 
 def build(results: Path, out: Path) -> None:

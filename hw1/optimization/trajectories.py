@@ -1,0 +1,83 @@
+"""Where do the weights of one net go in several trainings?
+
+    python -m hw1.optimization.trajectories                 about 20 seconds of one core
+    python -m hw1.optimization.trajectories --size=smoke    seconds
+
+The same net is trained eight times from different initial weights, and all weights are kept every third epoch. One
+principal component analysis over all events together takes them to two dimensions, for the first layer (kernel and
+bias) and for the whole model.
+
+Source: MLDS 2018, homework 1-2.
+
+Deviations: none; the slides leave the net open.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+from sklearn.decomposition import PCA
+
+from hw1 import models, question, training
+from hw1.records import FOUR
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    epochs: int = question.option(45, "passes over the training set")
+    every: int = question.option(3, "epochs between events", at_most="epochs")
+    batch_size: int = question.option(100, "examples per step", at_most="train")
+    learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    seeds: int = question.option(8, "trainings (initial weights and batch order)", minimum=2)
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16,), "epochs": 6, "batch_size": 50, "seeds": 3},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": 90},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per scope; all events of a scope go into one analysis."""
+    return [{"scope": "layer 1"}, {"scope": "whole model"}]
+
+
+def run(settings: Settings, data, scope: str):
+    """Yields a row per seed and event."""
+    members = training.train(
+        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        data,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        evaluate_every=settings.every,
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=settings.seeds,
+        record=["weights"],
+        progress=scope,
+    )
+    finite = [member for member in members if member.status != "diverged"]
+    weights = np.concatenate([member.weights for member in finite]).astype(np.float64)
+    if scope == "layer 1":
+        layer = next(layer for layer in members[0].model.layers if layer.weights)
+        weights = weights[:, : layer.count_params()]
+    analysis = PCA(2, svd_solver="full")
+    points = iter(analysis.fit_transform(weights))
+    shares = dict(zip(("first_explained", "second_explained"), analysis.explained_variance_ratio_, strict=True))
+    for member in members:
+        for number, epoch in enumerate(member.history["epoch"]):
+            first, second = (np.nan, np.nan) if member.status == "diverged" else next(points)
+            measured = {name: member.history[name][number] for name in FOUR}
+            where = {"first": first, "second": second, **shares}
+            yield {"seed": member.seed, "epoch": epoch, **where, **measured, "status": member.status}
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

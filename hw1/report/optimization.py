@@ -1,0 +1,132 @@
+"""What the report says about part 1-2. Each function takes rows and settings and gives title, caption and comment.
+
+Numbers are computed here from the rows; a sentence whose truth depends on a result is chosen by the result.
+"""
+
+import numpy as np
+
+from hw1.report.words import number, show, sign
+from hw1.statistics import Interval, mean_interval, paired_difference
+
+
+def trajectories(frame, settings) -> dict:
+    """Comment on where the weights go."""
+    frame = frame[frame.status != "diverged"]
+    whole, layer = (frame[frame.scope == scope] for scope in ("whole model", "layer 1"))
+    shares = {
+        scope: rows[["first_explained", "second_explained"]].iloc[0].sum()
+        for scope, rows in (("whole", whole), ("layer", layer))
+    }
+    ends, starts = (rows.set_index("seed")[["first", "second"]] for rows in (_last(whole), _first(whole)))
+    lengths = np.linalg.norm(ends - starts, axis=1)
+    apart = [np.linalg.norm(a - b) for i, a in enumerate(ends.values) for b in ends.values[:i]]
+    accuracy = mean_interval(_last(whole).train_accuracy)
+    first = (
+        f"The {whole.seed.nunique()} trainings end at training accuracy {show(accuracy)} and at as many different "
+        f"places: in the plane of the whole model the final points are {number(np.mean(apart), 2)} apart on average, "
+        f"while a training moves by {number(np.mean(lengths), 2)}. "
+    )
+    if np.mean(apart) > np.mean(lengths):
+        first += "Different initial weights lead to different solutions of equal quality, not to one. "
+    else:
+        first += "The trainings end nearer to each other than they have moved. "
+    first += (
+        f"Two components hold {shares['whole']:.0%} of the variance of the whole model and {shares['layer']:.0%} of that "
+        "of layer 1: the rest of the differences between the trainings is not seen here. Within a training the "
+        "events lie almost on a straight line in this plane, further apart at first and closer later."
+    )
+    return {
+        "title": "Trajectories of the weights",
+        "method": "One principal component analysis over all events of all trainings, for each panel.",
+        "caption": f"All weights every {settings['every']} epochs, for the first layer (left) and the whole model (right). "
+        "Colours are trainings; the figures at the first and last event are training accuracy in per cent.",
+        "comment": [first],
+    }
+
+
+def gradient_norm(frame, settings) -> dict:
+    """Comment on the gradient norm along training."""
+    comments = []
+    for task, name in (("sinc", "On the function"), ("images", "On images")):
+        rows = frame[(frame.task == task) & (frame.status != "diverged")]
+        early, late = (rows[(rows.step >= low) & (rows.step < high)] for low, high in _tenths(rows))
+        log_norms, log_losses = (
+            [np.log(part.groupby("seed")[column].mean()) for part in (late, early)]
+            for column in ("gradient_norm", "loss")
+        )
+        falls = paired_difference(*log_norms)
+        ratio, loss_ratio = (show(Interval(*np.exp(paired_difference(*logs))), 2) for logs in (log_norms, log_losses))
+        verb = {-1: "falls", 0: "neither falls nor rises measurably", 1: "rises"}[sign(falls)]
+        comments.append(
+            f"{name} the gradient norm {verb}: over the last tenth of the steps it is {ratio} times that over the first "
+            f"tenth, while the loss is {loss_ratio} times. "
+        )
+    comments[-1] += (
+        "The batches differ, so the norm of one batch's gradient stays far from zero while the loss goes on falling: "
+        "a small loss on mini-batches is not a point of zero gradient. The next section looks for such points."
+    )
+    return {
+        "title": "Gradient norm along training",
+        "method": "The norm of the gradient of the batch's loss over all parameters, before each update.",
+        "caption": "Gradient norm (top) and loss (bottom) at every step, for the function (left) and for images (right).",
+        "comment": [" ".join(comments)],
+    }
+
+
+def error_surface(frame, settings) -> dict:
+    """Comment on the three views of the loss."""
+    events = frame[(frame.view == "start to end") & (frame.kind != "surface")]
+    last_descent = _last(events[events.kind == "gradient descent"]).set_index("seed").loss
+    last = _last(events).set_index("seed").loss
+    gain = Interval(*np.exp(mean_interval(np.log(last_descent / last))))
+    near = frame[(frame.view == "t-SNE") & (frame.kind == "neighbour")]
+    final = near["index"] == near["index"].max()
+    rise = Interval(*np.exp(mean_interval(np.log(near[final].groupby("seed").loss.mean() / last))))
+    moved = frame[(frame.view == "perturbation") & (frame.u.abs() == frame.u.abs().max())]
+    by_parameter = moved.groupby(["seed", "index"]).loss.mean().div(last, level="seed")
+    spread = by_parameter.groupby("seed").quantile([0.1, 0.9]).unstack()
+    flat, steep = (Interval(*np.exp(mean_interval(np.log(spread[share])))) for share in (0.1, 0.9))
+    first = (
+        f"The second-order steps lower the loss by a factor of {show(gain, 2)} below what gradient descent reached. "
+        f"Neighbours at {settings['radius']:.0%} of the norm of the final weights have {show(rise, 2)} times its loss, in "
+        "directions drawn at random. Single parameters differ widely: moved by "
+        f"{settings['shift']:g}, the flattest tenth of them give less than {show(flat, 2)} times the loss, the steepest "
+        f"tenth more than {show(steep, 2)} times. "
+    )
+    start = _first(events).set_index("seed").loss
+    second = (
+        f"From the start, at loss {show(mean_interval(start), 2)}, the trajectory runs down a curved valley to "
+        f"{number(np.exp(np.log(last).mean()), 2)} (geometric mean); the events are projected on the plane, so their own "
+        "losses, their colours, may differ from the surface under them. On the random plane the minimum is a single "
+        "bowl: two random directions of several dozen show none of the valley."
+    )
+    return {
+        "title": "Error surface (bonus)",
+        "method": f"A net with hidden layers {'-'.join(map(str, settings['hidden']))} on sin(5πx) / (5πx), in float64; "
+        "second-order steps by Levenberg and Marquardt on the gradient. Planes and curves are those of the first net, "
+        "numbers are over all.",
+        "caption": "t-SNE of all events, coloured by loss, with sampled neighbours (top left); the loss while one "
+        "parameter moves (top right); the loss on two planes through the final point (bottom).",
+        "comment": [first, second],
+    }
+
+
+def _tenths(rows):
+    """The first and the last tenth of the steps."""
+    count = rows.step.max() + 1
+    return (0, count / 10), (count * 9 / 10, count)
+
+
+def _last(rows):
+    return rows.groupby("seed", as_index=False).tail(1)
+
+
+def _first(rows):
+    return rows.groupby("seed", as_index=False).head(1)
+
+
+QUESTIONS = {
+    "trajectories": trajectories,
+    "gradient_norm": gradient_norm,
+    "error_surface": error_surface,
+}
