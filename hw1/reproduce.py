@@ -28,6 +28,8 @@ from absl import flags
 from hw1 import question, records
 
 QUESTIONS = (
+    "hw1.deep_vs_shallow.simulate_function",
+    "hw1.deep_vs_shallow.actual_task",
     "hw1.generalization.random_labels",
     "hw1.generalization.parameter_count",
     "hw1.generalization.interpolation",
