@@ -4,7 +4,9 @@ Lines are means over seeds and bands 95 % t-intervals of the mean, but for the p
 Solid is training, dashed test. Nets come deepest first.
 """
 
+import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hw1.figures import style
 from hw1.figures.style import BLACK, BLUE, GREEN, TEST, TRAIN, VERMILION
@@ -26,7 +28,7 @@ def simulate_function(frame, settings, predictions):
         for axes, hidden, colour in zip(right, nets, COLOURS, strict=False):
             rows = _of(frame, function, hidden)
             style.curve(left, rows, "epoch", "loss", band=True, color=colour, linewidth=0.8)
-            final = rows[rows.epoch == rows.epoch.max()].set_index("seed").loss
+            final = rows[rows.epoch == rows.epoch.max()].set_index("seed").loss.fillna(np.inf)
             _draw_predictions(axes, _of(predictions, function, hidden), final.idxmin(), colour)
             axes.set_title(f"best seed: {final.min():.2g}")
         for axes in right[1:]:
@@ -43,10 +45,11 @@ def actual_task(frame, settings):
     for row, name in zip(panels, sets, strict=True):
         for (left, right), kind in zip((row[:2], row[2:]), kinds, strict=True):
             rows = frame[(frame.data == name) & (frame.kind == kind)]
-            left.set_yscale("log")
+            _log_loss(left)
             for axes, quantity, label in ((left, "loss", LOSS), (right, "accuracy", ACCURACY)):
                 _draw_nets(axes, rows, quantity)
                 axes.set(xlabel="epoch", ylabel=label, title=f"{name}, {kinds[kind]}")
+                axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=(1, 2, 5, 10)))
     for axes, kind in ((panels[0][1], "dnn"), (panels[0][3], "cnn")):
         names = frame[frame.kind == kind].hidden.unique()
         handles = [Line2D([], [], color=colour) for _, colour in zip(names, COLOURS, strict=False)]
@@ -66,6 +69,14 @@ def _draw_predictions(axes, rows, best, colour):
     axes.set(
         xlabel="x", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1), ylim=(rows.target.min() - room, rows.target.max() + room)
     )
+
+
+def _log_loss(axes):
+    """A logarithmic y axis with plain numbers at 1, 2 and 5 times the powers of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_nets(axes, rows, quantity):

@@ -26,13 +26,18 @@ def simulate_function(frame, settings, predictions) -> dict:
     for function in settings["functions"]:
         rows = frame[frame.function == function]
         final = {hidden: _last(rows[rows.hidden == hidden]) for hidden in nets}
-        text = f"{FORMULAS[function]}: the mean squared error ends at {_errors(final)}. "
-        text += _against_known(final, KNOWN[function])
+        text = f"{FORMULAS[function]}: the best seed's mean squared error ends at "
+        text += _list(f"{rows.loss.min():.2g} ({hidden})" for hidden, rows in final.items()) + _known(
+            final, KNOWN[function]
+        )
+        text += (
+            "The geometric means over seeds are " + _list(_factor(np.log(rows.loss)) for rows in final.values()) + ". "
+        )
         text += _against_shallow(final[nets[0]], final[nets[-1]], nets[0], nets[-1])
-        beyond = {hidden: mean_interval(final[hidden].test_loss).value for hidden in nets}
-        text += "Between the training points the mean error is " + _list(f"{beyond[h]:.2g} ({h})" for h in nets)
+        means = [f"{mean_interval(rows.test_loss).value:.2g}" for rows in final.values()]
+        text += f"Midway between the training points the error is {_list(means)} on average"
         if function == "sign":
-            text += ": where the function jumps, no training point says on which side of a test point it does"
+            text += ": no training point says on which side of a test point the function jumps"
         comments.append(f"{text}.")
     return {
         "title": "Learning a function",
@@ -45,42 +50,32 @@ def simulate_function(frame, settings, predictions) -> dict:
 
 
 def _last(rows):
-    """The rows of the last epoch, by seed."""
-    return rows[rows.epoch == rows.epoch.max()].set_index("seed").sort_index()
+    """The row of each seed's last epoch."""
+    return rows[rows.epoch == rows.groupby("seed").epoch.transform("max")].set_index("seed").sort_index()
 
 
-def _errors(final) -> str:
-    return _list(
-        f"{rows.loss.min():.2g} for {hidden} (best seed; geometric mean {_geometric(np.log(rows.loss))})"
-        for hidden, rows in final.items()
-    )
+def _factor(logarithms) -> str:
+    """Geometric mean and interval of positive numbers, from their logarithms, to two digits."""
+    value, low, high = (f"{float(f'{number:.2g}'):,g}" for number in np.exp(mean_interval(logarithms)))
+    return value if low == "nan" else f"{value} [{low}, {high}]"  # one seed has no interval
 
 
-def _geometric(logarithms) -> str:
-    return show(Interval(*np.exp(mean_interval(logarithms))), 2)
-
-
-def _against_known(final, known) -> str:
-    """Says which of the nets of the slides end at or below the known errors."""
+def _known(final, known) -> str:
+    """Says which of the course's nets end at or below the known errors."""
     shared = [hidden for hidden in final if hidden in known]
     if not shared:
-        return ""
-    above = [hidden for hidden in shared if final[hidden].loss.min() > known[hidden]]
-    values = _list(f"{known[hidden]:.2g} ({hidden})" for hidden in shared)
-    if not above:
-        return f"The known values are {values}: every net's best seed is at or below its own. "
-    return f"The known values are {values}; above them stays the best seed of {_list(above)}. "
+        return ". "
+    values = _list(f"{known[hidden]:g}" for hidden in shared)
+    above = [hidden for hidden in shared if not final[hidden].loss.min() <= known[hidden]]
+    said = f"above that stays {_list(above)}" if above else "every net is at or below that"
+    return f"; known are {values}{'' if len(shared) == len(final) else f' for {_list(shared)}'}, and {said}. "
 
 
 def _against_shallow(deep, shallow, deepest, shallowest) -> str:
     """Says whether depth helped, by the ratio of errors over seeds."""
-    ratio = paired_difference(np.log(shallow.loss), np.log(deep.loss))
-    factor = show(Interval(*np.exp(ratio)), 2)
-    if sign(ratio) > 0:
-        return f"Depth helps: the error of {shallowest} is {factor} times that of {deepest}. "
-    if sign(ratio) < 0:
-        return f"Depth does not help: the error of {shallowest} is only {factor} times that of {deepest}. "
-    return f"No effect of depth is measurable: the error of {shallowest} is {factor} times that of {deepest}. "
+    ratio = np.log(shallow.loss) - np.log(deep.loss)
+    verdict = {1: "Depth helps", 0: "No effect of depth is measurable", -1: "Depth does not help"}
+    return f"{verdict[sign(mean_interval(ratio))]}: the error of {shallowest} is {_factor(ratio)} times that of {deepest}. "
 
 
 def actual_task(frame, settings) -> dict:
