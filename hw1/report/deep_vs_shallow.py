@@ -41,8 +41,8 @@ def simulate_function(frame, settings, predictions) -> dict:
         comments.append(f"{text}.")
     return {
         "title": "Learning a function",
-        "method": f"Nets of {_list(nets)}; one input, one output; mean squared error; Adam with a learning rate that falls "
-        "to zero along a cosine, the same for all nets. The known values come without a number of points: they are a guide.",
+        "method": "One input, one output; mean squared error; Adam with a learning rate that falls to zero along a cosine, the "
+        "same for all nets. The known values come without a number of points: they are a guide.",
         "caption": "Mean squared error at the training points per epoch (left); the function in grey, and over it what each "
         "net predicts: the best seed as a line, all seeds from least to greatest as a band; above it the best seed's error.",
         "comment": comments,
@@ -89,7 +89,8 @@ def actual_task(frame, settings) -> dict:
         text = f"{data}, {KINDS[kind]}: after {rows.epoch.max()} epochs test accuracy is "
         text += _list(f"{show(mean_interval(final[hidden].test_accuracy))} ({hidden})" for hidden in nets) + ". "
         text += _compare(deep.train_loss, shallow.train_loss, nets, "training loss", lower_is_better=True)
-        comments.append(text + _compare(deep.test_accuracy, shallow.test_accuracy, nets, "test accuracy"))
+        text += _compare(deep.test_accuracy, shallow.test_accuracy, nets, "test accuracy")
+        comments.append(text + _still_falling(rows))
     sizes = frame.groupby(["kind", "hidden"], sort=False).parameters.first()
     counts = [f"{KINDS[kind]} {hidden}: {size:,}" for (kind, hidden), size in sizes.items()]
     spread = sizes.max() / sizes.min() - 1
@@ -113,6 +114,15 @@ def _compare(deep, shallow, nets, quantity, lower_is_better=False) -> str:
         )
     size = gain if better == "better" else Interval(-gain.value, -gain.high, -gain.low)
     return f"The {quantity} of {nets[0]} is {better} than that of {nets[-1]} by {show(size, 2)}. "
+
+
+def _still_falling(rows) -> str:
+    """A warning if the nets, on average, were still learning in the last epoch."""
+    last = rows.groupby("epoch").train_loss.mean().iloc[-2:]
+    fall = 1 - last.iloc[-1] / last.iloc[0]
+    if fall < 0.02:
+        return ""
+    return f"In the last epoch the training loss still fell by {fall:.0%}: longer training may change the order."
 
 
 def _list(parts) -> str:
