@@ -1,6 +1,6 @@
 """Does depth help on a real task, with as many parameters?
 
-    python -m hw1.deep_vs_shallow.actual_task                 about 2½ minutes of one core
+    python -m hw1.deep_vs_shallow.actual_task                 about 2¼ minutes of one core
     python -m hw1.deep_vs_shallow.actual_task --size=smoke    seconds
 
 Fully connected nets (DNN) of five, two and one hidden layers and convolutional nets (CNN) of three, two and one
@@ -11,8 +11,8 @@ Source: MLDS 2018, homework 1-1 (at least three nets of nearly equal size, DNN o
 its bonus).
 
 Deviations: 5,000 training images instead of 60,000. The CNNs are trained for few epochs, because they cost most: the
-nets are compared at equal numbers of updates, not at convergence, and a curve that still falls says so. `--size=paper`
-takes all images and more epochs.
+nets of one kind are compared after equally many updates, not at convergence, and the report says where the training
+loss was still falling. `--size=paper` takes all images and more epochs.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Does depth help when nets of equal size learn a function?
 
-    python -m hw1.deep_vs_shallow.simulate_function                 about 1½ minutes of one core
+    python -m hw1.deep_vs_shallow.simulate_function                 about 1¼ minutes of one core
     python -m hw1.deep_vs_shallow.simulate_function --size=smoke    seconds
 
 Three fully connected nets with one input, one output and 571 or 572 parameters, of seven, four and one hidden layers,

@@ -97,7 +97,7 @@ def actual_task(frame, settings) -> dict:
     return {
         "title": "Deep and shallow nets on images",
         "method": f"Parameters: {_list(counts)}, so the largest has {spread:.1%} more than the smallest. Adam with a constant "
-        "learning rate; CNNs get few epochs because they cost most, so nets are compared at equal numbers of updates.",
+        "learning rate; CNNs get few epochs because they cost most, so nets of one kind are compared after equally many updates.",
         "caption": "Loss and accuracy per epoch of nets of equal size and different depth, on each data set: DNNs (left "
         "two columns), named by the widths of their hidden layers, and CNNs (right two).",
         "comment": comments,
