@@ -18,6 +18,22 @@ SLIDES_CNN = {
     "pools": (2, 3),
     "dense": (80,),
 }  # 31,228 parameters
+# The nets of part 1-1. DNNs are named by the widths of their hidden layers, deepest first.
+FUNCTION_NETS = ("5-10-10-10-10-10-5", "10-18-15-4", "190")  # of one input and output: 571, 572 and 571 parameters
+TASK_DNNS = ("28-23-23-23-23", "30-20", "31")  # of 28 × 28 pixels and 10 classes: 24,543, 24,380 and 24,655 parameters
+TASK_CNNS = {  # the same: 24,436, 24,402 and 24,244 parameters
+    "3 convolutions": {"filters": (8, 16, 32), "kernel_sizes": (3, 3, 3), "pools": (2, 2, 1), "dense": (62,)},
+    "2 convolutions": {"filters": (8, 16), "kernel_sizes": (5, 3), "pools": (2, 2), "dense": (56,)},
+    "1 convolution": {"filters": (12,), "kernel_sizes": (5,), "pools": (4,), "dense": (54,)},
+}
+
+
+def widths(name: str) -> tuple[int, ...]:
+    """The widths of hidden layers that are written as "10-18-15-4"; ValueError if they are not."""
+    parts = name.split("-")
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"{name!r} names no net; write the widths of its hidden layers as in 10-18-15-4")
+    return tuple(map(int, parts))
 
 
 def _check_dropout(dropout: float) -> None:

@@ -12,17 +12,11 @@ from pathlib import Path
 from absl import flags
 
 from hw1 import question, records
-from hw1.figures import generalization, optimization
+from hw1.figures import deep_vs_shallow, generalization, optimization
 
 # Question → function of its rows, its settings and its other tables by name, that gives a figure.
 FIGURES: dict[str, Callable] = {
-    **{name: getattr(optimization, name) for name in ("trajectories", "gradient_norm", "error_surface")},
-    **{
-        name: getattr(generalization, name)
-        for name in (
-            *("random_labels", "parameter_count", "interpolation", "sensitivity", "sharpness", "reparametrization"),
-        )
-    },
+    figure.__name__: figure for part in (deep_vs_shallow, optimization, generalization) for figure in part.QUESTIONS
 }
 
 

@@ -33,6 +33,9 @@ FOUR = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 # Question → columns of its CSV. The one place where they are written. "question.table" is a second CSV of a question,
 # for rows of another kind.
 COLUMNS = {
+    "simulate_function": ("function", "hidden", "seed", "epoch", "loss", "test_loss", "status"),
+    "simulate_function.predictions": ("function", "hidden", "seed", "x", "prediction", "target"),
+    "actual_task": ("data", "kind", "hidden", "parameters", "seed", "epoch", *FOUR, "status"),
     "trajectories": (
         *("scope", "seed", "epoch", "first", "second", "first_explained", "second_explained"),
         *(*FOUR, "status"),

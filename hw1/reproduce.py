@@ -28,6 +28,8 @@ from absl import flags
 from hw1 import question, records
 
 QUESTIONS = (
+    "hw1.deep_vs_shallow.simulate_function",
+    "hw1.deep_vs_shallow.actual_task",
     "hw1.optimization.trajectories",
     "hw1.optimization.gradient_norm",
     "hw1.optimization.error_surface",

@@ -222,3 +222,6 @@ def _line(look):
 
 def _sets(colour):
     return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
+
+
+QUESTIONS = (random_labels, parameter_count, interpolation, sensitivity, sharpness, reparametrization)

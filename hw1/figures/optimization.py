@@ -132,3 +132,6 @@ def _perturbations(axes, frame, hidden):
         loc="upper center",
     )
     axes.set(xlabel="shift of one parameter", ylabel="squared error", title="one parameter at a time")
+
+
+QUESTIONS = (trajectories, gradient_norm, error_surface)

@@ -16,9 +16,10 @@ import typst
 from absl import flags
 
 from hw1 import plot, question, records
-from hw1.report import generalization, optimization
+from hw1.report import deep_vs_shallow, generalization, optimization
 
 PARTS = {
+    "Part 1-1: deep against shallow": deep_vs_shallow.QUESTIONS,
     "Part 1-2: optimization": optimization.QUESTIONS,
     "Part 1-3: generalization": generalization.QUESTIONS,
 }
@@ -57,14 +58,19 @@ def build(results: Path, out: Path) -> None:
 
 
 def _settings(about: dict) -> list[list[str]]:
-    """The settings of a run, and its data, as pairs of strings."""
-    data = about["data"]
-    pairs = [["data", f"{data['name']}: {data['train']} training and {data['test']} test examples"]]
+    """The settings of a run, and its data if it has any, as pairs of strings."""
+    data, pairs = about["data"], []
+    if data:
+        pairs.append(["data", f"{data['name']}: {data['train']} training and {data['test']} test examples"])
     for name, value in about["settings"].items():
         if name not in ("data", "train", "test"):
-            text = ", ".join(f"{v:g}" for v in value) if isinstance(value, list) else str(value)
+            text = ", ".join(map(_write, value)) if isinstance(value, list) else str(value)
             pairs.append([name.replace("_", " "), text])
     return pairs
+
+
+def _write(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _run(results: Path) -> dict:
