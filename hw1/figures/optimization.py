@@ -16,7 +16,7 @@ SMOOTHED_OVER = 50  # steps
 
 def trajectories(frame, settings):
     """Events of all trainings on two principal components, marked with training accuracy."""
-    figure, panels = style.figure(1, 2, 3.6)
+    figure, panels = style.figure(1, 2, 3.0)
     for axes, (scope, rows) in zip(panels, frame.groupby("scope", sort=False), strict=True):
         for number, (_, event) in enumerate(rows.groupby("seed")):
             colour = (*style.COLOURS, "#999999")[number % 8]
@@ -45,7 +45,7 @@ def trajectories(frame, settings):
 
 def gradient_norm(frame, settings):
     """Gradient norm and loss at every step: one net as it is, thin, and the smoothed mean over seeds."""
-    figure, panels = style.figure(2, 2, 3.8, sharex="col")
+    figure, panels = style.figure(2, 2, 3.1, sharex="col")
     for column, (task, (name, loss)) in zip(panels.T, TASKS.items(), strict=True):
         rows = frame[(frame.task == task) & (frame.status != "diverged")]
         for axes, quantity, label, colour in zip(
@@ -75,7 +75,7 @@ def _smoothed(table, quantity):
 
 def error_surface(frame, settings):
     """Trajectories and neighbours by t-SNE, one parameter moved at a time, and the loss on two planes."""
-    figure, ((first, second), (third, fourth)) = style.figure(2, 2, 5.6)
+    figure, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
     views = dict(iter(frame.groupby("view")))
     norm = LogNorm(frame.loss.min(), frame.loss.quantile(0.99))
     embedded = views["t-SNE"]

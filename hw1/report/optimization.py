@@ -19,6 +19,8 @@ def trajectories(frame, settings) -> dict:
     }
     ends, starts = (rows.set_index("seed")[["first", "second"]] for rows in (_last(whole), _first(whole)))
     lengths = np.linalg.norm(ends - starts, axis=1)
+    steps = np.hypot(*(whole.groupby("seed")[name].diff() for name in ("first", "second")))
+    paths = steps.groupby(whole.seed).sum().to_numpy()
     apart = [np.linalg.norm(a - b) for i, a in enumerate(ends.values) for b in ends.values[:i]]
     accuracy = mean_interval(_last(whole).train_accuracy)
     first = (
@@ -32,8 +34,9 @@ def trajectories(frame, settings) -> dict:
         first += "The trainings end nearer to each other than they have moved. "
     first += (
         f"Two components hold {shares['whole']:.0%} of the variance of the whole model and {shares['layer']:.0%} of that "
-        "of layer 1: the rest of the differences between the trainings is not seen here. Within a training the "
-        "events lie almost on a straight line in this plane, further apart at first and closer later."
+        "of layer 1: the rest of the differences between the trainings is not seen here. Within a training the path "
+        f"between the events is {show(mean_interval(paths / lengths))} times as long as the straight line from its "
+        "first to its last event in this plane."
     )
     return {
         "title": "Trajectories of the weights",
@@ -82,7 +85,8 @@ def error_surface(frame, settings) -> dict:
     near = frame[(frame.view == "t-SNE") & (frame.kind == "neighbour")]
     final = near["index"] == near["index"].max()
     rise = Interval(*np.exp(mean_interval(np.log(near[final].groupby("seed").loss.mean() / last))))
-    moved = frame[(frame.view == "perturbation") & (frame.u.abs() == frame.u.abs().max())]
+    moved = frame[frame.view == "perturbation"]
+    moved = moved[moved.u.abs() == moved.u.abs().max()]
     by_parameter = moved.groupby(["seed", "index"]).loss.mean().div(last, level="seed")
     spread = by_parameter.groupby("seed").quantile([0.1, 0.9]).unstack()
     flat, steep = (Interval(*np.exp(mean_interval(np.log(spread[share])))) for share in (0.1, 0.9))
