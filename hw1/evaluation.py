@@ -11,6 +11,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from unittest import mock
 
 import keras
 import numpy as np
@@ -119,9 +120,12 @@ def check(model, x, y=None, loss=None) -> Example:
 
 
 def _check_logits(model, outputs) -> None:
-    if outputs.ndim != 2:
-        raise ValueError(f"model {model.name!r} must give logits [n, classes]; it gave {list(outputs.shape)}")
-    if outputs.shape[1] > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise ValueError(
+            f"model {model.name!r} must give logits [n, classes] of two classes or more; it gave "
+            f"{list(outputs.shape)}. For other outputs give a loss"
+        )
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
         raise ValueError(
             f"model {model.name!r} gives probabilities (its outputs sum to 1), not logits: "
             "leave out the softmax of its last layer"
@@ -268,6 +272,17 @@ def remember(key, make):
     return _programs[key]
 
 
+def _moments(x, axes, shift=None, keepdims=False, name=None):
+    """Mean and variance as `tf.nn.moments` gives them, but right to all orders of differentiation.
+
+    TensorFlow's own holds the mean constant inside the variance, which is right for the first derivative only:
+    Hessians of nets with layer or group normalisation would be wrong.
+    """
+    mean = tf.reduce_mean(x, axes, keepdims=True)
+    variance = tf.reduce_mean((x - mean) ** 2, axes, keepdims=keepdims)
+    return (mean if keepdims else tf.squeeze(mean, axes)), variance
+
+
 def compiled(program, model, loss=None) -> Callable:
     """The compiled ``program(forward, loss)`` for models of this architecture, as a plain tf.function.
 
@@ -284,10 +299,11 @@ def compiled(program, model, loss=None) -> Callable:
         net = clone(model) if consists_of(model, _CONFIGURED) else model  # later changes of `model` play no part either
 
         def forward(parameters, state, x):
-            outputs, _ = net.stateless_call(parameters, state, x, training=False)
+            with mock.patch.object(tf.nn, "moments", _moments):
+                outputs, _ = net.stateless_call(parameters, state, x, training=False)
             return tf.cast(outputs, parameters[0].dtype)
 
-        return tf.function(program(forward, per_example(loss)))
+        return tf.function(program(forward, per_example(loss)), autograph=False)  # for errors as they are
 
     return remember((program, architecture(model), loss), make)
 

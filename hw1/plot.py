@@ -37,10 +37,13 @@ def draw(name: str, folder: str | Path) -> list[Path]:
     rows, tables = records.read(folder, name), records.tables(folder, name)
     figure = FIGURES[name](rows, records.settings(folder, name), **tables)
     target = Path(folder, "figures")
-    target.mkdir(exist_ok=True)
     paths = [target / f"{name}.png", target / f"{name}.pdf"]
-    figure.savefig(paths[0], metadata={"Software": None})
-    figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    try:
+        target.mkdir(exist_ok=True)
+        figure.savefig(paths[0], metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    except OSError as error:
+        raise OSError(f"cannot draw into {target} ({error.strerror or error}); the rows are kept") from error
     return paths
 
 

@@ -36,6 +36,7 @@ def option(
     default,
     help: str,
     minimum: float | None = None,
+    maximum: float = math.inf,
     at_most: str | None = None,
     choices: Iterable | None = None,
     unique: bool = True,
@@ -46,12 +47,13 @@ def option(
         default: its value at size report.
         help: one line, with the unit.
         minimum: the least allowed value. None: integers must be at least 1 and floats above 0.
+        maximum: the largest allowed value, if there is one.
         at_most: name of the setting that bounds it: a batch is at most "train". None: no bound.
         choices: the allowed values. None: any.
         unique: whether the entries of a tuple must all be different.
     """
-    metadata = {"help": help, "minimum": minimum, "at_most": at_most, "choices": choices, "unique": unique}
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "at_most": at_most}
+    return dataclasses.field(default=default, metadata=metadata | {"choices": choices, "unique": unique})
 
 
 def make_settings(module: ModuleType, size: str = "report", **overrides):
@@ -236,7 +238,8 @@ def _is_right(field: dataclasses.Field, kind: type, value: object) -> bool:
         return isinstance(value, kind) and value != ""
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return False
-    return (value > 0 if minimum is None else value >= minimum) and value < math.inf
+    maximum = field.metadata.get("maximum", math.inf)
+    return (value > 0 if minimum is None else value >= minimum) and value <= maximum and value < math.inf
 
 
 def _write(value: object) -> str:
@@ -266,6 +269,8 @@ def _wanted(field: dataclasses.Field, kind: type, many: bool) -> str:
         one = "a finite number above 0" if minimum is None else f"a finite number of at least {minimum}"
     else:
         one = "some text" if kind is str else "true or false"
+    if kind in (int, float) and field.metadata.get("maximum", math.inf) < math.inf:
+        one += f" and at most {field.metadata['maximum']}"
     different = "different values" if field.metadata.get("unique", True) else "values"
     return f"{different} with commas between them (in Python a tuple), each {one}" if many else one
 
@@ -287,6 +292,7 @@ def _load_data(settings) -> tuple[object, dict | None]:
         "sha256": ", ".join(data.sha256 for data in sets),
         "train": min(len(data.x_train) for data in sets),
         "test": min(len(data.x_test) for data in sets),
+        "classes": max(data.classes for data in sets),
     }
     return (dict(zip(names, sets, strict=True)) if isinstance(settings.data, tuple) else sets[0]), about
 

@@ -210,8 +210,9 @@ def about(folder: str | os.PathLike, question: str) -> dict:
 
 
 def settings(folder: str | os.PathLike, question: str) -> dict:
-    """Reads the settings with which a question's CSV was made; errors as in `read`."""
-    return about(folder, question)["settings"]
+    """Reads the settings with which a question's CSV was made, and "classes" of its data; errors as in `read`."""
+    run = about(folder, question)
+    return run["settings"] | {"classes": (run["data"] or {}).get("classes")}
 
 
 @contextlib.contextmanager

@@ -54,24 +54,29 @@ def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -
     return pd.DataFrame(rows, columns=[by, "value", "low", "high"])
 
 
-def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str = "seed", draws: int = 2000) -> Interval:
-    """Spearman's rank correlation of two columns, with a 95 % bootstrap interval that resamples whole seeds.
+def over_seeds(frame: pd.DataFrame, value: str | pd.Series, by: str = "seed") -> Interval:
+    """The mean of a column or of one value per row, with the interval over seeds: each seed counts once.
+
+    Args:
+        frame: rows, several of each seed.
+        value: a column, or a series with the index of `frame`.
+        by: column of the independent repetitions.
+    """
+    values = frame[value] if isinstance(value, str) else value
+    return mean_interval(values.groupby(frame[by]).mean())
+
+
+def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str = "seed") -> Interval:
+    """Spearman's rank correlation of two columns: the mean over seeds of each seed's own, with its 95 % t-interval.
+
+    Within a seed the rows differ in what is compared (batch size, say); between seeds lie the independent repetitions.
 
     Args:
         frame: rows.
         a: one column.
         b: the other column.
         by: column of the independent repetitions.
-        draws: bootstrap samples.
     """
-    frame = frame.dropna(subset=[a, b])
-    parts = [group[[a, b]].to_numpy(np.float64) for _, group in frame.groupby(by)]
-    value = scipy.stats.spearmanr(*np.concatenate(parts).T)[0]
-    if len(parts) < 2:
-        return Interval(value, np.nan, np.nan)
-    rng = np.random.default_rng(0)
-    samples = [
-        scipy.stats.spearmanr(*np.concatenate([parts[i] for i in rng.integers(len(parts), size=len(parts))]).T)[0]
-        for _ in range(draws)
-    ]
-    return Interval(value, *np.quantile(samples, [0.025, 0.975]))
+    rows = frame.dropna(subset=[a, b]).groupby(by)
+    value, low, high = mean_interval([scipy.stats.spearmanr(part[a], part[b])[0] for _, part in rows if len(part) > 2])
+    return Interval(value, max(low, -1.0), min(high, 1.0))

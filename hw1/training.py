@@ -101,7 +101,9 @@ def train(
         TypeError, ValueError: for arguments, nets or data that do not fit, naming what would be right.
     """
     seeds = _check_seeds(seeds)
-    _check_numbers(batch_size=batch_size, epochs=epochs, updates=updates, evaluate_every=evaluate_every)
+    batch_size, epochs, updates, evaluate_every = _check_numbers(
+        batch_size=batch_size, epochs=epochs, updates=updates, evaluate_every=evaluate_every
+    )
     if set(record) - set(RECORDS) or isinstance(record, str):
         raise ValueError(f"record takes a collection of {RECORDS}, not {record!r}")
     if target_loss is not None and not np.isfinite(target_loss):
@@ -116,7 +118,8 @@ def train(
         raise ValueError("give epochs, updates or both")
     most = min(np.inf if epochs is None else epochs * per_epoch, np.inf if updates is None else updates)
     template = _build(build, seeds[0])
-    together = _stackable(template) and _elementwise(optimizer())
+    elementwise = _elementwise(optimizer())
+    together = _stackable(template) and elementwise
     groups = [models] if together else [[model] for model in models]
     program = _program(template, optimizer(), len(groups[0]), batch_size, loss, "steps" in record, together)
     members = []
@@ -145,10 +148,11 @@ def _check_seeds(seeds) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-def _check_numbers(**numbers) -> None:
+def _check_numbers(**numbers) -> list[int | None]:
     for name, number in numbers.items():
         if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__") or number < 1):
             raise ValueError(f"{name} must be a positive integer, not {number!r}")
+    return [None if number is None else int(number) for number in numbers.values()]
 
 
 def _build(build, seed) -> keras.Model:
@@ -172,6 +176,8 @@ def _elementwise(optimizer) -> bool:
         raise TypeError(f"optimizer must make a keras optimizer, not {type(optimizer).__name__}")
     if optimizer.use_ema:
         raise ValueError("use_ema is not supported: average recorded weights instead")
+    if optimizer.loss_scale_factor is not None or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError("loss scaling is not supported: float32 and float64 do not need it")
     return type(optimizer) in _ELEMENTWISE and optimizer.clipnorm is None and optimizer.global_clipnorm is None
 
 
@@ -286,9 +292,18 @@ class _Program:
             variable.assign(tf.reshape(value[member], variable.shape))
 
 
+def _rule(optimizer) -> str | int:
+    """A key that two optimizers share only if they update alike: the configuration, if it says everything."""
+    schedule = optimizer._learning_rate
+    keras_own = all(type(part).__module__.startswith(("keras.", "tensorflow.")) for part in (optimizer, schedule))
+    if not keras_own or getattr(optimizer, "_exclude_from_weight_decay_pattern", None):
+        return id(optimizer)
+    config = optimizer.get_config() | {"name": None}
+    return json.dumps([type(optimizer).__name__, config], default=repr, sort_keys=True)
+
+
 def _program(template, optimizer, members, batch_size, loss, record_steps, stacked) -> _Program:
-    config = json.dumps(optimizer.get_config() | {"name": None}, default=repr, sort_keys=True)
-    key = (evaluation.architecture(template), type(optimizer), config, members, batch_size, loss, record_steps)
+    key = (evaluation.architecture(template), _rule(optimizer), members, batch_size, loss, record_steps)
 
     def make():
         net = _stack(template, members) if stacked else template
@@ -400,7 +415,7 @@ class _Run:
             done, epoch = done + taken, epoch + epochs
             self._evaluate(epoch, done)
             bar.update(taken)
-            bar.set_postfix(loss=f"{np.nanmean(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
+            bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
         for member, status in enumerate(self.status):
             if status is None:
                 self._finish(member, "ok" if self.target is None else "target not reached", done)

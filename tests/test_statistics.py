@@ -39,14 +39,24 @@ def test_geometric_means_are_those_of_the_logarithm():
 
 
 def test_rank_correlation_finds_order_and_its_absence():
-    """A monotone relation gives 1 on every resample; independent columns an interval around 0."""
+    """A monotone relation gives 1 in every seed; independent columns an interval around 0."""
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"seed": np.repeat(range(8), 20), "a": rng.random(160)})
     frame["b"], frame["c"] = np.exp(frame.a), rng.random(160)
     assert statistics.rank_correlation(frame, "a", "b") == pytest.approx((1, 1, 1))
     independent = statistics.rank_correlation(frame, "a", "c")
     assert independent.low < 0 < independent.high
-    assert independent.value == pytest.approx(scipy.stats.spearmanr(frame.a, frame.c)[0])
+    each = [scipy.stats.spearmanr(rows.a, rows.c)[0] for _, rows in frame.groupby("seed")]
+    assert independent.value == pytest.approx(np.mean(each))
+
+
+def test_a_trend_of_some_seeds_is_not_one_of_all():
+    """Where half of the seeds rise and half fall, no sign is claimed, however many rows there are."""
+    frame = pd.DataFrame({"seed": np.repeat(range(6), 50), "a": np.tile(np.arange(50.0), 6)})
+    frame["b"] = frame.a * np.where(frame.seed < 3, 1, -1)
+    correlation = statistics.rank_correlation(frame, "a", "b")
+    assert correlation.low < 0 < correlation.high
+    assert statistics.over_seeds(frame, "b").low < 0 < statistics.over_seeds(frame, "b").high
 
 
 def test_paired_differences_remove_what_pairs_share():

@@ -242,6 +242,55 @@ def test_the_same_call_gives_the_same_bytes():
         assert all(a.history[curve].tobytes() == b.history[curve].tobytes() for curve in a.history)
 
 
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose configuration does not tell its start."""
+
+    def __init__(self, start):
+        """Starts there and falls with the step."""
+        super().__init__()
+        self.start = start
+
+    def __call__(self, step):
+        """The rate at a step."""
+        return self.start / (1.0 + keras.ops.cast(step, "float64"))
+
+    def get_config(self):
+        """Says nothing."""
+        return {}
+
+
+def without_biases():
+    """Weight decay for the kernels alone."""
+    optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (OPTIMIZERS["adamw"], without_biases),
+        (lambda: keras.optimizers.SGD(Falling(0.5)), lambda: keras.optimizers.SGD(Falling(0.01))),
+    ],
+    ids=["weight decay", "schedule"],
+)
+def test_optimizers_that_differ_out_of_sight_share_no_program(first, second):
+    """Each trains as in the ordinary loop, though their configurations are equal."""
+    for optimizer in (first, second):
+        (member,) = fit(build("tanh"), optimizer=optimizer, seeds=[4])
+        model, *_ = reference(build("tanh"), dataset(), 4, optimizer, 15)
+        np.testing.assert_allclose(models.flat_parameters(member.model), models.flat_parameters(model), **CLOSE)
+
+
+def test_numpy_integers_are_integers():
+    """A loop over an array of batch sizes."""
+    counts = {"batch_size": np.int64(5), "updates": np.int32(7), "evaluate_every": np.int64(1)}
+    given = {"data": dataset(), "optimizer": OPTIMIZERS["sgd"], "seeds": np.array([4])}
+    (member,) = training.train(build("tanh"), **given, **counts)
+    (same,) = training.train(build("tanh"), **given, batch_size=5, updates=7)
+    assert models.flat_parameters(member.model).tobytes() == models.flat_parameters(same.model).tobytes()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -257,6 +306,7 @@ def test_the_same_call_gives_the_same_bytes():
         ({"record": ["gradients"]}, "record takes a collection"),
         ({"target_loss": np.nan}, "target_loss must be a finite number"),
         ({"optimizer": lambda: keras.optimizers.Adam(use_ema=True)}, "use_ema is not supported"),
+        ({"optimizer": lambda: keras.optimizers.SGD(loss_scale_factor=8.0)}, "loss scaling is not supported"),
         ({"optimizer": lambda: "adam"}, "must make a keras optimizer"),
         ({"build": lambda seed: nets.mlp(hidden=(2 + seed,))}, "one architecture"),
         ({"build": lambda seed: nets.mlp(input_shape=(2, 2))}, "takes"),

@@ -29,9 +29,16 @@ def random_labels(frame, settings):
         style.curve(right, final, "fraction", f"{part}_accuracy", color=BLACK, linestyle=line)
     right.set(xlabel="share of labels permuted", ylabel="accuracy after training")
     for axes in (middle, right):
-        axes.axhline(0.1, color="#888888", linewidth=0.8, linestyle=":")
+        axes.axhline(1 / settings["classes"], color="#888888", linewidth=0.8, linestyle=":")
         axes.set_ylim(0, 1.03)
-    right.text(0.02, 0.11, "chance", transform=right.get_yaxis_transform(), fontsize=6.5, color="#666666")
+    right.text(
+        0.02,
+        0.01 + 1 / settings["classes"],
+        "chance",
+        transform=right.get_yaxis_transform(),
+        fontsize=6.5,
+        color="#666666",
+    )
     names = {f"{share:.0%} of the labels permuted": {"color": colour} for share, colour in shares.items()}
     style.legend(figure, names | _sets(BLACK))
     return figure
@@ -79,7 +86,7 @@ def interpolation(frame, settings):
 def sensitivity(frame, settings):
     """Loss, accuracy and three sensitivities against the batch size."""
     figure, (*panels, last) = style.figure(1, 3, 2.5)
-    _with_batch_size(panels, frame, "loss_gradient_norm", "mean ‖∂ℓ/∂x‖ (nats per unit of pixel)")
+    _with_batch_size(panels, frame, "loss_gradient_norm", "mean ‖∂ℓ/∂x‖ (nats per pixel)")
     last.set_yscale("log")
     scaled = frame.assign(whole_loss_gradient_norm=frame.whole_loss_gradient_norm * np.sqrt(settings["test"]))
     measures = {
@@ -90,7 +97,7 @@ def sensitivity(frame, settings):
     for column, (_, colour) in measures.items():
         style.curve(last, scaled, "batch_size", column, color=colour)
     style.log_x(last, "batch size")
-    last.set_ylabel("sensitivity (per unit of pixel)")
+    last.set_ylabel("sensitivity (per pixel)")
     style.legend(figure, _sets(BLUE) | {name: {"color": colour} for name, colour in measures.values()})
     return figure
 
@@ -169,10 +176,10 @@ def _deviations(axes, frame):
     axes.set_yscale("log")
     for measure, name, colour in (("function_change", "f(x)", GREEN), ("hessian_error", "H(Tθ) = D H D", VERMILION)):
         rows = frame[frame.measure == measure].groupby("alpha", as_index=False).value.max()
-        rows = rows.clip(lower=rounding / 4)  # an exact zero has no place on a log axis
+        rows = rows[rows.value > 0]  # at α = 1 nothing is rescaled, and nothing deviates
         axes.plot(rows.alpha, rows.value, "o-", color=colour, label=name)
     axes.axhline(rounding, color="#888888", linewidth=0.8, linestyle=":")
-    axes.text(0.03, rounding / 2.5, "float64 rounding", transform=axes.get_yaxis_transform(), fontsize=6.5)
+    axes.text(0.97, rounding / 2.8, "float64 rounding", transform=axes.get_yaxis_transform(), fontsize=6.5, ha="right")
     axes.set(ylabel="largest relative deviation", ylim=(rounding / 8, 1e-12), title="what must not change")
     axes.legend(loc="upper center")
 

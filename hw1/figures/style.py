@@ -48,7 +48,9 @@ def curve(axes, frame, by: str, value: str, band: bool = False, **style) -> None
 
     Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm.
     """
-    rows = statistics.summary(frame, by, value, geometric=axes.get_yscale() == "log")
+    rows = statistics.summary(frame.dropna(subset=[value]), by, value, geometric=axes.get_yscale() == "log")
+    if rows.empty:  # every net diverged
+        return
     style.setdefault("marker", "" if band else "o")
     (line,) = axes.plot(rows[by], rows.value, **style)
     low, high = rows.low.fillna(rows.value), rows.high.fillna(rows.value)

@@ -54,8 +54,11 @@ SIZES = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per pair: two batch sizes, or two learning rates."""
     for name in ("batch_sizes", "learning_rates"):
-        if len(getattr(settings, name)) != 2:
-            raise ValueError(f"--{name} takes two values, the ends of the line, not {getattr(settings, name)}")
+        values = getattr(settings, name)
+        if len(values) != 2 or values[0] > values[1]:
+            raise ValueError(f"--{name} takes two values, the smaller first, the ends of the line, not {values}")
+    if settings.points % 3 != 1:
+        raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 61, so that α = 0 and 1 are among them")
     return [{"pair": "batch size"}, {"pair": "learning rate"}]
 
 

@@ -29,7 +29,7 @@ class Settings:
     train: int = question.option(2500, "training examples")
     test: int = question.option(5000, "test examples")
     fractions: tuple[float, ...] = question.option(
-        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "shares of the training labels that are permuted", minimum=0
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "shares of the training labels that are permuted", minimum=0, maximum=1
     )
     hidden: tuple[int, ...] = question.option(models.RANDOM_LABEL_HIDDEN, "widths of the hidden layers", unique=False)
     epochs: int = question.option(40, "passes over the training set")

@@ -11,7 +11,6 @@ as `tf.hessians` does, ``scope="full"`` keeps it.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
@@ -102,22 +101,28 @@ def _rows(forward, loss):
     return run
 
 
-_POOLINGS = (keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D)
+def _check_differentiable(run, *arguments) -> None:
+    """Raises ValueError if TensorFlow's second derivative in a compiled product is wrong, or if there is none.
 
-
-def _check_differentiable(model) -> None:
-    """Raises ValueError for max pooling that keeps the shape of its input.
-
-    Its second derivative in a tf.function is wrong in TensorFlow (2.21 too): the kernel MaxPoolGradGrad writes its
-    output over its input where the two have one shape.
+    - Max pooling that keeps the shape of its input: the kernel of MaxPoolGradGrad writes its output over its input
+      where the two have one shape (in TensorFlow 2.21 too).
+    - Bilinear resizing: the gradient of its gradient ignores how the corners are aligned.
     """
-    for layer in evaluation.all_layers(model):
-        if not isinstance(layer, _POOLINGS) or set(layer.strides) != {1}:
-            continue
-        if layer.padding == "same" or set(layer.pool_size) == {1}:
+    try:
+        operations = run.get_concrete_function(*arguments).graph.get_operations()
+    except LookupError as error:
+        raise ValueError(f"TensorFlow cannot differentiate this model twice: {str(error).splitlines()[-1]}") from None
+    for operation in operations:
+        pooling = operation.type.startswith("MaxPool") and "GradGrad" in operation.type
+        if pooling and operation.inputs[0].shape == operation.outputs[0].shape:
             raise ValueError(
-                f"max pooling layer {layer.name!r} keeps the shape of its input, and TensorFlow differentiates such a "
-                "layer wrongly the second time: give it strides, or leave it out if its pool is 1"
+                "max pooling that keeps the shape of its input cannot be measured, because TensorFlow "
+                "differentiates it wrongly the second time: give the layer strides, or leave it out if its pool is 1"
+            )
+        if operation.type == "ResizeBilinearGrad":
+            raise ValueError(
+                "bilinear resizing cannot be measured, because TensorFlow differentiates it wrongly the second time: "
+                "use interpolation='nearest'"
             )
 
 
@@ -145,11 +150,11 @@ def product(
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
     example = evaluation.check(model, x, y, loss)
-    _check_differentiable(model)
     parts = list(evaluation.chunks(example, chunk_size))
     parameters, state = evaluation.variables(model)
     run, dtype = evaluation.compiled(_full if scope == "full" else _block, model, loss), parameters[0].dtype
     size = sum(p.shape.num_elements() for p in parameters)
+    _check_differentiable(run, parameters, state, *parts[0], tf.zeros(size, dtype))
 
     def multiply(vector):
         if np.shape(vector) != (size,):
@@ -186,7 +191,7 @@ def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.nda
         List of arrays [n_i, n_i], in the order of ``model.trainable_variables``.
     """
     example = evaluation.check(model, x, y, loss)
-    _check_differentiable(model)
+    product(model, x[:1], y[:1], loss)  # which checks that the second derivative is right
     parameters, state = evaluation.variables(model)
     run = evaluation.compiled(_tf_hessians, model, loss)
     totals = None
@@ -200,7 +205,7 @@ def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.nda
 def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
     """The whole Hessian, shape [parameters, parameters], symmetric, from as many products as there are parameters."""
     example = evaluation.check(model, x, y, loss)
-    _check_differentiable(model)
+    product(model, x[:1], y[:1], loss)  # which checks that the second derivative is right
     variables, run = evaluation.variables(model), evaluation.compiled(_rows, model, loss)
     parts = evaluation.chunks(example, chunk_size)
     matrix = sum(run(*variables, *part).numpy() for part in parts) / len(example.x)

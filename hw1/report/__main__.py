@@ -10,6 +10,7 @@ result is chosen by the result (`hw1.report.generalization`). The layout is in r
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import typst
@@ -36,6 +37,8 @@ def build(results: Path, out: Path) -> None:
         FileNotFoundError, ValueError: a CSV or record is missing or damaged.
         OSError: `out` cannot be written.
     """
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"--out={out}: there is no folder {out.parent}; make it first")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         parts = []
@@ -45,7 +48,7 @@ def build(results: Path, out: Path) -> None:
                 figure = plot.draw(name, results)[1]
                 shutil.copy(figure, work / figure.name)
                 about = records.about(results, name)
-                section = describe(records.read(results, name), about["settings"], **records.tables(results, name))
+                section = _section(describe, name, results)
                 sections.append(section | {"name": name, "settings": _settings(about), "figure": figure.name})
             parts.append({"title": title, "sections": sections})
         content = {"parts": parts, "run": _run(results)}
@@ -55,6 +58,15 @@ def build(results: Path, out: Path) -> None:
         partial = out.with_name(f"{out.name}.tmp")
         shutil.copy(work / "Report.pdf", partial)
         partial.replace(out)
+
+
+def _section(describe: Callable, name: str, results: Path) -> dict:
+    """Title, method, caption and comment of a question; where every net diverged there is nothing to comment on."""
+    rows = records.read(results, name)
+    if "status" in rows and (rows.status == "diverged").all():
+        title = name.replace("_", " ").capitalize()
+        return {"title": title, "method": "", "caption": "All nets diverged.", "comment": ["Nothing was measured."]}
+    return describe(rows, records.settings(results, name), **records.tables(results, name))
 
 
 def _settings(about: dict) -> list[list[str]]:
@@ -74,7 +86,7 @@ def _write(value: str | float) -> str:
 
 
 def _run(results: Path) -> dict:
-    """Where and how long the questions ran."""
+    """Where and how long the questions ran, one after the other."""
     abouts = [records.about(results, name) for questions in PARTS.values() for name in questions]
     return {
         "minutes": f"{sum(about['wall_time_seconds'] for about in abouts) / 60:.1f}",

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from hw1.report.words import number, show, sign
-from hw1.statistics import Interval, mean_interval, paired_difference, rank_correlation
+from hw1.statistics import Interval, mean_interval, over_seeds, paired_difference, rank_correlation
 
 
 def random_labels(frame, settings) -> dict:
@@ -17,10 +17,10 @@ def random_labels(frame, settings) -> dict:
     at = dict(iter(final.groupby("fraction")))
     least, most = min(at), max(at)
     train, test = (mean_interval(at[most][f"{part}_accuracy"]) for part in ("train", "test"))
-    memorised, at_chance = train.value >= 0.99, abs(test.value - 0.1) < 0.02
+    memorised, at_chance = train.value >= 0.99, abs(test.value - 1 / settings["classes"]) < 0.02
     text = (
         f"With {most:.0%} of the labels permuted the net ends at training accuracy {show(train)} and test accuracy "
-        f"{show(test)}; chance is 0.1. "
+        f"{show(test)}; chance is {1 / settings['classes']:.3g}. "
     )
     if memorised and at_chance:
         text += (
@@ -31,9 +31,10 @@ def random_labels(frame, settings) -> dict:
     else:
         text += "It has not memorised the random labels in these epochs, or it is not at chance: train longer. "
     loss = mean_interval(at[most].test_loss)
-    if loss.low > np.log(10):
+    if loss.low > np.log(settings["classes"]):
         text += (
-            f"Its test loss is {show(loss)} nats, more than the ln 10 = 2.30 of a net that gives every class the same "
+            f"With {most:.0%} permuted the test loss is {show(loss)} nats, more than the ln {settings['classes']} = "
+            f"{np.log(settings['classes']):.2f} of a net that gives every class the same "
             "probability: what is memorised is believed firmly, and wrongly."
         )
     middle = [share for share in sorted(at) if least < share < most]
@@ -111,6 +112,9 @@ def interpolation(frame, settings) -> dict:
     for pair, setting in names.items():
         rows = frame[(frame.pair == pair) & (frame.status != "diverged")]
         small, large = settings[setting]
+        if rows.empty:
+            comments.append(f"{pair.capitalize()} {small:g} against {large:g}: all nets diverged.")
+            continue
         losses = rows.pivot(index="seed", columns="alpha", values="train_loss")
         inside = losses[[alpha for alpha in losses if 0 < alpha < 1]]
         barrier = mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
@@ -137,7 +141,8 @@ def interpolation(frame, settings) -> dict:
     )
     return {
         "title": "On the line between two solutions",
-        "method": "Both nets start from the same weights and are trained to the same training loss. The learning rates "
+        "method": "Both nets start from the same weights and are trained to a training loss at or below "
+        f"{settings['target_loss']:g}, looked at after each epoch. The learning rates "
         f"are compared at batch size {settings['batch_sizes'][0]}, the batch sizes at learning rate "
         f"{settings['learning_rates'][0]:g}.",
         "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. "
@@ -152,11 +157,8 @@ def sensitivity(frame, settings) -> dict:
         "loss_gradient_norm": "the mean norm of the loss gradient",
         "jacobian_norm": "the norm of the Jacobian of the class probabilities",
     }
-    text = ""
-    for column, name in measures.items():
-        correlation = rank_correlation(frame, "batch_size", column)
-        verb = {1: "rises with", -1: "falls with", 0: "shows no clear trend with"}[sign(correlation)]
-        text += f"{name[0].upper() + name[1:]} {verb} the batch size (Spearman {show(correlation, 2)}). "
+    frame = frame[frame.status != "diverged"]
+    text = "".join(_trend(frame, column, name) for column, name in measures.items())
     with_loss = rank_correlation(frame, "loss_gradient_norm", "test_loss")
     text += f"Across all nets, sensitivity and test loss have a rank correlation of {show(with_loss, 2)}"
     text += {
@@ -165,7 +167,7 @@ def sensitivity(frame, settings) -> dict:
         0: ".",
     }[sign(with_loss)]
     ends = [frame[frame.batch_size == size] for size in (frame.batch_size.min(), frame.batch_size.max())]
-    ratio = mean_interval(frame.loss_gradient_norm / frame.whole_loss_gradient_norm)
+    ratio = over_seeds(frame, frame.loss_gradient_norm / frame.whole_loss_gradient_norm)
     second = (
         f"From batch size {ends[0].batch_size.iloc[0]} to {ends[1].batch_size.iloc[0]} the mean norm goes from "
         f"{show(mean_interval(ends[0].loss_gradient_norm))} to {show(mean_interval(ends[1].loss_gradient_norm))}. The "
@@ -175,11 +177,40 @@ def sensitivity(frame, settings) -> dict:
     )
     return {
         "title": "Sensitivity",
-        "method": "All nets are trained to the same training loss and measured on the whole test set.",
+        "method": f"{_training_loss(frame, settings)} They are measured on the whole test set.",
         "caption": "Loss (left) and accuracy (middle) with sensitivity on the right axis, against the batch size; the "
         "three definitions of sensitivity (right).",
         "comment": [text, second],
     }
+
+
+def _trend(frame, column, name) -> str:
+    """A sentence on how a column depends on the batch size: with least value inside, or up, or down, or not at all."""
+    means = frame.groupby("batch_size")[column].mean()
+    least, ends = means.idxmin(), (means.index[0], means.index[-1])
+
+    def at(size):
+        return frame[frame.batch_size == size].set_index("seed")[column]
+
+    correlation = rank_correlation(frame, "batch_size", column)
+    rises = [paired_difference(*at(end).align(at(least), join="inner")) for end in ends]
+    name = name[0].upper() + name[1:]
+    if least not in ends and all(sign(rise) > 0 for rise in rises):
+        return (
+            f"{name} is least at batch size {least} and higher at both ends, by {show(rises[0], 2)} at {ends[0]} and by "
+            f"{show(rises[1], 2)} at {ends[1]} (Spearman with the batch size {show(correlation, 2)}). "
+        )
+    verb = {1: "rises with", -1: "falls with", 0: "shows no clear trend with"}[sign(correlation)]
+    return f"{name} {verb} the batch size (Spearman {show(correlation, 2)}). "
+
+
+def _training_loss(frame, settings) -> str:
+    """How equal the training losses are at which nets are compared."""
+    low, high = (number(bound) for bound in (frame.train_loss.min(), frame.train_loss.max()))
+    return (
+        f"Every net is trained until its training loss, looked at after whole epochs, is at or below "
+        f"{settings['target_loss']:g}; the losses reached lie between {low} and {high}."
+    )
 
 
 def sharpness(frame, settings) -> dict:
@@ -195,6 +226,7 @@ def sharpness(frame, settings) -> dict:
     flat = recipe.reset_index()
     with_batch = rank_correlation(flat, "batch_size", "sharpness")
     with_loss, with_accuracy = (rank_correlation(flat, "sharpness", f"test_{q}") for q in ("loss", "accuracy"))
+    within = rank_correlation(flat, "sharpness", "test_accuracy", by="batch_size")
     smallest, largest = flat.batch_size.min(), flat.batch_size.max()
     ends = [mean_interval(flat[flat.batch_size == size].sharpness) for size in (smallest, largest)]
     first = (
@@ -215,15 +247,20 @@ def sharpness(frame, settings) -> dict:
             first = first.replace("but not measurably the lower test loss", "and yet the higher test loss")
     else:
         first += "these runs do not show that flatter nets generalise better."
+    first += f" Among nets of one batch size the correlation with test accuracy is {show(within, 2)}" + (
+        ": there, too, the flatter net is the better one."
+        if sign(within) < 0
+        else ": what relates the two is the batch size, not the net."
+    )
     slip = measured("hutch++", "block", few).value / recipe.value
     full = measured("lanczos", "full", few).value / recipe.value
     all_examples = measured("lanczos", "full", everything).value / measured("lanczos", "full", few).value
     slip_trend = rank_correlation(measured("hutch++", "block", few).reset_index(), "batch_size", "sharpness")
     second = (
-        f"What the recipe measures: tf.norm(A, 2) without axis is the Frobenius norm, here {show(mean_interval(slip))} times "
+        f"What the recipe measures: tf.norm(A, 2) without axis is the Frobenius norm, here {show(over_seeds(slip.reset_index(), 'value'))} times "
         f"the spectral norm ({slip.min():.2f} to {slip.max():.2f}); with it the correlation with the batch size becomes "
-        f"{show(slip_trend, 2)}. The full Hessian's norm is {show(mean_interval(full))} times that of the largest block. On all "
-        f"{everything} training examples the norm is {show(mean_interval(all_examples))} times that on {few}."
+        f"{show(slip_trend, 2)}. The full Hessian's norm is {show(over_seeds(full.reset_index(), 'value'))} times that of the largest block. On all "
+        f"{everything} training examples the norm is {show(over_seeds(all_examples.reset_index(), 'value'))} times that on {few}."
     )
     reference = frame[frame.net == "reference"]
     exact = measured("tf.hessians", "block", few, reference)
@@ -238,7 +275,7 @@ def sharpness(frame, settings) -> dict:
     )
     return {
         "title": "Sharpness (bonus)",
-        "method": "All nets are trained to the same training loss. $norm(H)_2$ by Hessian-vector products and Lanczos, $norm(H)_F$ by "
+        "method": f"{_training_loss(course, settings)} $norm(H)_2$ by Hessian-vector products and Lanczos, $norm(H)_F$ by "
         "Hutch++.",
         "caption": f"Sharpness on {few} training examples, block-diagonal Hessian, beside loss and accuracy (top); the "
         "spectral norm by scope and number of examples (bottom left); what the wrong norm changes (bottom right).",
