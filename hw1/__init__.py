@@ -4,3 +4,5 @@ import os
 
 # Read once, when TensorFlow is first imported; only here is early enough for every command.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Read when NumPy is. The matrices here are small: a second thread makes their eigenvalues slower, ten times on busy cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

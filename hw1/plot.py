@@ -12,10 +12,11 @@ from pathlib import Path
 from absl import flags
 
 from hw1 import question, records
-from hw1.figures import generalization
+from hw1.figures import generalization, optimization
 
 # Question → function of its rows, its settings and its other tables by name, that gives a figure.
 FIGURES: dict[str, Callable] = {
+    "zero_gradient": optimization.zero_gradient,
     **{
         name: getattr(generalization, name)
         for name in (

@@ -33,6 +33,10 @@ FOUR = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 # Question → columns of its CSV. The one place where they are written. "question.table" is a second CSV of a question,
 # for rows of another kind.
 COLUMNS = {
+    "zero_gradient": (
+        *("seed", "method", "gradient_norm", "loss", "minimal_ratio", "minimal_ratio_sampled"),
+        *("smallest_eigenvalue", "largest_eigenvalue", "negative", "zero", "positive", "iterations", "trained_loss"),
+    ),
     "random_labels": ("fraction", "seed", "epoch", *FOUR, "status"),
     "parameter_count": ("hidden", "parameters", "seed", "epoch", *FOUR, "status"),
     "interpolation": ("pair", "seed", "alpha", *FOUR, "status"),

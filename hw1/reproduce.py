@@ -28,6 +28,7 @@ from absl import flags
 from hw1 import question, records
 
 QUESTIONS = (
+    "hw1.optimization.zero_gradient",
     "hw1.generalization.random_labels",
     "hw1.generalization.parameter_count",
     "hw1.generalization.interpolation",

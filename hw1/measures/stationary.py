@@ -59,7 +59,7 @@ def _slopes(forward, loss, like, thetas, state, x, y):
     with tf.GradientTape() as tape:
         tape.watch(thetas)
         totals = _losses(forward, loss, like, thetas, state, x, y)
-    return totals, tape.gradient(totals, thetas)
+    return totals, tf.convert_to_tensor(tape.gradient(totals, thetas, unconnected_gradients="zero"))
 
 
 def _gradients(forward, loss):
@@ -79,7 +79,7 @@ def _rows(forward, loss):
         units, zero = tf.eye(thetas.shape[1], dtype=thetas.dtype), tf.zeros_like(thetas)
 
         def row(unit):
-            return tape.gradient(gradients, thetas, zero + unit, unconnected_gradients="zero")
+            return tf.convert_to_tensor(tape.gradient(gradients, thetas, zero + unit, unconnected_gradients="zero"))
 
         return (tf.transpose(tf.map_fn(row, units), [1, 0, 2]),)
 
@@ -103,7 +103,7 @@ def _adam(forward, loss):
                 tape.watch(thetas)
                 gradients = _slopes(forward, loss, like, thetas, state, x, y)[1] / n
                 objective = tf.reduce_sum(gradients**2) / 2
-            slopes = tape.gradient(objective, thetas)
+            slopes = tf.convert_to_tensor(tape.gradient(objective, thetas))
             step += 1
             first = 0.9 * first + 0.1 * slopes
             second = 0.999 * second + 0.001 * slopes**2

@@ -16,9 +16,12 @@ import typst
 from absl import flags
 
 from hw1 import plot, question, records
-from hw1.report import generalization
+from hw1.report import generalization, optimization
 
-PARTS = {"Part 1-3: generalization": generalization.QUESTIONS}
+PARTS = {
+    "Part 1-2: optimization": optimization.QUESTIONS,
+    "Part 1-3: generalization": generalization.QUESTIONS,
+}
 
 
 def build(results: Path, out: Path) -> None:
@@ -56,7 +59,7 @@ def build(results: Path, out: Path) -> None:
 def _settings(about: dict) -> list[list[str]]:
     """The settings of a run, and its data, as pairs of strings."""
     data = about["data"]
-    pairs = [["data", f"{data['name']}: {data['train']} training and {data['test']} test examples"]]
+    pairs = [["data", f"{data['name']}: {data['train']} training and {data['test']} test examples"]] if data else []
     for name, value in about["settings"].items():
         if name not in ("data", "train", "test"):
             text = ", ".join(f"{v:g}" for v in value) if isinstance(value, list) else str(value)
