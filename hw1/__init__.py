@@ -4,5 +4,5 @@ import os
 
 # Read once, when TensorFlow is first imported; only here is early enough for every command.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Read when NumPy is. The matrices here are small: a second thread makes their eigenvalues slower, ten times on busy cores.
+# Read when NumPy is. The matrices here are small: on busy cores a second thread makes their eigenvalues ten times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

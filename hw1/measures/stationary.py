@@ -1,4 +1,3 @@
-# LEAD: READ /tmp/wB/NOTE_FROM_LEAD.md BEFORE GOING ON (delete this line)
 """Points of zero gradient: how to find them, and in how many directions the loss rises from them.
 
 All nets of one architecture are worked on at once: their parameters are stacked to [members, p] and one gradient
