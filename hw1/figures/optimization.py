@@ -5,7 +5,7 @@ from matplotlib.colors import LogNorm
 from hw1.figures import style
 
 METHODS = {"gradient norm": "Adam on ‖∇L‖²", "newton": "second-order steps"}
-RATIOS = {"minimal_ratio": "share of eigenvalues > 0", "minimal_ratio_sampled": "share of neighbours with higher loss"}
+RATIOS = {"minimal_ratio": "eigenvalues > 0 (share)", "minimal_ratio_sampled": "higher neighbours (share)"}
 
 
 def zero_gradient(frame, settings):
@@ -15,7 +15,7 @@ def zero_gradient(frame, settings):
     pairs = [(method, ratio) for method in METHODS for ratio in RATIOS]
     for axes, (method, ratio) in zip(panels, pairs, strict=True):
         rows = frame[frame.method == method]
-        dots = axes.scatter(rows[ratio], rows.loss, s=9, c=rows.gradient_norm, norm=colours, cmap="viridis", alpha=0.8)
+        dots = axes.scatter(rows[ratio], rows.loss, s=9, c=rows.gradient_norm, norm=colours, cmap="viridis", zorder=2)
         axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=RATIOS[ratio], title=METHODS[method])
         axes.xaxis.label.set_fontsize(6.5)
     panels[0].set_ylabel("loss (mean squared error)")
