@@ -30,8 +30,8 @@ def zero_gradient(frame, settings) -> dict:
     )
     if minima["newton"] < len(newton):
         second += (
-            f"But the most negative eigenvalue of the former is {depth:.0e} of the largest (median): such points are saddles in "
-            "directions that are all but flat, and the sign of so small an eigenvalue says little. "
+            f"But the most negative eigenvalue of the former is {depth:.0e} of the largest (median): the points "
+            "are neither proven minima nor proper saddles. Its size is that of the residuals' part of H, which vanishes with the loss. "
         )
     on_plateau = int((np.abs(frame.loss - PLATEAU) < 0.1 * PLATEAU).sum())
     second += (
