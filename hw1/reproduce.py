@@ -32,6 +32,7 @@ QUESTIONS = (
     "hw1.deep_vs_shallow.actual_task",
     "hw1.optimization.trajectories",
     "hw1.optimization.gradient_norm",
+    "hw1.optimization.zero_gradient",
     "hw1.optimization.error_surface",
     "hw1.generalization.random_labels",
     "hw1.generalization.parameter_count",

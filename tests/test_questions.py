@@ -132,6 +132,18 @@ def test_the_surface_holds_the_final_point(runs):
     assert len(frame[(frame.view == "random plane")]) == settings["grid"] ** 2
 
 
+def test_zero_gradient_comes_nearer_to_zero_with_newton(runs):
+    """Second-order steps end nearer to a zero gradient than they began, at no higher loss; the counts are of all."""
+    frame = records.read(runs, "zero_gradient")
+    newton, norm = (frame[frame.method == name].sort_values("seed") for name in ("newton", "gradient norm"))
+    assert newton.gradient_norm.median() < norm.gradient_norm.median() / 10
+    assert (newton.loss <= newton.trained_loss).all()
+    assert np.array_equal(newton.trained_loss, norm.trained_loss)
+    total = frame.negative + frame.zero + frame.positive
+    assert total.nunique() == 1
+    assert np.allclose(frame.minimal_ratio, frame.positive / total, atol=1e-6)
+
+
 def test_random_labels_are_memorised(runs):
     """With all labels permuted the training set is learned by heart and the test set is not."""
     frame = records.read(runs, "random_labels")

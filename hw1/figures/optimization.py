@@ -12,6 +12,8 @@ from hw1.figures.style import BLACK, BLUE, VERMILION
 
 TASKS = {"sinc": ("sin(5πx) / (5πx)", "squared error"), "images": ("images", "cross-entropy (nats)")}
 SMOOTHED_OVER = 50  # steps
+METHODS = {"gradient norm": "Adam on ‖∇L‖²", "newton": "second-order steps"}
+RATIOS = {"minimal_ratio": "eigenvalues > 0 (share)", "minimal_ratio_sampled": "higher neighbours (share)"}
 
 
 def trajectories(frame, settings):
@@ -71,6 +73,21 @@ def _smoothed(table, quantity):
     """The running geometric mean of each column (a seed), as rows of step, seed and value."""
     smooth = np.exp(np.log(table).rolling(SMOOTHED_OVER, center=True, min_periods=1).mean())
     return smooth.stack().rename(quantity).reset_index()
+
+
+def zero_gradient(frame, settings):
+    """Loss against the minimal ratio, a point per net in the colour of its gradient's norm, by both definitions."""
+    figure, panels = style.figure(1, 4, 2.6, sharey=True)
+    colours = LogNorm(frame.gradient_norm.min(), frame.gradient_norm.max())
+    pairs = [(method, ratio) for method in METHODS for ratio in RATIOS]
+    for axes, (method, ratio) in zip(panels, pairs, strict=True):
+        rows = frame[frame.method == method]
+        dots = axes.scatter(rows[ratio], rows.loss, s=9, c=rows.gradient_norm, norm=colours, cmap="viridis", zorder=2)
+        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=RATIOS[ratio], title=METHODS[method])
+        axes.xaxis.label.set_fontsize(6.5)
+    panels[0].set_ylabel("loss (mean squared error)")
+    figure.colorbar(dots, ax=panels, label="‖∇L‖₂ reached", pad=0.01)
+    return figure
 
 
 def error_surface(frame, settings):
@@ -134,4 +151,4 @@ def _perturbations(axes, frame, hidden):
     axes.set(xlabel="shift of one parameter", ylabel="squared error", title="one parameter at a time")
 
 
-QUESTIONS = (trajectories, gradient_norm, error_surface)
+QUESTIONS = (trajectories, gradient_norm, zero_gradient, error_surface)

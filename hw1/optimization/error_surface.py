@@ -43,7 +43,7 @@ class Settings:
     epochs: int = question.option(3000, "full-batch steps of Adam")
     every: int = question.option(100, "epochs between events", at_most="epochs")
     learning_rate: float = question.option(1e-2, "step size of Adam (our choice)")
-    newton_steps: int = question.option(15, "second-order steps, each an event")
+    newton_steps: int = question.option(40, "second-order steps, each an event")
     neighbours: int = question.option(4, "sampled neighbours of each event")
     radius: float = question.option(0.05, "of the neighbours, as a share of the norm of the parameters")
     perplexity: float = question.option(30.0, "of t-SNE (its default in scikit-learn)")
@@ -86,7 +86,19 @@ def _paths(settings) -> list["_Path"]:
         record=["weights"],
         progress="error_surface",
     )
-    return [_Path(settings, member, data) for member in members if member.status != "diverged"]
+    members = [member for member in members if member.status != "diverged"]
+    nets = [member.model for member in members]
+    steps = [[models.flat_parameters(_net(settings, member.seed)), *member.weights] for member in members]
+    for _ in range(settings.newton_steps):
+        points = stationary.newton(nets, data.x_train, data.y_train, LOSS, descent=1, iterations=0)
+        nets = [models.with_parameters(net, point.parameters) for net, point in zip(nets, points, strict=True)]
+        for events, point in zip(steps, points, strict=True):
+            events.append(point.parameters)
+    kinds = ["gradient descent"] * (len(steps[0]) - settings.newton_steps) + ["second order"] * settings.newton_steps
+    return [
+        _Path(member.seed, net, kinds, np.array(events), data)
+        for member, net, events in zip(members, nets, steps, strict=True)
+    ]
 
 
 def _net(settings, seed):
@@ -96,17 +108,10 @@ def _net(settings, seed):
 class _Path:
     """The events of one training: flat parameters from the initial to the final point, their kinds and losses."""
 
-    def __init__(self, settings, member, data):
-        self.seed, self.x, self.y = member.seed, data.x_train, data.y_train
-        events = [models.flat_parameters(_net(settings, member.seed)), *member.weights]
-        self.kinds = ["gradient descent"] * len(events) + ["second order"] * settings.newton_steps
-        self.model = member.model
-        for _ in range(settings.newton_steps):
-            (point,) = stationary.newton([self.model], self.x, self.y, LOSS, iterations=1)
-            events.append(point.parameters)
-            self.model = models.with_parameters(self.model, point.parameters)
-        self.events = np.array(events)
-        self.losses = self.losses_at(self.events)
+    def __init__(self, seed, model, kinds, events, data):
+        self.seed, self.model, self.kinds, self.events = seed, model, kinds, events
+        self.x, self.y = data.x_train, data.y_train
+        self.losses = self.losses_at(events)
 
     def losses_at(self, points) -> np.ndarray:
         """The loss at each of some flat parameter vectors, [n, parameters] -> [n]."""

@@ -1,0 +1,129 @@
+"""Tests of hw1.measures.stationary: closed forms of quadratics, Hessians by nested tapes, brute force."""
+
+import nets
+import numpy as np
+import pytest
+import references
+
+from hw1 import models
+from hw1.measures import stationary
+
+CASES = pytest.mark.parametrize("name", ["tanh", "convolutional", "normalised", "skip", "unused variable"])
+SADDLE, SLOPE = np.diag([3.0, 1.0, -2.0, 0.5]), np.array([1.0, -2.0, 0.5, 1.0])
+
+
+def twins(name, count=3):
+    """Nets of one kind with other weights, and their examples."""
+    _, x, y = nets.case(name)
+    made = [nets.perturbed(nets.BUILDERS[name](dtype="float64"), seed) for seed in range(5, 5 + count)]
+    return made, x, y
+
+
+@CASES
+def test_hessians_are_those_of_nested_tapes(name):
+    """Each net's own, whoever is beside it."""
+    if name in ("skip", "unused variable"):  # two of these are not known to be of one architecture
+        model, x, y = nets.case(name)
+        members = [model]
+    else:
+        members, x, y = twins(name)
+    with nets.unchanged(*members):
+        found = stationary.hessians(members, x, y)
+    for model, matrix in zip(members, found, strict=True):
+        assert np.allclose(matrix, references.hessian(model, x, y), rtol=0, atol=1e-13)
+
+
+def test_newton_solves_a_quadratic_with_a_saddle():
+    """From anywhere to −H⁻¹g, which is a saddle with one negative eigenvalue."""
+    at = [np.zeros(4), np.array([3.0, -1.0, 4.0, 1.0])]
+    cases = [nets.quadratic(SADDLE, SLOPE, start) for start in at]
+    members, (_, x, y, loss) = [case[0] for case in cases], cases[0]
+    for point in stationary.newton(members, x, y, loss, descent=0, iterations=20):
+        assert point.gradient_norm < 1e-12
+        assert np.allclose(point.parameters, -np.linalg.solve(SADDLE, SLOPE), atol=1e-10)
+        assert point.loss == pytest.approx(1 - SLOPE @ np.linalg.solve(SADDLE, SLOPE) / 2, rel=1e-12)
+        assert len(point.norms) == point.iterations + 1
+        assert (np.diff(point.norms) < 0).all()
+    values = np.linalg.eigvalsh(stationary.hessians(members, x, y, loss)[0])
+    assert stationary.signs(values) == (1, 0, 3)
+    assert stationary.minimal_ratio(values) == 0.75
+
+
+def test_descent_goes_down_and_finds_the_minimum():
+    """With H = I every step down the loss ends nearer to −g."""
+    model, x, y, loss = nets.quadratic(np.diag([1.0, 2.0, 4.0, 8.0]), SLOPE, np.ones(4))
+    (point,) = stationary.newton([model], x, y, loss, descent=30, iterations=0)
+    assert np.allclose(point.parameters, -SLOPE / [1, 2, 4, 8], atol=1e-10)
+
+
+def test_adam_on_the_norm_finds_the_saddle():
+    """A first-order method on ‖∇L‖² ends at the saddle too, where one on the loss would fall for ever."""
+    model, x, y, loss = nets.quadratic(SADDLE, SLOPE, np.zeros(4))
+    with nets.unchanged(model):
+        (point,) = stationary.descend([model], x, y, loss, iterations=3000, learning_rate=0.05)
+    assert np.allclose(point.parameters, -np.linalg.solve(SADDLE, SLOPE), atol=1e-4)
+    assert point.gradient_norm == pytest.approx(np.linalg.norm(SADDLE @ point.parameters + SLOPE), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tanh", "normalised"])
+def test_members_do_not_depend_on_each_other(name):
+    """Alone or beside others a net ends at the same point; norms and losses are those of the point."""
+    members, x, y = twins(name)
+    for search, options in (
+        (stationary.newton, {"descent": 2, "iterations": 3}),
+        (stationary.descend, {"iterations": 100}),
+    ):
+        with nets.unchanged(*members):
+            together = search(members, x, y, **options)
+        (alone,) = search(members[1:2], x, y, **options)
+        # Along directions in which the loss is flat, rounding moves the parameters; norms and loss do not see it.
+        assert np.allclose(together[1].norms, alone.norms, rtol=1e-6)
+        assert together[1].loss == pytest.approx(alone.loss, rel=1e-9)
+        end = models.with_parameters(members[1], together[1].parameters)
+        assert together[1].loss == pytest.approx(references.losses(end, x, y).mean(), rel=1e-12)
+        assert together[1].gradient_norm == pytest.approx(np.linalg.norm(references.gradient(end, x, y)), rel=1e-8)
+        assert together[1].gradient_norm <= together[1].norms[0] or options.get("descent")
+
+
+def test_neighbours_of_a_minimum_and_of_a_saddle():
+    """At a minimum all neighbours are higher; at a symmetric saddle half of them; brute force in one net."""
+    for values, expected, margin in (([1.0, 2.0, 3.0], 1.0, 0), ([1.0, -1.0], 0.5, 0.06), ([-1.0, -2.0], 0.0, 0)):
+        model, x, y, loss = nets.quadratic(np.diag(values), np.zeros(len(values)), np.zeros(len(values)))
+        with nets.unchanged(model):
+            found = stationary.sampled_minimal_ratio(model, x, y, 0.1, 1000, loss=loss)
+        assert found == pytest.approx(expected, abs=margin)
+    model, x, y = nets.case("tanh")
+    theta = references.flat(model.trainable_variables)
+    offsets = np.random.default_rng(3).standard_normal((40, len(theta)))
+    offsets *= 0.5 / np.linalg.norm(offsets, axis=1, keepdims=True)
+    here = references.loss_at(model, theta, x, y)
+    higher = np.mean([references.loss_at(model, theta + offset, x, y) > here for offset in offsets])
+    assert 0 < higher < 1
+    assert stationary.sampled_minimal_ratio(model, x, y, 0.5, 40, seed=3) == higher
+
+
+def test_zero_is_relative_to_the_largest():
+    """Eigenvalues below the share of the largest, of either sign, count as zero."""
+    assert stationary.signs([1e3, 1.0, 1e-12, -1e-12, -1.0]) == (1, 2, 2)
+    assert stationary.signs([0.0, 0.0]) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, x, y: stationary.newton([], x, y), "at least one"),
+        (lambda m, x, y: stationary.newton([m, nets.mlp((5,), dtype="float64")], x, y), "one architecture"),
+        (lambda m, x, y: stationary.newton([nets.mlp()], x, y), "float64"),
+        (lambda m, x, y: stationary.newton([m], x, y, descent=-1), "descent"),
+        (lambda m, x, y: stationary.newton([m], x, y, tolerance=0), "tolerance"),
+        (lambda m, x, y: stationary.descend([m], x, y, learning_rate=np.nan), "learning_rate"),
+        (lambda m, x, y: stationary.sampled_minimal_ratio(m, x, y, radius=0), "radius"),
+        (lambda m, x, y: stationary.sampled_minimal_ratio(m, x, y, samples=0), "samples"),
+        (lambda m, x, y: stationary.signs([np.nan]), "finite"),
+        (lambda m, x, y: stationary.signs([1.0], zero=1), "zero"),
+    ],
+)
+def test_bad_input(call, message):
+    """The message names what is wrong."""
+    with pytest.raises(ValueError, match=message):
+        call(*nets.case("tanh"))
