@@ -135,7 +135,9 @@ def test_the_surface_holds_the_final_point(runs):
 def test_zero_gradient_comes_nearer_to_zero_with_newton(runs):
     """Second-order steps end nearer to a zero gradient than they began, at no higher loss; the counts are of all."""
     frame = records.read(runs, "zero_gradient")
-    newton, norm = (frame[frame.method == name].sort_values("seed") for name in ("newton", "gradient norm"))
+    newton, norm = (
+        frame[frame.method == name].sort_values("seed") for name in ("Levenberg–Marquardt", "gradient norm")
+    )
     assert newton.gradient_norm.median() < norm.gradient_norm.median() / 10
     assert (newton.loss <= newton.trained_loss).all()
     assert np.array_equal(newton.trained_loss, norm.trained_loss)

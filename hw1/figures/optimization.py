@@ -12,7 +12,8 @@ from hw1.figures.style import BLACK, BLUE, VERMILION
 
 TASKS = {"sinc": ("sin(5πx) / (5πx)", "squared error"), "images": ("images", "cross-entropy (nats)")}
 SMOOTHED_OVER = 50  # steps
-METHODS = {"gradient norm": "Adam on ‖∇L‖²", "newton": "second-order steps"}
+PLATEAU = 0.087  # the variance of sin(5πx) / (5πx) on (0, 1]
+METHODS = {"gradient norm": "Adam on ‖∇L‖²", "Levenberg–Marquardt": "Levenberg–Marquardt"}
 RATIOS = {"minimal_ratio": "eigenvalues > 0 (share)", "minimal_ratio_sampled": "higher neighbours (share)"}
 
 
@@ -85,6 +86,8 @@ def zero_gradient(frame, settings):
         dots = axes.scatter(rows[ratio], rows.loss, s=9, c=rows.gradient_norm, norm=colours, cmap="viridis", zorder=2)
         axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=RATIOS[ratio], title=METHODS[method])
         axes.xaxis.label.set_fontsize(6.5)
+        axes.axhline(PLATEAU, color="#888888", linewidth=0.8, linestyle=":")
+    panels[0].text(0.02, 1.3 * PLATEAU, "plateau of the slides", fontsize=6, color="#666666")
     panels[0].set_ylabel("loss (mean squared error)")
     figure.colorbar(dots, ax=panels, label="‖∇L‖₂ reached", pad=0.01)
     return figure

@@ -4,8 +4,8 @@ All nets of one architecture are worked on at once: their parameters are stacked
 program serves them all (`tf.vectorized_map`). It is meant for small nets in float64: H takes p² numbers a member and
 p products an iteration, its eigenvectors p³ operations.
 
-`descend` minimises ‖∇L‖² by a first-order method. `newton` takes damped steps along the eigenvectors of H: first
-those that lower the loss, then those of Levenberg and Marquardt for the equations ∇L = 0, which lower ‖∇L‖.
+`descend` minimises ‖∇L‖² by a first-order method. `newton` solves ∇L = 0 by damped steps with the exact Hessian, which
+go to saddles as to minima. `levenberg_marquardt` goes down a squared error along its narrow valleys to the minimum.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ from hw1.measures import hessian
 TOLERANCE = 1e-12  # ‖∇L‖₂ that counts as zero: a few hundred roundings of a float64 gradient of size 1
 ZERO = 1e-13  # share of the largest |eigenvalue| up to which an eigenvalue counts as zero, see `minimal_ratio`
 DAMPINGS = 10.0 ** -np.arange(1, 14)  # of `newton`, as shares of the largest |eigenvalue|
+_LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e12  # of `levenberg_marquardt`, relative
+_AHEAD = 0.1  # share of the step at which the second derivative along it is taken (as in its source)
 _GROUP = 25  # members in one compiled call: enough to share its overhead, few enough to stay in the cache
 _PER_CALL = 100  # first-order steps in one compiled call
 
@@ -97,7 +99,9 @@ def _adam(forward, loss):
 
     def run(like, thetas, state, x, y, first, second, step, rates):
         n = tf.cast(x.shape[0], thetas.dtype)
-        for rate in rates:
+
+        def update(values, rate):
+            thetas, first, second, step = values
             with tf.GradientTape() as tape:
                 tape.watch(thetas)
                 gradients = _slopes(forward, loss, like, thetas, state, x, y)[1] / n
@@ -107,8 +111,47 @@ def _adam(forward, loss):
             first = 0.9 * first + 0.1 * slopes
             second = 0.999 * second + 0.001 * slopes**2
             scale = tf.sqrt(second / (1 - 0.999**step)) + 1e-30  # no floor: gradients of all sizes are wanted
-            thetas -= rate * first / (1 - 0.9**step) / scale
-        return thetas, first, second, step
+            return thetas - rate * first / (1 - 0.9**step) / scale, first, second, step
+
+        return tf.foldl(update, rates, (thetas, first, second, step))
+
+    return run
+
+
+def _residuals(forward, loss):
+    """The program of outputs − targets, shape [members, n · outputs]."""
+
+    def run(like, thetas, state, x, y):
+        def one(member):
+            theta, own = member
+            return tf.reshape(forward(evaluation.unflatten(theta, like), own, x) - y, [-1])
+
+        return (tf.vectorized_map(one, (thetas, state)),)
+
+    return run
+
+
+def _jacobians(forward, loss):
+    """The program of the residuals and of their Jacobians, shape [members, n · outputs, p].
+
+    Each example has a copy of θ of its own, so that one backward pass an output gives the rows of all examples.
+    """
+
+    def run(like, thetas, state, x, y):
+        members, n = thetas.shape[0], x.shape[0]
+        copies, states = tf.repeat(thetas, n, axis=0), [tf.repeat(value, n, axis=0) for value in state]
+
+        def one(example):
+            theta, own, row = example
+            return forward(evaluation.unflatten(theta, like), own, row[None])[0]
+
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(copies)
+            outputs = tf.vectorized_map(one, (copies, states, tf.concat([x] * members, axis=0)))
+            columns = tf.unstack(outputs, axis=-1)
+        rows = tf.stack([tape.gradient(column, copies) for column in columns], axis=1)
+        residuals = outputs - tf.concat([y] * members, axis=0)
+        return tf.reshape(residuals, [members, -1]), tf.reshape(rows, [members, -1, thetas.shape[1]])
 
     return run
 
@@ -141,13 +184,17 @@ class _Stack:
 
         Calls take `size` members each (None: the stack's), the last padded, so that one shape is compiled once.
         """
+        parts = [self.calls(program, thetas, members, size, *part) for part in evaluation.chunks(self.example)]
+        return [sum(values) / len(self.example.x) for values in zip(*parts, strict=True)]
+
+    def calls(self, program, thetas, members, size=None, x=None, y=None) -> list[np.ndarray]:
+        """The results of a program at `thetas` on some examples (None: all), with the members as first axis."""
         run, size, found = evaluation.compiled(program, self.net, self.loss), size or self.group, []
-        parts = list(evaluation.chunks(self.example))
+        x, y = (tf.constant(self.example.x), tf.constant(self.example.y)) if x is None else (x, y)
         for start in range(0, len(thetas), size):
             rows = np.resize(np.arange(start, min(start + size, len(thetas))), size)
             at, state = tf.constant(thetas[rows]), [tf.constant(value[members[rows]]) for value in self.state]
-            sums = [sum(values) for values in zip(*(run(self.like, at, state, *part) for part in parts), strict=True)]
-            found.append([value.numpy()[: len(thetas) - start] / len(self.example.x) for value in sums])
+            found.append([value.numpy()[: len(thetas) - start] for value in run(self.like, at, state, x, y)])
         return [np.concatenate(values) for values in zip(*found, strict=True)]
 
     def hessians(self, thetas, members) -> np.ndarray:
@@ -223,35 +270,21 @@ def descend(
 
 
 def newton(
-    nets: Sequence[keras.Model],
-    x,
-    y,
-    loss=None,
-    descent: int = 100,
-    iterations: int = 50,
-    tolerance: float = TOLERANCE,
+    nets: Sequence[keras.Model], x, y, loss=None, iterations: int = 50, tolerance: float = TOLERANCE
 ) -> list[Point]:
-    """Solves ∇L = 0 from the nets' present parameters by damped second-order steps with the exact Hessian H = QΛQᵀ.
+    """Solves ∇L = 0 from the nets' present parameters by damped steps with the exact Hessian H = QΛQᵀ.
 
-    In both phases every damping μ of `DAMPINGS` times the largest |λ| is tried, which costs a gradient each:
-
-    - At most `descent` steps −Q (|Λ| + μ)⁻¹ Qᵀ∇L, Newton's with the signs of the eigenvalues left aside (Dauphin et
-      al., arXiv 1406.2572), with the least damping, so the longest step, that lowers the loss. In a curved valley that
-      goes several times as far as the step that lowers it most.
-    - At most `iterations` steps −(H² + μ²)⁻¹H∇L, those of Levenberg and Marquardt for ∇L = 0, with the damping after
-      which ‖∇L‖ is least, and lower than before. They go to saddles as to minima, whichever is near: with
-      ``descent=0`` the search knows no down.
-
-    A net drops out when its gradient is below `tolerance`, or when no step lowers ‖∇L‖: at a minimum of ‖∇L‖ that is
-    not stationary, or at the limit of rounding.
+    The steps −(H² + μ²)⁻¹H∇L are those of Levenberg and Marquardt for the equations ∇L = 0. Every damping μ of
+    `DAMPINGS` times the largest |λ| is tried, which costs a gradient each, and that after which ‖∇L‖ is least is taken.
+    They go to saddles as to minima, whichever is near. A net drops out when its gradient is below `tolerance`, or when
+    no step lowers ‖∇L‖: at a minimum of ‖∇L‖ that is not stationary, or at the limit of rounding.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
-        descent: steps of the first phase.
-        iterations: steps of the second phase.
+        iterations: steps at most.
         tolerance: ‖∇L‖₂ at which a net is done.
 
     Returns:
@@ -260,49 +293,115 @@ def newton(
     Raises:
         TypeError, ValueError: for models, examples or options that do not fit.
     """
-    _check_counts(descent=descent, iterations=iterations)
+    _check_counts(iterations=iterations)
     _check_positive(tolerance=tolerance)
     stack = _Stack(nets, x, y, loss)
-    thetas, everyone = stack.thetas.copy(), np.arange(len(nets))
-    _, gradients = stack.means(_gradients, thetas, everyone)
+    thetas, left = stack.thetas.copy(), np.full(len(nets), iterations)
+    _, gradients = stack.means(_gradients, thetas, np.arange(len(nets)))
     norms = [[norm] for norm in np.linalg.norm(gradients, axis=1)]
-    left = np.tile([descent, iterations], (len(nets), 1))  # steps that each net may still take, in each phase
-    while len(
-        members := np.flatnonzero([each[-1] > tolerance and any(own) for each, own in zip(norms, left, strict=True)])
-    ):
-        down = left[members, 0] > 0
-        found, lengths, moved = _damped_steps(stack, thetas[members], members, down)
-        thetas[members] = found
-        for member, length, phase, fell in zip(members, lengths, np.where(down, 0, 1), moved, strict=True):
-            left[member, phase] = left[member, phase] - 1 if fell else 0
-            if fell:
+    while len(members := np.flatnonzero((left > 0) & np.array([each[-1] > tolerance for each in norms]))):
+        thetas[members], lengths = _damped_steps(stack, thetas[members], members)
+        for member, length in zip(members, lengths, strict=True):
+            if length < norms[member][-1]:
                 norms[member].append(length)
+                left[member] -= 1
+            else:
+                left[member] = 0
     return stack.points(thetas, [len(norm) - 1 for norm in norms], norms)
 
 
-def _damped_steps(stack, thetas, members, down):
-    """One step of each net, down the loss where `down` and down ‖∇L‖ elsewhere.
-
-    Returns:
-        The new parameters, the norms of the gradient there, and whether there was such a step.
-    """
+def _damped_steps(stack, thetas, members):
+    """The best step of each net, if any lowers ‖∇L‖: the new parameters and the norms there."""
     values, vectors = np.linalg.eigh(stack.hessians(thetas, members))
-    losses, gradients = stack.means(_gradients, thetas, members)
-    lengths = np.linalg.norm(gradients, axis=1)
+    _, gradients = stack.means(_gradients, thetas, members)
     along = np.einsum("mij,mi->mj", vectors, gradients)
-    present = np.where(down, losses, lengths)
-    least, found, moved = present.copy(), thetas.copy(), np.zeros(len(thetas), bool)
+    least, found = np.linalg.norm(gradients, axis=1), thetas.copy()
     for damping in DAMPINGS:
         mu = damping * np.abs(values).max(axis=1, keepdims=True) + np.finfo(np.float64).tiny
-        inverse = np.where(down[:, None], 1 / (np.abs(values) + mu), values / (values**2 + mu**2))
-        trial = thetas - np.einsum("mij,mj->mi", vectors, inverse * along)
-        losses, gradients = stack.means(_gradients, trial, members)
-        norms = np.linalg.norm(gradients, axis=1)
-        merit = np.where(down, losses, norms)
-        better = merit < np.where(down, present, least)  # False where the step led to infinity
-        least[better], found[better], lengths[better] = merit[better], trial[better], norms[better]
-        moved |= better
-    return found, lengths, moved
+        trial = thetas - np.einsum("mij,mj->mi", vectors, values / (values**2 + mu**2) * along)
+        norms = np.linalg.norm(stack.means(_gradients, trial, members)[1], axis=1)
+        better = norms < least  # False where the step led to infinity
+        least[better], found[better] = norms[better], trial[better]
+    return found, least
+
+
+def levenberg_marquardt(
+    nets: Sequence[keras.Model], x, y, iterations: int = 2000, tolerance: float = TOLERANCE
+) -> list[Point]:
+    """Minimises the mean squared error by Levenberg and Marquardt's method with geodesic acceleration.
+
+    A step is s + a: s = −(JᵀJ + μI)⁻¹Jᵀr with the Jacobian J of the residuals r, and, so that it follows a curved
+    valley, a = −½(JᵀJ + μI)⁻¹Jᵀr″ with their second derivative r″ along s, by a difference (Transtrum and Sethna, arXiv
+    1201.5885). Without a the same valleys take hundreds of times as many steps. A step is taken if it lowers the error
+    and 2‖a‖ < ¾‖s‖; then μ falls to a third, else it triples. μ is relative to the mean of the diagonal of JJᵀ.
+
+    Args:
+        nets: built Keras models of one architecture, in float64; they are not changed.
+        x: inputs, shape [n, ...].
+        y: targets, of the shape of the outputs, [n, outputs].
+        iterations: steps that are tried, at most.
+        tolerance: ‖∇L‖₂ at which a net is done.
+
+    Returns:
+        One `Point` a net; its `norms` are those after each step that was taken.
+
+    Raises:
+        TypeError, ValueError: for models, examples or options that do not fit.
+    """
+    _check_counts(iterations=iterations)
+    _check_positive(tolerance=tolerance)
+    if np.ndim(y) != 2:
+        raise ValueError(f"y must be targets of shape [n, outputs], not {list(np.shape(y))}")
+    stack = _Stack(nets, x, y, keras.losses.mean_squared_error)
+    thetas, everyone = stack.thetas.copy(), np.arange(len(nets))
+    residuals, jacobians = stack.calls(_jacobians, thetas, everyone)
+    gradients = _pull(jacobians, residuals) * (2 / residuals.shape[1])
+    norms = [[norm] for norm in np.linalg.norm(gradients, axis=1)]
+    damping = np.full(len(nets), 1e-2)
+    for _ in range(iterations):
+        going = np.array([each[-1] > tolerance for each in norms]) & (damping < _MOST_DAMPING)
+        if not going.any():
+            break
+        members = np.flatnonzero(going)
+        trial, curved = _accelerated(stack, thetas, members, residuals, jacobians, damping)
+        errors = np.sum(stack.calls(_residuals, trial, members)[0] ** 2, axis=1)
+        taken = ~curved & (errors < np.sum(residuals[members] ** 2, axis=1))
+        damping[members] = np.where(taken, np.maximum(damping[members] / 3, _LEAST_DAMPING), damping[members] * 3)
+        if len(moved := members[taken]):
+            thetas[moved] = trial[taken]
+            residuals[moved], jacobians[moved] = stack.calls(_jacobians, thetas[moved], moved)
+            gradients = _pull(jacobians[moved], residuals[moved]) * (2 / residuals.shape[1])
+            for member, norm in zip(moved, np.linalg.norm(gradients, axis=1), strict=True):
+                norms[member].append(norm)
+    return stack.points(thetas, [len(norm) - 1 for norm in norms], norms)
+
+
+def _pull(jacobians, vectors):
+    """Jᵀv of each member."""
+    return np.einsum("mrp,mr->mp", jacobians, vectors)
+
+
+def _accelerated(stack, thetas, members, residuals, jacobians, damping):
+    """Where each member's step s + a leads, and whether a is too large against s for the step to be trusted."""
+    theta, residual, jacobian = thetas[members], residuals[members], jacobians[members]
+    rows, size = jacobian.shape[1:]
+    # (JᵀJ + μI)⁻¹Jᵀ = Jᵀ(JJᵀ + μI)⁻¹: the smaller matrix is inverted.
+    wide = rows <= size
+    gram = jacobian @ jacobian.transpose(0, 2, 1) if wide else jacobian.transpose(0, 2, 1) @ jacobian
+    mu = damping[members] * np.einsum("mrp,mrp->m", jacobian, jacobian) / rows
+    inverse = np.linalg.inv(gram + (mu + np.finfo(np.float64).tiny)[:, None, None] * np.eye(gram.shape[1]))
+
+    def solve(vectors):
+        if wide:
+            return _pull(jacobian, np.einsum("mij,mj->mi", inverse, vectors))
+        return np.einsum("mij,mj->mi", inverse, _pull(jacobian, vectors))
+
+    step = -solve(residual)
+    ahead = stack.calls(_residuals, theta + _AHEAD * step, members)[0]
+    slope = np.einsum("mrp,mp->mr", jacobian, step)
+    acceleration = -0.5 * solve((2 / _AHEAD) * ((ahead - residual) / _AHEAD - slope))
+    curved = 2 * np.linalg.norm(acceleration, axis=1) >= 0.75 * np.linalg.norm(step, axis=1)
+    return theta + step + acceleration, curved
 
 
 def hessians(nets: Sequence[keras.Model], x, y, loss=None) -> np.ndarray:

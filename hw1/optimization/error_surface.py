@@ -3,7 +3,8 @@
     python -m hw1.optimization.error_surface                 about 1 minute of one core
     python -m hw1.optimization.error_surface --size=smoke    seconds
 
-A net of fewer than 50 parameters learns sin(5πx) / (5πx), first by gradient descent and then by second-order steps.
+A net of fewer than 50 parameters learns sin(5πx) / (5πx), first by Adam and then by second-order
+steps, those of Levenberg and Marquardt.
 
     t-SNE          all events of all trainings, with sampled neighbours of each, embedded together in two dimensions
     perturbation   the loss while one parameter at a time is moved away from the final point
@@ -43,7 +44,8 @@ class Settings:
     epochs: int = question.option(3000, "full-batch steps of Adam")
     every: int = question.option(100, "epochs between events", at_most="epochs")
     learning_rate: float = question.option(1e-2, "step size of Adam (our choice)")
-    newton_steps: int = question.option(40, "second-order steps, each an event")
+    second_order: int = question.option(15, "events of the second-order method")
+    trials: int = question.option(20, "second-order steps tried between two of its events")
     neighbours: int = question.option(4, "sampled neighbours of each event")
     radius: float = question.option(0.05, "of the neighbours, as a share of the norm of the parameters")
     perplexity: float = question.option(30.0, "of t-SNE (its default in scikit-learn)")
@@ -54,10 +56,10 @@ class Settings:
 
 
 SIZES = {
-    "smoke": {"epochs": 60, "every": 20, "newton_steps": 3, "points": 20, "neighbours": 2, "perplexity": 5.0}
+    "smoke": {"epochs": 60, "every": 20, "second_order": 3, "points": 20, "neighbours": 2, "perplexity": 5.0}
     | {"shifts": 5, "grid": 5, "seeds": 2},
     "report": {},
-    "paper": {"epochs": 20000, "every": 200, "newton_steps": 100, "points": 1000, "shifts": 101, "grid": 101},
+    "paper": {"epochs": 20000, "every": 200, "second_order": 100, "points": 1000, "shifts": 101, "grid": 101},
 }
 
 
@@ -89,12 +91,12 @@ def _paths(settings) -> list["_Path"]:
     members = [member for member in members if member.status != "diverged"]
     nets = [member.model for member in members]
     steps = [[models.flat_parameters(_net(settings, member.seed)), *member.weights] for member in members]
-    for _ in range(settings.newton_steps):
-        points = stationary.newton(nets, data.x_train, data.y_train, LOSS, descent=1, iterations=0)
+    for _ in range(settings.second_order):
+        points = stationary.levenberg_marquardt(nets, data.x_train, data.y_train, iterations=settings.trials)
         nets = [models.with_parameters(net, point.parameters) for net, point in zip(nets, points, strict=True)]
         for events, point in zip(steps, points, strict=True):
             events.append(point.parameters)
-    kinds = ["gradient descent"] * (len(steps[0]) - settings.newton_steps) + ["second order"] * settings.newton_steps
+    kinds = ["gradient descent"] * (len(steps[0]) - settings.second_order) + ["second order"] * settings.second_order
     return [
         _Path(member.seed, net, kinds, np.array(events), data)
         for member, net, events in zip(members, nets, steps, strict=True)

@@ -82,41 +82,36 @@ def gradient_norm(frame, settings) -> dict:
 
 def zero_gradient(frame, settings) -> dict:
     """Comment on the end points of both methods."""
-    by = {name: frame[frame.method == name] for name in ("gradient norm", "newton")}
-    newton, norm = by["newton"], by["gradient norm"]
-    near = {name: int((rows.gradient_norm < NEAR).sum()) for name, rows in by.items()}
+    second_order, norm = (frame[frame.method == name] for name in ("Levenberg–Marquardt", "gradient norm"))
+    near, near_norm = (int((rows.gradient_norm < NEAR).sum()) for rows in (second_order, norm))
     first = (
-        f"From the same {len(newton)} trained nets (median loss {newton.trained_loss.median():.2g}) the second-order steps bring "
-        f"{near['newton']} below ‖∇L‖₂ = {NEAR:g} (median {newton.gradient_norm.median():.1e}, largest {newton.gradient_norm.max():.1e}), "
-        f"Adam on ‖∇L‖² {near['gradient norm']} (median {norm.gradient_norm.median():.1e}). Their median losses are "
-        f"{newton.loss.median():.1e} and {norm.loss.median():.1e}. "
+        f"From the same {len(norm)} trained nets, of median loss {number(norm.trained_loss.median(), 2)}, Levenberg–Marquardt "
+        f"brings {near} below $norm(nabla L)_2 = {number(NEAR).strip('$')}$ (largest {number(second_order.gradient_norm.max(), 2)}), "
+        f"Adam on $norm(nabla L)^2$ brings {near_norm} (median {number(norm.gradient_norm.median(), 2)}). The median losses "
+        f"of the final points are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
     )
-    if norm.gradient_norm.median() > 10 * newton.gradient_norm.median():
-        first += (
-            "The valleys of ‖∇L‖² are as narrow as those of the loss squared, so a first-order method crawls in them. "
-        )
-    minima = {name: int((rows.negative == 0).sum()) for name, rows in by.items()}
-    depth = (newton.smallest_eigenvalue / newton.largest_eigenvalue).median()
+    if norm.gradient_norm.median() > 10 * second_order.gradient_norm.median():
+        first += "A first-order method crawls in the narrow valleys of the gradient's norm. "
+    minima, saddles = (int(condition.sum()) for condition in (second_order.negative == 0, second_order.negative > 0))
+    depth = -(second_order.smallest_eigenvalue / second_order.largest_eigenvalue).min()
     second = (
-        f"With every eigenvalue beyond the rounding of H counted, {minima['newton']} of the end points of the second-order steps "
-        f"and {minima['gradient norm']} of the others have no negative one. "
+        f"Of the end points of Levenberg–Marquardt {minima} are minima as far as H tells, {saddles} saddles: their most "
+        f"negative eigenvalue is at most {number(depth, 1)} of the largest, and up to {number(settings['zero'], 1)} counts as zero, "
+        "for at that size stand the residuals' own curvature, which vanishes with them, and rounding. "
+        f"Of the points where Adam on the norm stopped, {int((norm.negative > 0).sum())} have negative eigenvalues, but their "
+        "gradient is not zero. "
     )
-    if minima["newton"] < len(newton):
-        second += (
-            f"But the most negative eigenvalue of the former is {depth:.0e} of the largest (median): the points "
-            "are neither proven minima nor proper saddles. Its size is that of the residuals' part of H, which vanishes with the loss. "
-        )
     on_plateau = int((np.abs(frame.loss - PLATEAU) < 0.1 * PLATEAU).sum())
     second += (
-        f"{on_plateau or 'None'} of the end points lie{'s' if on_plateau == 1 else ''} on the slides' plateau at loss {PLATEAU:g}, that of a constant "
-        "output, where a net of dead units stays; a tanh has none. "
+        f"{on_plateau or 'None'} of the end points {'lies' if on_plateau == 1 else 'lie'} on the slides' plateau at loss "
+        f"{PLATEAU:g}, the variance of the function: there the output is constant, as of a net of dead units, which tanh "
+        "does not have. "
     )
-    third = _definitions(newton)
     return {
         "title": "Points of zero gradient",
         "method": f"Nets 1-{'-'.join(map(str, settings['hidden']))}-1 in float64; both methods start from the same trained nets.",
         "caption": "Loss of the final point against the minimal ratio by both definitions, a point per net, for both methods.",
-        "comment": [first, second + third],
+        "comment": [first, second + _definitions(second_order)],
     }
 
 
@@ -131,7 +126,7 @@ def _definitions(rows) -> str:
         )
         if chance <= 0.05 and rank < 0:
             trend = "the ratio is the higher the lower the loss"
-        text = f" ({trend}; Spearman {rank:.2f}, p = {chance:.2g})"
+        text = f" ({trend}; Spearman {number(rank, 2)}, p = {number(chance, 2)})"
     text = f"The share of positive eigenvalues is {low:.2f} to {high:.2f}{text}; of the sampled neighbours {sampled.min():.2f} to {sampled.max():.2f} have a higher loss. "
     if np.median(sampled) > np.median(rows.minimal_ratio) + 0.2:
         text += (
