@@ -306,5 +306,6 @@ def _make_deterministic() -> None:
     import keras  # here because it takes seconds
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # its warnings of retracing are for loops that build the same function anew
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()

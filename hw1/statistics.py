@@ -29,6 +29,11 @@ def mean_interval(values) -> Interval:
     return Interval(values.mean(), values.mean() - half, values.mean() + half)
 
 
+def geometric_mean(values) -> Interval:
+    """The geometric mean of positive numbers, one per seed, with its 95 % interval: those of the logarithms."""
+    return Interval(*np.exp(mean_interval(np.log(np.asarray(values, np.float64)))))
+
+
 def paired_difference(a, b) -> Interval:
     """The mean of a − b over pairs (the same seed, say) with its 95 % t-interval."""
     return mean_interval(np.asarray(a, np.float64) - np.asarray(b, np.float64))
@@ -49,8 +54,7 @@ def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -
     rows = []
     for key, group in frame.groupby(by, sort=True):
         values = group[value].to_numpy(np.float64)
-        interval = mean_interval(np.log(values)) if geometric else mean_interval(values)
-        rows.append((key, *(np.exp(interval) if geometric else interval)))
+        rows.append((key, *(geometric_mean(values) if geometric else mean_interval(values))))
     return pd.DataFrame(rows, columns=[by, "value", "low", "high"])
 
 

@@ -13,8 +13,11 @@ from hw1.figures.style import BLACK, BLUE, VERMILION
 TASKS = {"sinc": ("sin(5πx) / (5πx)", "squared error"), "images": ("images", "cross-entropy (nats)")}
 SMOOTHED_OVER = 50  # steps
 PLATEAU = 0.087  # the variance of sin(5πx) / (5πx) on (0, 1]
-METHODS = {"gradient norm": "Adam on ‖∇L‖²", "Levenberg–Marquardt": "Levenberg–Marquardt"}
-RATIOS = {"minimal_ratio": "eigenvalues > 0 (share)", "minimal_ratio_sampled": "higher neighbours (share)"}
+METHODS = {"gradient norm": "o", "Levenberg–Marquardt": "D"}
+RATIOS = {
+    "minimal_ratio": "minimal ratio: share of eigenvalues above zero",
+    "minimal_ratio_sampled": "sampled: share of neighbours with higher loss",
+}
 
 
 def trajectories(frame, settings):
@@ -77,19 +80,22 @@ def _smoothed(table, quantity):
 
 
 def zero_gradient(frame, settings):
-    """Loss against the minimal ratio, a point per net in the colour of its gradient's norm, by both definitions."""
-    figure, panels = style.figure(1, 4, 2.6, sharey=True)
+    """Loss against the minimal ratio by both definitions, a point per net in the colour of its gradient's norm."""
+    figure, panels = style.figure(1, 2, 2.5, sharey=True)
     colours = LogNorm(frame.gradient_norm.min(), frame.gradient_norm.max())
-    pairs = [(method, ratio) for method in METHODS for ratio in RATIOS]
-    for axes, (method, ratio) in zip(panels, pairs, strict=True):
-        rows = frame[frame.method == method]
-        dots = axes.scatter(rows[ratio], rows.loss, s=9, c=rows.gradient_norm, norm=colours, cmap="viridis", zorder=2)
-        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=RATIOS[ratio], title=METHODS[method])
-        axes.xaxis.label.set_fontsize(6.5)
+    for axes, (ratio, label) in zip(panels, RATIOS.items(), strict=True):
+        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=label)
+        for method, marker in METHODS.items():
+            rows = frame[frame.method == method]
+            look = {"s": 12, "norm": colours, "cmap": "viridis", "linewidths": 0.2, "edgecolors": "white"}
+            dots = axes.scatter(rows[ratio], rows.loss, c=rows.gradient_norm, marker=marker, zorder=2, **look)
         axes.axhline(PLATEAU, color="#888888", linewidth=0.8, linestyle=":")
-    panels[0].text(0.02, 1.3 * PLATEAU, "plateau of the slides", fontsize=6, color="#666666")
     panels[0].set_ylabel("loss (mean squared error)")
+    panels[0].text(0.0, PLATEAU / 2, "plateau of the slides", fontsize=6, color="#666666", va="top")
     figure.colorbar(dots, ax=panels, label="‖∇L‖₂ reached", pad=0.01)
+    names = {"gradient norm": "Adam on ‖∇L‖²"}
+    look = {"color": "#777777", "linestyle": ""}
+    style.legend(figure, {names.get(m, m): look | {"marker": marker} for m, marker in METHODS.items()})
     return figure
 
 
@@ -118,6 +124,7 @@ def error_surface(frame, settings):
         axes.plot(0, 0, "*", color="white", markersize=8, markeredgecolor=BLACK, markeredgewidth=0.6)
         axes.set(xlabel="first direction", ylabel="second direction", title=title)
         axes.grid(visible=False)
+    fourth.set(xticks=(-1, -0.5, 0, 0.5, 1), yticks=(-1, -0.5, 0, 0.5, 1))
     figure.colorbar(shades, ax=[first, third, fourth, second], label="squared error", aspect=50, extend="both")
     kinds = {
         "gradient descent": {"color": BLACK, "marker": "o", "markerfacecolor": "white"},

@@ -1,6 +1,6 @@
 """What lies on the straight line between two solutions that were trained differently?
 
-    python -m hw1.generalization.interpolation                 about 2 minutes of one core
+    python -m hw1.generalization.interpolation                 about 1 minute of one core
     python -m hw1.generalization.interpolation --size=smoke    seconds
 
 Two nets start from the same weights and differ in batch size, or in learning rate. Both are trained to the same

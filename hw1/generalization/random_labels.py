@@ -1,6 +1,6 @@
 """Can a net fit random labels?
 
-    python -m hw1.generalization.random_labels                 about 3 minutes of one core
+    python -m hw1.generalization.random_labels                 about 2 minutes of one core
     python -m hw1.generalization.random_labels --size=smoke    seconds
 
 A share of the training labels is permuted before training, which leaves their histogram as it is; the test labels

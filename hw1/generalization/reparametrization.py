@@ -1,6 +1,6 @@
 """Does flatness mean anything, if a reparametrisation that changes no output can change it at will?
 
-    python -m hw1.generalization.reparametrization                 about 3 minutes of one core
+    python -m hw1.generalization.reparametrization                 about ½ minute of one core
     python -m hw1.generalization.reparametrization --size=smoke    seconds
 
 A ReLU net's first layer is multiplied by α and its second by 1/α ("two-layer"), or all layers but the last by α and

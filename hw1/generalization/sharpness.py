@@ -1,6 +1,6 @@
 """Do small batches find flatter minima, and what does the course's recipe measure?
 
-    python -m hw1.generalization.sharpness                 about 5 minutes of one core
+    python -m hw1.generalization.sharpness                 about 2 minutes of one core
     python -m hw1.generalization.sharpness --size=smoke    seconds
 
 The net 784-30-20-10 is trained with ten batch sizes to the same training loss. The sharpness ‖H‖₂ ε² / (2 (1 + L)) is

@@ -1,6 +1,6 @@
 """What does the loss look like around and along a training, seen in three ways?
 
-    python -m hw1.optimization.error_surface                 about 1 minute of one core
+    python -m hw1.optimization.error_surface                 about ½ minute of one core
     python -m hw1.optimization.error_surface --size=smoke    seconds
 
 A net of fewer than 50 parameters learns sin(5πx) / (5πx), first by Adam and then by second-order
@@ -45,7 +45,7 @@ class Settings:
     every: int = question.option(100, "epochs between events", at_most="epochs")
     learning_rate: float = question.option(1e-2, "step size of Adam (our choice)")
     second_order: int = question.option(15, "events of the second-order method")
-    trials: int = question.option(20, "second-order steps tried between two of its events")
+    trials: int = question.option(3, "second-order steps tried between two of its events")
     neighbours: int = question.option(4, "sampled neighbours of each event")
     radius: float = question.option(0.05, "of the neighbours, as a share of the norm of the parameters")
     perplexity: float = question.option(30.0, "of t-SNE (its default in scikit-learn)")

@@ -5,10 +5,8 @@ Numbers are computed here from the rows; a sentence whose truth depends on a res
 
 import itertools
 
-import numpy as np
-
-from hw1.report.words import show, sign
-from hw1.statistics import Interval, mean_interval, paired_difference
+from hw1.report.words import number, show, sign
+from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference
 
 FORMULAS = {"sinc": "sin(5πx) / (5πx)", "sign": "sgn(sin(5πx))"}
 # Final mean squared errors that the specification gives for comparison.
@@ -27,14 +25,16 @@ def simulate_function(frame, settings, predictions) -> dict:
         rows = frame[frame.function == function]
         final = {hidden: _last(rows[rows.hidden == hidden]) for hidden in nets}
         text = f"{FORMULAS[function]}: the best seed's mean squared error ends at "
-        text += _list(f"{rows.loss.min():.2g} ({hidden})" for hidden, rows in final.items()) + _known(
+        text += _list(f"{number(rows.loss.min(), 2)} ({hidden})" for hidden, rows in final.items()) + _known(
             final, KNOWN[function]
         )
         text += (
-            "The geometric means over seeds are " + _list(_factor(np.log(rows.loss)) for rows in final.values()) + ". "
+            "The geometric means over seeds are "
+            + _list(show(geometric_mean(rows.loss), 2) for rows in final.values())
+            + ". "
         )
         text += _against_shallow(final[nets[0]], final[nets[-1]], nets[0], nets[-1])
-        means = [f"{mean_interval(rows.test_loss).value:.2g}" for rows in final.values()]
+        means = [number(mean_interval(rows.test_loss).value, 2) for rows in final.values()]
         text += f"Midway between the training points the error is {_list(means)} on average"
         if function == "sign":
             text += ": no training point says on which side of a test point the function jumps"
@@ -54,18 +54,12 @@ def _last(rows):
     return rows[rows.epoch == rows.groupby("seed").epoch.transform("max")].set_index("seed").sort_index()
 
 
-def _factor(logarithms) -> str:
-    """Geometric mean and interval of positive numbers, from their logarithms, to two digits."""
-    value, low, high = (f"{float(f'{number:.2g}'):,g}" for number in np.exp(mean_interval(logarithms)))
-    return value if low == "nan" else f"{value} [{low}, {high}]"  # one seed has no interval
-
-
 def _known(final, known) -> str:
     """Says which of the course's nets end at or below the known errors."""
     shared = [hidden for hidden in final if hidden in known]
     if not shared:
         return ". "
-    values = _list(f"{known[hidden]:g}" for hidden in shared)
+    values = _list(number(known[hidden]) for hidden in shared)
     above = [hidden for hidden in shared if not final[hidden].loss.min() <= known[hidden]]
     said = f"above that stays {_list(above)}" if above else "every net is at or below that"
     return f"; known are {values}{'' if len(shared) == len(final) else f' for {_list(shared)}'}, and {said}. "
@@ -73,9 +67,9 @@ def _known(final, known) -> str:
 
 def _against_shallow(deep, shallow, deepest, shallowest) -> str:
     """Says whether depth helped, by the ratio of errors over seeds."""
-    ratio = np.log(shallow.loss) - np.log(deep.loss)
+    ratio = geometric_mean(shallow.loss / deep.loss)
     verdict = {1: "Depth helps", 0: "No effect of depth is measurable", -1: "Depth does not help"}
-    return f"{verdict[sign(mean_interval(ratio))]}: the error of {shallowest} is {_factor(ratio)} times that of {deepest}. "
+    return f"{verdict[int(ratio.low > 1) - int(ratio.high < 1)]}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}. "
 
 
 def actual_task(frame, settings) -> dict:

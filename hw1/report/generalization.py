@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from hw1.report.words import number, show, sign
-from hw1.statistics import Interval, mean_interval, over_seeds, paired_difference, rank_correlation
+from hw1.statistics import geometric_mean, mean_interval, over_seeds, paired_difference, rank_correlation
 
 
 def random_labels(frame, settings) -> dict:
@@ -297,8 +297,7 @@ def reparametrization(frame, settings) -> dict:
         return both[both.measure == measure].value.max()
 
     def growth(measure, alpha, rows=two):
-        ratio = np.log(at(rows, measure, alpha) / at(rows, measure, 1.0))
-        return show(Interval(*np.exp(mean_interval(ratio))), 2)
+        return show(geometric_mean(at(rows, measure, alpha) / at(rows, measure, 1.0)), 2)
 
     errors = both.pivot(index=["transformation", "seed", "alpha"], columns="measure", values="value")
     # The CSV holds seven digits: a deviation below the last one shows as zero.

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from hw1.report.words import number, show, sign
-from hw1.statistics import Interval, mean_interval, paired_difference
+from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference
 
 NEAR = 1e-8  # ‖∇L‖₂ below which the gradient counts as zero
 PLATEAU = 0.087  # the variance of sin(5πx)/(5πx) on (0, 1]: the least loss of a constant output
@@ -39,7 +39,7 @@ def trajectories(frame, settings) -> dict:
     first += (
         f"Two components hold {shares['whole']:.0%} of the variance of the whole model and {shares['layer']:.0%} of that "
         "of layer 1: the rest of the differences between the trainings is not seen here. Within a training the path "
-        f"between the events is {show(mean_interval(paths / lengths))} times as long as the straight line from its "
+        f"between the events is {show(mean_interval(paths / lengths), 4)} times as long as the straight line from its "
         "first to its last event in this plane."
     )
     return {
@@ -143,15 +143,15 @@ def error_surface(frame, settings) -> dict:
     events = frame[(frame.view == "start to end") & (frame.kind != "surface")]
     last_descent = _last(events[events.kind == "gradient descent"]).set_index("seed").loss
     last = _last(events).set_index("seed").loss
-    gain = Interval(*np.exp(mean_interval(np.log(last_descent / last))))
+    gain = geometric_mean(last_descent / last)
     near = frame[(frame.view == "t-SNE") & (frame.kind == "neighbour")]
     final = near["index"] == near["index"].max()
-    rise = Interval(*np.exp(mean_interval(np.log(near[final].groupby("seed").loss.mean() / last))))
+    rise = geometric_mean(near[final].groupby("seed").loss.mean() / last)
     moved = frame[frame.view == "perturbation"]
     moved = moved[moved.u.abs() == moved.u.abs().max()]
     by_parameter = moved.groupby(["seed", "index"]).loss.mean().div(last, level="seed")
     spread = by_parameter.groupby("seed").quantile([0.1, 0.9]).unstack()
-    flat, steep = (Interval(*np.exp(mean_interval(np.log(spread[share])))) for share in (0.1, 0.9))
+    flat, steep = (geometric_mean(spread[share]) for share in (0.1, 0.9))
     first = (
         f"The second-order steps lower the loss by a factor of {show(gain, 2)} below what gradient descent reached. "
         f"Neighbours at {settings['radius']:.0%} of the norm of the final weights have {show(rise, 2)} times its loss, in "
@@ -159,17 +159,20 @@ def error_surface(frame, settings) -> dict:
         f"{settings['shift']:g}, the flattest tenth of them give less than {show(flat, 2)} times the loss, the steepest "
         f"tenth more than {show(steep, 2)} times. "
     )
+    plane = frame[frame.view == "random plane"]
+    lower = (plane.loss < last[plane.seed.iloc[0]]).mean()
     start = _first(events).set_index("seed").loss
     second = (
         f"From the start, at loss {show(mean_interval(start), 2)}, the trajectory runs down a curved valley to "
-        f"{number(np.exp(np.log(last).mean()), 2)} (geometric mean); the events are projected on the plane, so their own "
-        "losses, their colours, may differ from the surface under them. On the random plane the minimum is a single "
-        "bowl: two random directions of several dozen show none of the valley."
+        f"{show(geometric_mean(last), 2)} (geometric mean); the events are projected on the plane, so their own "
+        "losses, their colours, may differ from the surface under them. On the random plane "
+        f"{'no point of the grid is' if lower == 0 else f'{lower:.0%} of the grid are'} below the final point: two random "
+        "directions of several dozen hardly meet the valley."
     )
     return {
         "title": "Error surface (bonus)",
         "method": f"A net with hidden layers {'-'.join(map(str, settings['hidden']))} on sin(5πx) / (5πx), in float64; "
-        "second-order steps by Levenberg and Marquardt on the gradient. Planes and curves are those of the first net, "
+        "second-order steps by Levenberg and Marquardt. Planes and curves are those of the first net, "
         "numbers are over all.",
         "caption": "t-SNE of all events, coloured by loss, with sampled neighbours (top left); the loss while one "
         "parameter moves (top right); the loss on two planes through the final point (bottom).",
