@@ -38,11 +38,11 @@ class Member:
     Attributes:
         seed: of its initial weights and batch order.
         model: an ordinary Keras model with the final weights.
-        history: arrays with one value per evaluated epoch: ``epoch``, ``train_loss``, ``test_loss``, and for integer
-            labels ``train_accuracy``, ``test_accuracy``; over the whole sets, in inference mode.
+        history: arrays with one value per evaluation: ``epoch`` (passes so far), ``train_loss``, ``test_loss``, and
+            for integer labels ``train_accuracy``, ``test_accuracy``; over the whole sets, in inference mode.
         status: "ok", "target not reached" or "diverged" (the loss was no longer finite).
         updates: optimizer steps taken.
-        weights: with ``record=["weights"]`` the flat parameters at the evaluated epochs, shape [evaluated, parameters].
+        weights: with ``record=["weights"]`` the flat parameters at each evaluation, shape [evaluations, parameters].
         steps: with ``record=["steps"]`` the mini-batch ``loss`` and ``gradient_norm`` (√Σ‖∂L/∂p‖₂²) before each step.
     """
 
@@ -71,6 +71,7 @@ def train(
     updates: int | None = None,
     target_loss: float | None = None,
     evaluate_every: int = 1,
+    evaluate_updates: int | None = None,
     loss=None,
     record: Collection[str] = (),
     progress: str | None = None,
@@ -89,7 +90,8 @@ def train(
         epochs: passes over the training set, at most.
         updates: optimizer steps, at most; give epochs, updates or both.
         target_loss: stop a member once its loss over the whole training set is at or below this.
-        evaluate_every: epochs between evaluations (the last epoch is always evaluated).
+        evaluate_every: epochs between evaluations (the end is always evaluated).
+        evaluate_updates: instead, about so many steps between evaluations: that many, or the whole epochs in them.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n] or a keras.losses.Loss.
         record: any of "weights" and "steps", see `Member`.
         progress: label of a progress bar; None for no bar.
@@ -101,8 +103,12 @@ def train(
         TypeError, ValueError: for arguments, nets or data that do not fit, naming what would be right.
     """
     seeds = _check_seeds(seeds)
-    batch_size, epochs, updates, evaluate_every = _check_numbers(
-        batch_size=batch_size, epochs=epochs, updates=updates, evaluate_every=evaluate_every
+    batch_size, epochs, updates, evaluate_every, evaluate_updates = _check_numbers(
+        batch_size=batch_size,
+        epochs=epochs,
+        updates=updates,
+        evaluate_every=evaluate_every,
+        evaluate_updates=evaluate_updates,
     )
     if set(record) - set(RECORDS) or isinstance(record, str):
         raise ValueError(f"record takes a collection of {RECORDS}, not {record!r}")
@@ -116,6 +122,8 @@ def train(
     per_epoch = -(-n // batch_size)
     if epochs is None and updates is None:
         raise ValueError("give epochs, updates or both")
+    if evaluate_updates is not None and evaluate_updates >= per_epoch:
+        evaluate_every, evaluate_updates = evaluate_updates // per_epoch, None
     most = min(np.inf if epochs is None else epochs * per_epoch, np.inf if updates is None else updates)
     template = _build(build, seeds[0])
     elementwise = _elementwise(optimizer())
@@ -129,14 +137,9 @@ def train(
         for number, group in enumerate(groups):
             group_seeds = seeds if together else [seeds[number]]
             run = _Run(program, group, group_seeds, sets, target_loss, record)
-            run.train(most, per_epoch, batch_size, evaluate_every, bar)
+            run.train(most, per_epoch, batch_size, (evaluate_every, evaluate_updates), bar)
             members += run.members()
     return members
-
-
-def epochs_of(updates: int, batch_size: int, data) -> int:
-    """How many whole epochs hold about `updates` steps, at least 1: an interval for `evaluate_every`."""
-    return max(1, updates * batch_size // len(data.x_train))
 
 
 def _check_seeds(seeds) -> list[int]:
@@ -341,10 +344,11 @@ def _epochs(net, optimizer, loss, members, batch_size, record_steps):
         size = epochs * per_epoch if record_steps else 0
         steps = tf.TensorArray(parameters[0].dtype, size, element_shape=[2, members])
         for epoch in tf.range(epochs):
-            for number in tf.range(full):
-                found = step(x, y, tf.slice(order, [epoch, 0, number * batch_size], [1, members, batch_size]))
-                if record_steps:
-                    steps = steps.write(epoch * per_epoch + number, found)
+            if full:
+                for number in tf.range(full):
+                    found = step(x, y, tf.slice(order, [epoch, 0, number * batch_size], [1, members, batch_size]))
+                    if record_steps:
+                        steps = steps.write(epoch * per_epoch + number, found)
             if tail:
                 found = step(x, y, tf.slice(order, [epoch, 0, full * batch_size], [1, members, tail]))
                 if record_steps:
@@ -400,26 +404,39 @@ class _Run:
         self.ends: list[tuple[int, int]] = [(0, 0)] * len(models)  # evaluations and updates of each member
         program.load(models, seeds)
 
-    def train(self, most: int, per_epoch: int, batch_size: int, evaluate_every: int, bar) -> None:
+    def train(self, most: int, per_epoch: int, batch_size: int, every: tuple[int, int | None], bar) -> None:
         """Runs at most `most` updates, evaluating between; stops when every member has ended."""
-        n, done, epoch = len(self.sets[0][0]), 0, 0
-        while done < most and None in self.status:
-            epochs = min(evaluate_every, (most - done) // per_epoch)
-            count = n if epochs else (most - done) * batch_size
-            epochs = max(epochs, 1)
-            order = np.stack([[rng.permutation(n)[:count] for rng in self.orders] for _ in range(epochs)])
+        done = 0
+        for order, taken in self._orders(most, per_epoch, batch_size, *every):
             found = self.program.run(*self.sets[0], tf.constant(order, tf.int32))
             if "steps" in self.record:
                 self.steps.append(found.numpy())
-            taken = epochs * per_epoch if count == n else most - done
-            done, epoch = done + taken, epoch + epochs
-            self._evaluate(epoch, done)
+            done += taken
+            self._evaluate(done / per_epoch if every[1] else -(-done // per_epoch), done)
             bar.update(taken)
             bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
+            if None not in self.status:
+                break
         for member, status in enumerate(self.status):
             if status is None:
                 self._finish(member, "ok" if self.target is None else "target not reached", done)
         bar.update(most - done)
+
+    def _orders(self, most, per_epoch, batch_size, epochs, updates):
+        """Yields the rows of the steps between two evaluations, shape [epochs, members, rows], and how many steps."""
+        n, done = len(self.sets[0][0]), 0
+        while done < most:
+            whole = 0 if updates else min(epochs, (most - done) // per_epoch)
+            order = np.stack([[rng.permutation(n) for rng in self.orders] for _ in range(whole or 1)])
+            if whole:
+                steps = whole * per_epoch
+                yield order, steps
+            else:
+                steps = min(per_epoch, most - done)
+                for start in range(0, steps, updates or steps):
+                    end = min(start + (updates or steps), steps)
+                    yield order[:, :, start * batch_size : end * batch_size], end - start
+            done += steps
 
     def _evaluate(self, epoch, done) -> None:
         values = {"epoch": np.full(len(self.models), epoch)}

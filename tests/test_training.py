@@ -198,6 +198,28 @@ def test_evaluations_between_epochs_change_nothing():
     np.testing.assert_allclose(seldom.history["test_loss"], often.history["test_loss"][[1, 3, 4]], **CLOSE)
 
 
+@pytest.mark.parametrize(("every", "epochs"), [(2, [0.4, 0.8, 1, 1.4, 1.8, 2, 2.4]), (5, [1, 2, 3]), (11, [2, 3])])
+def test_evaluations_after_so_many_updates(every, epochs):
+    """Within epochs of five steps, or after whole ones; the training is the same, and the end is always evaluated."""
+    members = fit(build("tanh"), epochs=None, updates=12, evaluate_updates=every, record=["weights", "steps"])
+    for member, plain in zip(members, fit(build("tanh"), epochs=None, updates=12, record=["steps"]), strict=True):
+        np.testing.assert_allclose(member.history["epoch"], epochs)
+        np.testing.assert_allclose(models.flat_parameters(member.model), models.flat_parameters(plain.model), **CLOSE)
+        np.testing.assert_array_equal(member.weights[-1], models.flat_parameters(member.model))
+        np.testing.assert_allclose(member.steps["loss"], plain.steps["loss"], rtol=1e-9)
+        assert len(member.weights) == len(epochs)
+
+
+def test_a_target_is_met_within_an_epoch():
+    """The member stops at the first evaluation at or below the target, whose loss is that of the returned net."""
+    (whole,) = fit(build("tanh"), seeds=[4], epochs=6, evaluate_updates=1)
+    target = whole.history["train_loss"][7]
+    (member,) = fit(build("tanh"), seeds=[4], epochs=6, evaluate_updates=1, target_loss=target)
+    first = int(np.argmax(whole.history["train_loss"] <= target))
+    assert (member.status, member.updates) == ("ok", first + 1)
+    assert member.final["train_loss"] == pytest.approx(whole.history["train_loss"][first], rel=1e-9)
+
+
 def test_other_losses_and_targets():
     """Regression by a Keras function or Loss; without integer labels there is no accuracy."""
     data = dataset()
@@ -297,6 +319,7 @@ def test_numpy_integers_are_integers():
         ({"batch_size": 24}, "larger than the 23 training examples"),
         ({"batch_size": 0}, "batch_size must be a positive integer"),
         ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"evaluate_updates": 0}, "evaluate_updates must be a positive integer"),
         ({"epochs": None}, "give epochs, updates or both"),
         ({"updates": -1}, "updates must be a positive integer"),
         ({"seeds": []}, "seeds must be one or more"),

@@ -95,6 +95,7 @@ def _train(settings, data, batch_size, learning_rate):
         batch_size=batch_size,
         updates=settings.updates,
         target_loss=settings.target_loss,
+        evaluate_updates=25,
         optimizer=lambda: keras.optimizers.Adam(learning_rate),
         seeds=settings.seeds,
         progress=f"batch size {batch_size}, learning rate {learning_rate:g}",

@@ -77,7 +77,7 @@ def run(settings: Settings, data, net: str, batch_size: int):
         batch_size=batch_size,
         updates=settings.updates,
         target_loss=settings.target_loss,
-        evaluate_every=training.epochs_of(20, batch_size, data),
+        evaluate_updates=25,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
         seeds=seeds,
         progress=f"{net} net, batch size {batch_size}",

@@ -64,7 +64,7 @@ def run(settings: Settings, data, task: str):
         data,
         batch_size=batch_size,
         updates=settings.steps,
-        evaluate_every=training.epochs_of(settings.steps, batch_size, data),
+        evaluate_updates=settings.steps,
         optimizer=lambda: keras.optimizers.Adam(rate),
         seeds=settings.seeds,
         loss=loss,
