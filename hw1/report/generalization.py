@@ -250,7 +250,7 @@ def sharpness(frame, settings) -> dict:
     first += f" Among nets of one batch size the correlation with test accuracy is {show(within, 2)}" + (
         ": there, too, the flatter net is the better one."
         if sign(within) < 0
-        else ": what relates the two is the batch size, not the net."
+        else ": there no such relation is measurable; both go with the batch size."
     )
     slip = measured("hutch++", "block", few).value / recipe.value
     full = measured("lanczos", "full", few).value / recipe.value
