@@ -163,8 +163,8 @@ def error_surface(frame, settings) -> dict:
     lower = (plane.loss < last[plane.seed.iloc[0]]).mean()
     start = _first(events).set_index("seed").loss
     second = (
-        f"From the start, at loss {show(mean_interval(start), 2)}, the trajectory runs down a curved valley to "
-        f"{show(geometric_mean(last), 2)} (geometric mean); the events are projected on the plane, so their own "
+        f"From the start, at loss {show(geometric_mean(start), 2)}, the trajectory runs down a curved valley to "
+        f"{show(geometric_mean(last), 2)} (geometric means); the events are projected on the plane, so their own "
         "losses, their colours, may differ from the surface under them. On the random plane "
         f"{'no point of the grid is' if lower == 0 else f'{lower:.0%} of the grid are'} below the final point: two random "
         "directions of several dozen hardly meet the valley."
