@@ -1,6 +1,6 @@
 """Do nets trained with small batches react less to their input?
 
-    python -m hw1.generalization.sensitivity                 about 1 minute of one core
+    python -m hw1.generalization.sensitivity                 about 1½ minutes of one core
     python -m hw1.generalization.sensitivity --size=smoke    seconds
 
 The same net is trained with ten batch sizes to the same training loss. Then, on one fixed set, the gradient of the
