@@ -27,6 +27,7 @@ and every valley narrow; 50 points are enough for the four half-waves.
 """
 
 import dataclasses
+import functools
 import sys
 
 import keras
@@ -76,10 +77,24 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, method: str):
     """Yields a row per seed."""
+    data, members = _trained(settings)
+    nets = [member.model for member in members]
+    points = _search(settings, nets, data, method)
+    ends = [models.with_parameters(net, point.parameters) for net, point in zip(nets, points, strict=True)]
+    matrices = stationary.hessians(ends, data.x_train, data.y_train, LOSS)
+    for member, end, point, matrix in zip(members, ends, points, matrices, strict=True):
+        yield {"seed": member.seed, "trained_loss": member.final["train_loss"]} | _row(
+            settings, data, end, point, np.linalg.eigvalsh(matrix)
+        )
+
+
+@functools.lru_cache(maxsize=1)  # both methods start from the same nets, which they do not change
+def _trained(settings):
+    """The data and the members that are trained on the loss."""
     data = datasets.function("sinc", settings.points)
     scale = settings.scale
     data = dataclasses.replace(data, x_train=scale * (2 * data.x_train - 1), x_test=scale * (2 * data.x_test - 1))
-    members = training.train(
+    return data, training.train(
         lambda seed: models.mlp(
             settings.hidden, settings.activation, input_shape=(1,), classes=1, seed=seed, dtype="float64"
         ),
@@ -92,16 +107,8 @@ def run(settings: Settings, data, method: str):
         ),
         seeds=settings.seeds,
         loss=LOSS,
-        progress=f"trained for {method}",
+        progress="zero_gradient",
     )
-    nets = [member.model for member in members]
-    points = _search(settings, nets, data, method)
-    ends = [models.with_parameters(net, point.parameters) for net, point in zip(nets, points, strict=True)]
-    matrices = stationary.hessians(ends, data.x_train, data.y_train, LOSS)
-    for member, end, point, matrix in zip(members, ends, points, matrices, strict=True):
-        yield {"seed": member.seed, "trained_loss": member.final["train_loss"]} | _row(
-            settings, data, end, point, np.linalg.eigvalsh(matrix)
-        )
 
 
 def _search(settings, nets, data, method) -> list[stationary.Point]:

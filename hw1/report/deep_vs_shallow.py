@@ -69,7 +69,7 @@ def _against_shallow(deep, shallow, deepest, shallowest) -> str:
     """Says whether depth helped, by the ratio of errors over seeds."""
     ratio = geometric_mean(shallow.loss / deep.loss)
     verdict = {1: "Depth helps", 0: "No effect of depth is measurable", -1: "Depth does not help"}
-    return f"{verdict[int(ratio.low > 1) - int(ratio.high < 1)]}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}. "
+    return f"{verdict[sign(ratio, 1)]}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}. "
 
 
 def actual_task(frame, settings) -> dict:

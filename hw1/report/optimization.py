@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from hw1.report.words import number, show, sign
-from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference
+from hw1.statistics import geometric_mean, mean_interval
 
 NEAR = 1e-8  # ‖∇L‖₂ below which the gradient counts as zero
 PLATEAU = 0.087  # the variance of sin(5πx)/(5πx) on (0, 1]: the least loss of a constant output
@@ -57,16 +57,14 @@ def gradient_norm(frame, settings) -> dict:
     for task, name in (("sinc", "On the function"), ("images", "On images")):
         rows = frame[(frame.task == task) & (frame.status != "diverged")]
         early, late = (rows[(rows.step >= low) & (rows.step < high)] for low, high in _tenths(rows))
-        log_norms, log_losses = (
-            [np.log(part.groupby("seed")[column].mean()) for part in (late, early)]
+        norm, loss = (
+            geometric_mean(late.groupby("seed")[column].mean() / early.groupby("seed")[column].mean())
             for column in ("gradient_norm", "loss")
         )
-        falls = paired_difference(*log_norms)
-        ratio, loss_ratio = (show(Interval(*np.exp(paired_difference(*logs))), 2) for logs in (log_norms, log_losses))
-        verb = {-1: "falls", 0: "neither falls nor rises measurably", 1: "rises"}[sign(falls)]
+        verb = {-1: "falls", 0: "neither falls nor rises measurably", 1: "rises"}[sign(norm, 1)]
         comments.append(
-            f"{name} the gradient norm {verb}: over the last tenth of the steps it is {ratio} times that over the first "
-            f"tenth, while the loss is {loss_ratio} times. "
+            f"{name} the gradient norm {verb}: over the last tenth of the steps it is {show(norm, 2)} times that over the first "
+            f"tenth, while the loss is {show(loss, 2)} times. "
         )
     comments[-1] += (
         "The batches differ, so the norm of one batch's gradient stays far from zero while the loss goes on falling: "

@@ -21,6 +21,6 @@ def show(interval: Interval, digits: int = 3) -> str:
     return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 
-def sign(interval: Interval) -> int:
-    """+1 or −1 if the interval lies above or below zero, else 0."""
-    return int(interval.low > 0) - int(interval.high < 0)
+def sign(interval: Interval, zero: float = 0.0) -> int:
+    """+1 or −1 if the interval lies above or below `zero` (1 for a ratio), else 0."""
+    return int(interval.low > zero) - int(interval.high < zero)
