@@ -1,6 +1,7 @@
 # Every target makes .venv and installs what it needs by itself, once.
 #
 #   make report    train, measure, draw and set Report.pdf (results in runs/)
+#   make landscape the papers' questions: train, measure, draw, and their claims (results in runs/)
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
 #   make test      the tests          make lint    ruff
 #   make bench     timed comparisons  make smoke   everything at toy size, about a minute
@@ -10,11 +11,16 @@ PYTHON ?= python3
 OUT ?= runs
 BIN = .venv/bin
 
-.PHONY: report figures test lint bench smoke clean
+.PHONY: report landscape figures test lint bench smoke clean
 
 report: .venv/users
 	$(BIN)/python -m hw1.reproduce --out=$(OUT)
+	$(BIN)/python -m hw1.claims --out=$(OUT)
 	$(BIN)/python -m hw1.report --results=$(OUT) --out=Report.pdf
+
+landscape: .venv/users
+	$(BIN)/python -m hw1.reproduce --part=landscape --out=$(OUT)
+	$(BIN)/python -m hw1.claims --out=$(OUT)
 
 figures: .venv/users
 	$(BIN)/python -m hw1.plot --out=hw1/results
@@ -31,7 +37,8 @@ bench: .venv/users
 	$(BIN)/python -m benchmarks.hessian
 
 smoke: .venv/users
-	$(BIN)/python -m hw1.reproduce --size=smoke --out=$(OUT)/smoke
+	$(BIN)/python -m hw1.reproduce --size=smoke --part=all --out=$(OUT)/smoke
+	$(BIN)/python -m hw1.claims --out=$(OUT)/smoke
 	$(BIN)/python -m hw1.report --results=$(OUT)/smoke --out=$(OUT)/smoke/Report.pdf
 
 clean:

@@ -12,11 +12,13 @@ from pathlib import Path
 from absl import flags
 
 from hw1 import question, records
-from hw1.figures import deep_vs_shallow, generalization, optimization
+from hw1.figures import deep_vs_shallow, generalization, landscape, optimization
 
 # Question → function of its rows, its settings and its other tables by name, that gives a figure.
 FIGURES: dict[str, Callable] = {
-    figure.__name__: figure for part in (deep_vs_shallow, optimization, generalization) for figure in part.QUESTIONS
+    figure.__name__: figure
+    for part in (deep_vs_shallow, optimization, generalization, landscape)
+    for figure in part.QUESTIONS
 }
 
 

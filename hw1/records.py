@@ -58,6 +58,15 @@ COLUMNS = {
         *("examples", "scope", "method", "norm", "value", "sharpness", "status"),
     ),
     "reparametrization": ("transformation", "seed", "alpha", "measure", "value"),
+    # large_batch
+    # remedies
+    # straight_line
+    # spectrum
+    # adversarial
+    # loss_functions
+    # evidence
+    # flatness
+    # redundancy
 }
 
 MOVE = "move the .csv and the .json away to begin anew"
@@ -183,12 +192,12 @@ class Record:
         text = io.StringIO(newline="")
         lines = [COLUMNS[name], *(line for key in self.units for line in rows.get(key, ()))]
         csv.writer(text, lineterminator="\n").writerows(lines)
-        _replace(self.csv.with_name(f"{name}.csv"), text.getvalue())
+        replace(self.csv.with_name(f"{name}.csv"), text.getvalue())
 
     def _write_json(self) -> None:
         done, total = len(self._rows), len(self.units)
         about = self._about | {"units_done": done, "units_total": total, "complete": done == total}
-        _replace(self._json, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        replace(self._json, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
 def read(folder: str | os.PathLike, question: str) -> pd.DataFrame:
@@ -321,7 +330,7 @@ def _load_text(path: Path) -> str:
         raise FileNotFoundError(f"{path} is missing; {f'{MOVE}, ' if begun else ''}make it with: {command}") from None
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
     """Writes a file whole or not at all: a temporary file beside it, flushed to disk, takes its place."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:

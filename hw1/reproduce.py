@@ -1,7 +1,8 @@
 """Reproduces the results: every question in the order of the course, two at a time.
 
-    python -m hw1.reproduce                      # all questions at size report, to runs/
-    python -m hw1.reproduce --size=smoke --out=/tmp/smoke --only=random_labels,sharpness
+    python -m hw1.reproduce                      # the course's questions at size report, to runs/
+    python -m hw1.reproduce --part=landscape     # the papers' questions
+    python -m hw1.reproduce --size=smoke --out=/tmp/smoke --only=random_labels,spectrum
 
 Small nets keep one core busy, so two questions share two cores (--jobs=1 runs one after the other).
 Each question runs with its own default settings for the size; its own command, named in its module, changes
@@ -40,7 +41,17 @@ QUESTIONS = (
     "hw1.generalization.sensitivity",
     "hw1.generalization.sharpness",
     "hw1.generalization.reparametrization",
+    # large_batch
+    # remedies
+    # straight_line
+    # spectrum
+    # adversarial
+    # loss_functions
+    # evidence
+    # flatness
+    # redundancy
 )
+PARTS = ("course", "landscape", "all")
 SIZES = ("smoke", "report", "paper")
 
 
@@ -69,6 +80,13 @@ def reproduce(size: str, out: str, only: tuple[str, ...] = (), traceback: bool =
             question.say(f"[{number}/{len(names)}] {name}: {seconds:.1f} s, {error or 'done'}")
     question.say(f"{len(names) - len(failed)} of {len(names)} done: rows in {out}, figures in {out}/figures")
     return failed
+
+
+def names(part: str = "all") -> list[str]:
+    """The names of the questions of a part: "course", "landscape" (the papers) or "all"."""
+    return [
+        path.rpartition(".")[2] for path in QUESTIONS if part in ("all", ("course", "landscape")[".landscape." in path])
+    ]
 
 
 def _answer(size: str, out: str, traceback: bool, path: str) -> tuple[str, float, str | None]:
@@ -121,15 +139,16 @@ class _Lines(io.TextIOWrapper):
 
 def main(argv: list[str] | None = None) -> None:
     """The command; exit codes as in `question.main`, and 1 if a question failed."""
-    values, names = question.common_flags(SIZES), [path.rpartition(".")[2] for path in QUESTIONS]
-    flags.DEFINE_list("only", [], "questions to answer, with commas between them [all]", flag_values=values)
+    values = question.common_flags(SIZES)
+    flags.DEFINE_enum("part", "course", PARTS, "which questions to answer [course]", flag_values=values)
+    flags.DEFINE_list("only", [], "instead, some of all questions, with commas between them", flag_values=values)
     flags.DEFINE_integer("jobs", 2, "questions that run at once [2]", lower_bound=1, flag_values=values)
     with question.exit_on_error(code=2):
         question.parse(values, argv, __doc__)
-        if unknown := [name for name in values.only if name not in names]:
-            raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(names)}")
+        if unknown := [name for name in values.only if name not in names()]:
+            raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(names())}")
     with question.exit_on_error(traceback=values.traceback):
-        if reproduce(values.size, values.out, tuple(values.only), values.traceback, values.jobs):
+        if reproduce(values.size, values.out, tuple(values.only or names(values.part)), values.traceback, values.jobs):
             raise SystemExit(1)
 
 

@@ -24,7 +24,10 @@ ALLOWED = {
     "deep_vs_shallow": CORE,
     "optimization": CORE,
     "generalization": CORE,
+    "landscape": CORE,
     "figures": {"statistics", "figures"},
+    "ledger": {"statistics", "ledger"},
+    "claims": {"question", "records", "ledger"},
     "plot": {"question", "records", "figures"},
     "report": {"question", "records", "statistics", "plot", "figures", "report"},
     "reproduce": {"question", "records"},
@@ -56,7 +59,7 @@ def test_imports_run_one_way(path):
     "module",
     [
         *("plot", "records", "statistics", "figures.deep_vs_shallow", "report.deep_vs_shallow"),
-        *("figures.generalization", "report.generalization"),
+        *("figures.generalization", "report.generalization", "claims"),
     ],
 )
 def test_what_reads_csvs_needs_no_tensorflow(module):

@@ -1,0 +1,70 @@
+"""A claim of a source beside our own figure, and the verdict that follows from its interval."""
+
+from typing import NamedTuple
+
+from hw1.statistics import Interval
+
+HELD, NOT, UNDECIDED = "held", "did not hold", "undecided"
+
+
+class Claim(NamedTuple):
+    """One line of the ledger.
+
+    Attributes:
+        source: where the claim was made.
+        claim: the claim in one sentence, and in brackets the statistic that tests it.
+        published: the source's own figures, where there are any.
+        ours: that statistic in our runs.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        seeds: independent repetitions behind the interval.
+        verdict: "held", "did not hold" or "undecided".
+    """
+
+    source: str
+    claim: str
+    published: str
+    ours: float
+    low: float
+    high: float
+    seeds: int
+    verdict: str
+
+
+def claim(
+    source: str,
+    sentence: str,
+    interval: Interval,
+    seeds: int,
+    published: str = "",
+    above: float | None = None,
+    below: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> Claim:
+    """Makes a claim with its verdict; give one of `above`, `below` and `within`, what the source predicts.
+
+    It *held* if the whole 95 % interval lies where the source says, *did not hold* if no part of it does, and is
+    *undecided* otherwise, also where there is no interval.
+
+    Args:
+        source: where the claim was made.
+        sentence: the claim, and in brackets the statistic that tests it.
+        interval: our statistic with its interval.
+        seeds: independent repetitions behind it.
+        published: the source's own figures.
+        above: the statistic is predicted to be larger than this.
+        below: the statistic is predicted to be smaller than this.
+        within: the statistic is predicted to lie between these two.
+    """
+    if sum(side is not None for side in (above, below, within)) != 1:
+        raise ValueError("a claim predicts one of above, below and within")
+    least, most = within or (above, below)
+    least, most = (-float("inf") if least is None else least), (float("inf") if most is None else most)
+    value, low, high = interval
+    if low > least and high < most:
+        verdict = HELD
+    elif high <= least or low >= most:
+        verdict = NOT
+    else:
+        verdict = UNDECIDED
+    return Claim(source, sentence, published, float(value), float(low), float(high), int(seeds), verdict)
