@@ -48,16 +48,65 @@ def judge(folder: str | Path, fallback: str | Path | None = COMMITTED) -> pd.Dat
     return pd.DataFrame(lines, columns=Claim._fields)
 
 
+def write(folder: str | Path) -> pd.DataFrame:
+    """Writes `folder`/claims.csv and returns what is in it.
+
+    Raises:
+        ValueError: a CSV or JSON is damaged.
+        OSError: `folder` is in use by another run or cannot be written.
+    """
+    with records.lock(folder):
+        text = judge(folder).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
+        records.replace(Path(folder, "claims.csv"), text)
+    return read(folder)
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """Reads `folder`/claims.csv.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged.
+    """
+    path = Path(folder, "claims.csv")
+    try:
+        ledger = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; make it with: python -m hw1.claims --out={folder}") from None
+    if tuple(ledger.columns) != Claim._fields:
+        raise ValueError(f"{path} must have the columns {', '.join(Claim._fields)}")
+    return ledger
+
+
+def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    """One line for each claim whose figure or verdict is not the same in the `other` ledger, or that only one has."""
+    here, there = (
+        {f"{line.source}: {line.claim}": f"{line.ours:.4g}, {line.verdict}" for line in part.itertuples()}
+        for part in (ledger, other)
+    )
+    return [
+        f"{name}: {here.get(name, 'gone')}; was {there.get(name, 'absent')}"
+        for name in here | there
+        if here.get(name) != there.get(name)
+    ]
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command; exit codes as in `hw1.question.main`."""
     values = question.base_flags()
     with question.exit_on_error(code=2):
         question.parse(values, argv, __doc__)
     with question.exit_on_error(traceback=values.traceback):
-        ledger = judge(values.out)
-        path = Path(values.out, "claims.csv")
-        records.replace(path, ledger.to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n"))
-        question.say(f"{len(ledger)} claims to {path}: {ledger.verdict.value_counts().to_dict()}")
+        ledger = write(values.out)
+        counts = ", ".join(f"{number} {verdict}" for verdict, number in ledger.verdict.value_counts().items())
+        question.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
+        if taken := [name for name in CLAIMS if not Path(values.out, f"{name}.csv").exists()]:
+            question.say(f"judged by the committed results, because {values.out} has none: {', '.join(taken)}")
+        if Path(values.out).resolve() != COMMITTED:
+            changed = differences(ledger, read(COMMITTED))
+            question.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
+            for line in changed:
+                question.say(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -70,17 +70,24 @@ def over_seeds(frame: pd.DataFrame, value: str | pd.Series, by: str = "seed") ->
     return mean_interval(values.groupby(frame[by]).mean())
 
 
-def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str = "seed") -> Interval:
+def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed") -> Interval:
     """Spearman's rank correlation of two columns: the mean over seeds of each seed's own, with its 95 % t-interval.
 
     Within a seed the rows differ in what is compared (batch size, say); between seeds lie the independent repetitions.
+    Where every row is a repetition of its own there is one correlation, with the interval of Fisher's z at the
+    standard error √((1 + r²/2) / (n − 3)) (Bonett and Wright 2000).
 
     Args:
         frame: rows.
         a: one column.
         b: the other column.
-        by: column of the independent repetitions.
+        by: column of the independent repetitions; None if every row is one.
     """
+    if by is None:
+        rows = frame.dropna(subset=[a, b])
+        value = float(scipy.stats.spearmanr(rows[a], rows[b])[0]) if len(rows) > 3 else np.nan
+        half = scipy.stats.norm.ppf(0.975) * np.sqrt((1 + value**2 / 2) / max(len(rows) - 3, 1))
+        return Interval(value, *np.tanh(np.arctanh(np.clip(value, -1 + 1e-15, 1 - 1e-15)) + half * np.array([-1, 1])))
     rows = frame.dropna(subset=[a, b]).groupby(by)
     value, low, high = mean_interval([scipy.stats.spearmanr(part[a], part[b])[0] for _, part in rows if len(part) > 2])
     return Interval(value, max(low, -1.0), min(high, 1.0))

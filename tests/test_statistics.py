@@ -82,3 +82,17 @@ def test_paired_differences_remove_what_pairs_share():
 def test_numbers_as_the_report_writes_them(value, digits, text):
     """Plain where it reads well, else a power of ten in Typst's mathematics."""
     assert words.number(value, digits) == text
+
+
+def test_a_correlation_of_independent_rows_covers_the_true_one():
+    """Of 1,000 samples of 40 normal pairs 95 % of the intervals hold their true rank correlation; 3 s.e. are 2 %."""
+    rng, true = np.random.default_rng(0), 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's of a normal pair with r = 0.6
+    held = []
+    for _ in range(1000):
+        a, b = rng.standard_normal((2, 40))
+        value, low, high = statistics.rank_correlation(
+            pd.DataFrame({"a": a, "b": 0.6 * a + 0.8 * b}), "a", "b", by=None
+        )
+        assert low < value < high
+        held.append(low <= true <= high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)

@@ -1,0 +1,105 @@
+"""Verdicts, and the ledger as it is made from the CSVs of a run and from the committed ones."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hw1 import claims, records
+from hw1.ledger import verdict
+from hw1.ledger.verdict import HELD, NOT, UNDECIDED
+from hw1.statistics import Interval
+
+COLUMNS = ["source", "claim", "published", "ours", "low", "high", "seeds", "verdict"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "prediction", "expected"),
+    [
+        ((2, 1, 3), {"above": 0.5}, HELD),
+        ((2, 1, 3), {"above": 3}, NOT),
+        ((2, 1, 3), {"above": 2}, UNDECIDED),
+        ((2, 1, 3), {"above": 2.5}, UNDECIDED),
+        ((2, 1, 3), {"below": 3.5}, HELD),
+        ((2, 1, 3), {"below": 1}, NOT),
+        ((2, 1, 3), {"below": 1.5}, UNDECIDED),
+        ((2, 1, 3), {"within": (0, 4)}, HELD),
+        ((2, 1, 3), {"within": (3, 4)}, NOT),
+        ((2, 1, 3), {"within": (0, 1)}, NOT),
+        ((2, 1, 3), {"within": (1.5, 2.5)}, UNDECIDED),
+        ((2, 1, 3), {"within": (2, 5)}, UNDECIDED),
+        ((0, 0, 0), {"above": 0}, NOT),
+        ((2, np.nan, np.nan), {"above": 0}, UNDECIDED),
+        ((np.nan, np.nan, np.nan), {"within": (0, 1)}, UNDECIDED),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(interval, prediction, expected):
+    """Held if all of the interval is where the source says, not held if none of it is, else undecided."""
+    assert verdict.claim("source", "claim", Interval(*interval), 5, **prediction).verdict == expected
+
+
+@pytest.mark.parametrize("prediction", [{}, {"above": 0, "below": 1}])
+def test_a_claim_predicts_one_thing(prediction):
+    """A claim without a prediction, or with two, has no verdict."""
+    with pytest.raises(ValueError, match="one of above, below and within"):
+        verdict.claim("source", "claim", Interval(1, 0, 2), 5, **prediction)
+
+
+def test_the_committed_ledger_is_what_the_committed_rows_say():
+    """No verdict is typed in: the same command gives the same bytes."""
+    text = claims.judge(claims.COMMITTED).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
+    assert text == (claims.COMMITTED / "claims.csv").read_text()
+    ledger = claims.read(claims.COMMITTED)
+    assert list(ledger) == COLUMNS
+    assert set(ledger.verdict) <= {HELD, NOT, UNDECIDED}
+    assert not ledger.duplicated(["source", "claim"]).any()
+    assert not ledger[["ours", "low", "high"]].isna().any().any()
+    assert (ledger.low <= ledger.ours).all()
+    assert (ledger.ours <= ledger.high).all()
+
+
+def test_every_question_that_claims_something_is_a_question():
+    """The names of the ledger are those of the records, and the committed results have all of them."""
+    assert set(claims.CLAIMS) <= set(records.COLUMNS)
+    assert all((claims.COMMITTED / f"{name}.csv").exists() for name in claims.CLAIMS)
+
+
+def test_fresh_rows_come_before_the_committed_ones(tmp_path):
+    """A run with one question judges that by its own rows and the others by the committed ones, and says so."""
+    for suffix in (".csv", ".json"):
+        shutil.copy(claims.COMMITTED / f"random_labels{suffix}", tmp_path)
+    frame = pd.read_csv(tmp_path / "random_labels.csv")
+    frame.loc[frame.fraction == 1, "train_accuracy"] = 0.5
+    frame.to_csv(tmp_path / "random_labels.csv", index=False)
+    fresh, committed = claims.write(tmp_path), claims.read(claims.COMMITTED)
+    changed = fresh[fresh.ours != committed.ours]
+    assert list(changed.claim) == ["A net fits random labels (training accuracy)"]
+    assert changed.verdict.item() == NOT
+    assert changed.ours.item() == 0.5
+    said = claims.differences(fresh, committed)
+    assert len(said) == 1
+    assert "0.5, did not hold; was 0.99" in said[0]
+
+
+def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
+    """An empty run is judged by the committed results alone, and differs in nothing."""
+    claims.main(["claims", f"--out={tmp_path}"])
+    said = capsys.readouterr().err
+    assert "judged by the committed results" in said
+    assert "0 of them differ from the committed ledger" in said
+    assert (tmp_path / "claims.csv").read_bytes() == (claims.COMMITTED / "claims.csv").read_bytes()
+
+
+def test_a_claim_that_is_gone_or_new_is_a_difference():
+    """Comparing ledgers names what only one of them has."""
+    ledger = claims.read(claims.COMMITTED)
+    assert claims.differences(ledger, ledger) == []
+    assert "was absent" in claims.differences(ledger, ledger.iloc[1:])[0]
+    assert "gone; was" in claims.differences(ledger.iloc[1:], ledger)[0]
+
+
+def test_a_missing_ledger_is_named_with_its_command(tmp_path):
+    """What reads the ledger says how to make it."""
+    with pytest.raises(FileNotFoundError, match=r"python -m hw1\.claims"):
+        claims.read(tmp_path)
