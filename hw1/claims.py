@@ -16,8 +16,6 @@ from hw1 import question, records
 from hw1.ledger import deep_vs_shallow, generalization, landscape, optimization
 from hw1.ledger.verdict import Claim
 
-COMMITTED = Path(__file__).with_name("results")
-
 # Question → function of its rows, its settings and its other tables by name, that yields claims.
 CLAIMS: dict[str, Callable] = {
     claims.__name__: claims
@@ -26,7 +24,7 @@ CLAIMS: dict[str, Callable] = {
 }
 
 
-def judge(folder: str | Path, fallback: str | Path | None = COMMITTED) -> pd.DataFrame:
+def judge(folder: str | Path, fallback: str | Path | None = records.COMMITTED) -> pd.DataFrame:
     """The ledger of a run.
 
     Args:
@@ -102,8 +100,8 @@ def main(argv: list[str] | None = None) -> None:
         question.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
         if taken := [name for name in CLAIMS if not Path(values.out, f"{name}.csv").exists()]:
             question.say(f"judged by the committed results, because {values.out} has none: {', '.join(taken)}")
-        if Path(values.out).resolve() != COMMITTED:
-            changed = differences(ledger, read(COMMITTED))
+        if Path(values.out).resolve() != records.COMMITTED:
+            changed = differences(ledger, read(records.COMMITTED))
             question.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
             for line in changed:
                 question.say(f"  {line}")

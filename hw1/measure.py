@@ -65,6 +65,7 @@ def load(path: str | Path):
         OSError: the file is missing or cannot be read.
         ValueError: it does not hold a Keras model, or one with code of its own.
     """
+    from hw1 import quiet  # noqa: F401, I001
     import keras
 
     if not Path(path).is_file():

@@ -20,7 +20,7 @@ import sys
 import textwrap
 import time
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +28,8 @@ from absl import flags
 from tqdm import tqdm
 
 from hw1 import records
+
+watch: Callable[[str, int, int], None] | None = None  # told name, units done and total, instead of a bar or lines
 
 EXPECTED = (flags.Error, ValueError, TypeError, OSError)  # Errors that a message explains; others are bugs.
 
@@ -113,17 +115,24 @@ def answer(module: ModuleType, settings, out: str | Path = "runs", name: str | N
         recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
         record = records.Record(out, name, recorded, module.units(settings), about)
         total, missing = len(record.units), record.missing
-        say(f"{name}: {total} units, {total - len(missing)} of them done, to {record.csv}")
-        with tqdm(missing, name, total, initial=total - len(missing), unit="unit", disable=None) as bar:
+        done = total - len(missing)
+        if watch:
+            watch(name, done, total)
+        else:
+            say(f"{name}: {total} units, {done} of them done, to {record.csv}")
+        with tqdm(missing, name, total, initial=done, unit="unit", disable=True if watch else None) as bar:
             for unit in bar:
                 _make_deterministic()
                 start = time.perf_counter()
                 rows = list(module.run(settings, data, **unit))
                 seconds = time.perf_counter() - start
                 record.add(unit, rows, seconds)
-                if bar.disable:  # Not a terminal.
+                done += 1
+                if watch:
+                    watch(name, done, total)
+                elif bar.disable:  # Not a terminal.
                     said = ", ".join(f"{key}={value}" for key, value in unit.items())
-                    say(f"{name}: {total - len(record.missing)}/{total} {said} ({seconds:.1f} s)")
+                    say(f"{name}: {done}/{total} {said} ({seconds:.1f} s)")
         from hw1 import plot  # Here because Matplotlib takes a second.
 
         plot.draw(name, out)
@@ -211,8 +220,8 @@ def describe(error: Exception) -> str:
 
 
 def say(text: str) -> None:
-    """Prints to stderr at once."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints to stderr at once, above any bars."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def name_of(module: ModuleType) -> str:

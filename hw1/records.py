@@ -69,6 +69,8 @@ COLUMNS = {
     # redundancy
 }
 
+COMMITTED = Path(__file__).with_name("results")  # the results behind the committed report
+
 MOVE = "move the .csv and the .json away to begin anew"
 
 _locked: set[Path] = set()  # Folders that this process has locked.

@@ -10,6 +10,7 @@ them. Finished units are kept, so the same command goes on after an interruption
 reported and the others still run.
 """
 
+import contextlib
 import functools
 import importlib
 import io
@@ -25,6 +26,7 @@ from concurrent.futures.process import BrokenProcessPool
 from traceback import print_exc
 
 from absl import flags
+from tqdm import tqdm
 
 from hw1 import question, records
 
@@ -74,6 +76,8 @@ def reproduce(size: str, out: str, only: tuple[str, ...] = (), traceback: bool =
     failed = []
     with records.lock(out):
         question.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
+        if minutes := _expected(names, size, jobs):
+            question.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
         answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 else map
         for number, (name, seconds, error) in enumerate(answers(answer, [modules[name] for name in names]), 1):
             failed += [name] * (error is not None)
@@ -87,6 +91,16 @@ def names(part: str = "all") -> list[str]:
     return [
         path.rpartition(".")[2] for path in QUESTIONS if part in ("all", ("course", "landscape")[".landscape." in path])
     ]
+
+
+def _expected(names: list[str], size: str, jobs: int) -> float | None:
+    """The minutes that the committed runs of these questions took, so many at once; None if they are not known."""
+    try:
+        abouts = [records.about(records.COMMITTED, name) for name in names]
+    except (OSError, ValueError):
+        return None
+    seconds = [about["wall_time_seconds"] for about in abouts]
+    return max(sum(seconds) / jobs, *seconds) / 60 if size == "report" else None
 
 
 def _answer(size: str, out: str, traceback: bool, path: str) -> tuple[str, float, str | None]:
@@ -105,10 +119,13 @@ def _answer(size: str, out: str, traceback: bool, path: str) -> tuple[str, float
 def _at_once(jobs: int, function: Callable, arguments: list) -> Iterator:
     """As `map`, in so many processes, yielding what is done first. They are forked and so inherit the lock."""
     context = multiprocessing.get_context("fork")  # before TensorFlow, which would not survive it, is imported
-    with ProcessPoolExecutor(jobs, context, _work_beside_others, (os.getpid(),)) as pool:
+    news = context.SimpleQueue() if sys.stderr.isatty() else None
+    with ProcessPoolExecutor(jobs, context, _work_beside_others, (os.getpid(), news)) as pool:
+        futures = [pool.submit(function, argument) for argument in arguments]
         try:
-            for future in as_completed([pool.submit(function, argument) for argument in arguments]):
-                yield future.result()
+            with _bars(news):
+                for future in as_completed(futures):
+                    yield future.result()
         except BaseException as error:
             for child in multiprocessing.active_children():
                 child.kill()
@@ -117,8 +134,36 @@ def _at_once(jobs: int, function: Callable, arguments: list) -> Iterator:
             raise
 
 
-def _work_beside_others(parent: int) -> None:
-    """Makes this process leave Ctrl-C to its parent, end with it, and print lines instead of bars."""
+@contextlib.contextmanager
+def _bars(news) -> Iterator[None]:
+    """Draws a bar for each question that is being answered, from what the processes put into `news`, if anything."""
+    if news is None:
+        yield
+        return
+
+    def draw():
+        bars = {}
+        for name, done, total in iter(news.get, None):
+            bar = bars.get(name) or tqdm(desc=name, total=total, initial=done, unit="unit", leave=False)
+            bar.n = done
+            bar.refresh()
+            bars[name] = bar
+            if done == total:
+                bars.pop(name).close()
+        for bar in bars.values():
+            bar.close()
+
+    artist = threading.Thread(target=draw, daemon=True)
+    artist.start()
+    try:
+        yield
+    finally:
+        news.put(None)
+        artist.join(timeout=5)
+
+
+def _work_beside_others(parent: int, news) -> None:
+    """Makes this process leave Ctrl-C to its parent, end with it, and leave the terminal to it."""
 
     def end_with_parent():
         while os.getppid() == parent:
@@ -128,6 +173,8 @@ def _work_beside_others(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.stderr = _Lines(sys.stderr.buffer, write_through=True)
+    if news is not None:
+        question.watch = lambda *state: news.put(state)
 
 
 class _Lines(io.TextIOWrapper):

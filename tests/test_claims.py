@@ -48,9 +48,9 @@ def test_a_claim_predicts_one_thing(prediction):
 
 def test_the_committed_ledger_is_what_the_committed_rows_say():
     """No verdict is typed in: the same command gives the same bytes."""
-    text = claims.judge(claims.COMMITTED).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
-    assert text == (claims.COMMITTED / "claims.csv").read_text()
-    ledger = claims.read(claims.COMMITTED)
+    text = claims.judge(records.COMMITTED).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
+    assert text == (records.COMMITTED / "claims.csv").read_text()
+    ledger = claims.read(records.COMMITTED)
     assert list(ledger) == COLUMNS
     assert set(ledger.verdict) <= {HELD, NOT, UNDECIDED}
     assert not ledger.duplicated(["source", "claim"]).any()
@@ -62,17 +62,17 @@ def test_the_committed_ledger_is_what_the_committed_rows_say():
 def test_every_question_that_claims_something_is_a_question():
     """The names of the ledger are those of the records, and the committed results have all of them."""
     assert set(claims.CLAIMS) <= set(records.COLUMNS)
-    assert all((claims.COMMITTED / f"{name}.csv").exists() for name in claims.CLAIMS)
+    assert all((records.COMMITTED / f"{name}.csv").exists() for name in claims.CLAIMS)
 
 
 def test_fresh_rows_come_before_the_committed_ones(tmp_path):
     """A run with one question judges that by its own rows and the others by the committed ones, and says so."""
     for suffix in (".csv", ".json"):
-        shutil.copy(claims.COMMITTED / f"random_labels{suffix}", tmp_path)
+        shutil.copy(records.COMMITTED / f"random_labels{suffix}", tmp_path)
     frame = pd.read_csv(tmp_path / "random_labels.csv")
     frame.loc[frame.fraction == 1, "train_accuracy"] = 0.5
     frame.to_csv(tmp_path / "random_labels.csv", index=False)
-    fresh, committed = claims.write(tmp_path), claims.read(claims.COMMITTED)
+    fresh, committed = claims.write(tmp_path), claims.read(records.COMMITTED)
     changed = fresh[fresh.ours != committed.ours]
     assert list(changed.claim) == ["A net fits random labels (training accuracy)"]
     assert changed.verdict.item() == NOT
@@ -88,12 +88,12 @@ def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "judged by the committed results" in said
     assert "0 of them differ from the committed ledger" in said
-    assert (tmp_path / "claims.csv").read_bytes() == (claims.COMMITTED / "claims.csv").read_bytes()
+    assert (tmp_path / "claims.csv").read_bytes() == (records.COMMITTED / "claims.csv").read_bytes()
 
 
 def test_a_claim_that_is_gone_or_new_is_a_difference():
     """Comparing ledgers names what only one of them has."""
-    ledger = claims.read(claims.COMMITTED)
+    ledger = claims.read(records.COMMITTED)
     assert claims.differences(ledger, ledger) == []
     assert "was absent" in claims.differences(ledger, ledger.iloc[1:])[0]
     assert "gone; was" in claims.differences(ledger.iloc[1:], ledger)[0]

@@ -1,9 +1,15 @@
 """The main job with two processes: kills, Ctrl-C and a second run, on toy questions in a process of their own."""
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -79,6 +85,24 @@ def test_two_at_a_time_write_the_same_bytes(whole, tmp_path):
     assert rows(tmp_path) == whole
     assert "[3/3]" in done.stderr
     assert "3 of 3 done" in done.stderr
+
+
+def test_on_a_terminal_every_question_has_a_bar(whole, tmp_path):
+    """Two processes share one screen: a bar for each question while it runs, a line when it is done."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    process = subprocess.Popen(command(tmp_path, seconds=0.05), stderr=theirs)
+    os.close(theirs)
+    screen = b""
+    with contextlib.suppress(OSError):  # a terminal without a process
+        while part := os.read(ours, 10000):
+            screen += part
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    assert rows(tmp_path) == whole
+    for name in (b"alpha", b"beta", b"gamma"):
+        done = rb": 100%.*\[\d/3\] " + name + rb": \d+\.\d s, done"
+        assert re.search(name + rb": +0%.*" + name + done, screen, re.DOTALL)
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
