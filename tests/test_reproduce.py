@@ -101,8 +101,8 @@ def test_on_a_terminal_every_question_has_a_bar(whole, tmp_path):
     assert process.wait(timeout=30) == 0
     assert rows(tmp_path) == whole
     for name in (b"alpha", b"beta", b"gamma"):
-        done = rb": 100%.*\[\d/3\] " + name + rb": \d+\.\d s, done"
-        assert re.search(name + rb": +0%.*" + name + done, screen, re.DOTALL)
+        assert re.search(name + rb": +\d+%.* \d/6 ", screen)
+        assert re.search(rb"\[\d/3\] " + name + rb": \d+\.\d s, done", screen)
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
