@@ -1,7 +1,7 @@
 # Every target makes .venv and installs what it needs by itself, once.
 #
-#   make report    train, measure, draw and set Report.pdf (results in runs/)
-#   make landscape the papers' questions: train, measure, draw, and their claims (results in runs/)
+#   make report    the course's questions: train, measure, draw, judge, set Report.pdf (results in runs/)
+#   make landscape the papers' questions, likewise: runs/Supplement.pdf
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
 #   make test      the tests          make lint    ruff
 #   make bench     timed comparisons  make smoke   everything at toy size, about a minute
@@ -17,10 +17,12 @@ report: .venv/users
 	$(BIN)/python -m hw1.reproduce --out=$(OUT)
 	$(BIN)/python -m hw1.claims --out=$(OUT)
 	$(BIN)/python -m hw1.report --results=$(OUT) --out=Report.pdf
+	cp Report.pdf hw1/Report.pdf
 
 landscape: .venv/users
 	$(BIN)/python -m hw1.reproduce --part=landscape --out=$(OUT)
 	$(BIN)/python -m hw1.claims --out=$(OUT)
+	$(BIN)/python -m hw1.report --part=landscape --results=$(OUT)
 
 figures: .venv/users
 	$(BIN)/python -m hw1.plot --out=hw1/results
@@ -40,6 +42,7 @@ smoke: .venv/users
 	$(BIN)/python -m hw1.reproduce --size=smoke --part=all --out=$(OUT)/smoke
 	$(BIN)/python -m hw1.claims --out=$(OUT)/smoke
 	$(BIN)/python -m hw1.report --results=$(OUT)/smoke --out=$(OUT)/smoke/Report.pdf
+	$(BIN)/python -m hw1.report --part=landscape --results=$(OUT)/smoke
 
 clean:
 	rm -rf .venv runs .pytest_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ A question without a CSV in the folder is judged by the committed one in hw1/res
 published figure, our statistic with its 95 % interval, seeds and a verdict that follows from the interval.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -24,12 +24,15 @@ CLAIMS: dict[str, Callable] = {
 }
 
 
-def judge(folder: str | Path, fallback: str | Path | None = records.COMMITTED) -> pd.DataFrame:
+def judge(
+    folder: str | Path, fallback: str | Path | None = records.COMMITTED, names: Iterable[str] = tuple(CLAIMS)
+) -> pd.DataFrame:
     """The ledger of a run.
 
     Args:
         folder: holds CSVs and JSONs of questions.
         fallback: a folder for the questions that are not in the first; None leaves them out.
+        names: the questions whose claims are judged.
 
     Returns:
         A frame with the columns of `hw1.ledger.verdict.Claim`.
@@ -38,11 +41,11 @@ def judge(folder: str | Path, fallback: str | Path | None = records.COMMITTED) -
         ValueError: a CSV or JSON is damaged.
     """
     lines = []
-    for name, claims in CLAIMS.items():
+    for name in names:
         places = [place for place in (folder, fallback) if place and Path(place, f"{name}.csv").exists()]
         if places:
             rows, tables = records.read(places[0], name), records.tables(places[0], name)
-            lines += claims(rows, records.settings(places[0], name), **tables)
+            lines += CLAIMS[name](rows, records.settings(places[0], name), **tables)
     return pd.DataFrame(lines, columns=Claim._fields)
 
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "ledger": {"statistics", "ledger"},
     "claims": {"question", "records", "ledger"},
     "plot": {"question", "records", "figures"},
-    "report": {"question", "records", "statistics", "plot", "figures", "report"},
+    "report": {"question", "records", "statistics", "plot", "figures", "report", "claims"},
     "reproduce": {"question", "records"},
     "measure": CORE,
 }

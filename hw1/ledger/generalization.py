@@ -31,7 +31,7 @@ def random_labels(frame, settings) -> Iterator[Claim]:
     )
     yield claim(
         ZHANG,
-        "and what it fits there says nothing of test images (test accuracy, chance ± 0.02)",
+        "What it fits there says nothing of test images (test accuracy, chance ± 0.02)",
         mean_interval(random.test_accuracy),
         len(random),
         published="chance",

@@ -1,63 +1,105 @@
-"""Sets the report from the CSVs and figures of a run.
+"""Sets the report, or the supplement, from the CSVs and figures of a run.
 
     python -m hw1.report                                              # Report.pdf from runs/, seconds
     python -m hw1.report --results=hw1/results --out=/tmp/Report.pdf
+    python -m hw1.report --part=landscape                             # runs/Supplement.pdf: the papers' questions
 
 Every number is read from the CSVs, every setting from the run's own record, and a sentence whose truth depends on a
-result is chosen by the result (`hw1.report.generalization`). The layout is in report.typ.
+result is chosen by the result (`hw1.report.generalization`). The supplement says of each question what its module says.
+The layouts are in report.typ, supplement.typ and layout.typ.
 """
 
+import ast
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pandas as pd
 import typst
 from absl import flags
 
-from hw1 import plot, question, records
-from hw1.report import deep_vs_shallow, generalization, optimization
+from hw1 import claims, plot, question, records
+from hw1.figures import landscape
+from hw1.report import deep_vs_shallow, generalization, optimization, words
+from hw1.statistics import Interval
 
 PARTS = {
     "Part 1-1: deep against shallow": deep_vs_shallow.QUESTIONS,
     "Part 1-2: optimization": optimization.QUESTIONS,
     "Part 1-3: generalization": generalization.QUESTIONS,
 }
+PAPERS = tuple(figure.__name__ for figure in landscape.QUESTIONS)
 
 
 def build(results: Path, out: Path) -> None:
-    """Sets the report.
+    """Sets the report: the course's questions and the ledger.
 
     Args:
-        results: folder with CSVs and records; figures are drawn anew into its figures/.
+        results: folder with CSVs and records; figures are drawn anew into its figures/. Claims of papers' questions
+            that it lacks are judged by the committed results.
         out: the PDF to write; replaced only when it is complete.
 
     Raises:
         FileNotFoundError, ValueError: a CSV or record is missing or damaged.
         OSError: `out` cannot be written.
     """
+    names = [name for questions in PARTS.values() for name in questions]
+    fresh = [name for name in claims.CLAIMS if Path(results, f"{name}.csv").exists()]
+    committed = [name for name in claims.CLAIMS if name not in fresh]
+    said = f"Judged by the committed results, not this run: {', '.join(committed)}." if committed else ""
+    parts = [
+        {
+            "title": title,
+            "sections": [_shown(name, results) | _section(say, name, results) for name, say in part.items()],
+        }
+        for title, part in PARTS.items()
+    ]
+    run = _run(results, names) | {"ledger": said}
+    _typeset(
+        "report.typ", {"parts": parts, "run": run, "ledger": _by_source(claims.judge(results))}, results, names, out
+    )
+
+
+def supplement(results: Path, out: Path) -> None:
+    """Sets the supplement: every question of the papers with its figure, method, source, deviations and claims.
+
+    Args:
+        results: as for `build`.
+        out: the PDF to write; replaced only when it is complete.
+
+    Raises:
+        FileNotFoundError, ValueError: a CSV or record is missing or damaged.
+        OSError: `out` cannot be written.
+    """
+    sections = [
+        _shown(name, results) | _docstring(name) | {"ledger": _by_source(claims.judge(results, None, [name]))}
+        for name in PAPERS
+    ]
+    _typeset("supplement.typ", {"sections": sections, "run": _run(results, PAPERS)}, results, PAPERS, out)
+
+
+def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], out: Path) -> None:
+    """Draws the figures of the questions and compiles a layout with its content."""
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out={out}: there is no folder {out.parent}; make it first")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        parts = []
-        for title, questions in PARTS.items():
-            sections = []
-            for name, describe in questions.items():
-                figure = plot.draw(name, results)[1]
-                shutil.copy(figure, work / figure.name)
-                about = records.about(results, name)
-                section = _section(describe, name, results)
-                sections.append(section | {"name": name, "settings": _settings(about), "figure": figure.name})
-            parts.append({"title": title, "sections": sections})
-        content = {"parts": parts, "run": _run(results)}
+        for name in names:
+            shutil.copy(plot.draw(name, results)[1], work)
         (work / "content.json").write_text(json.dumps(content, ensure_ascii=False))
-        shutil.copy(Path(__file__).with_name("report.typ"), work / "report.typ")
-        typst.compile(work / "report.typ", output=work / "Report.pdf", root=work, ignore_system_fonts=True)
+        for file in (layout, "layout.typ"):
+            shutil.copy(Path(__file__).with_name(file), work)
+        typst.compile(work / layout, output=work / "out.pdf", root=work, ignore_system_fonts=True)
         partial = out.with_name(f"{out.name}.tmp")
-        shutil.copy(work / "Report.pdf", partial)
+        shutil.copy(work / "out.pdf", partial)
         partial.replace(out)
+
+
+def _shown(name: str, results: Path) -> dict:
+    """What every section shows: the figure's file and the settings."""
+    return {"figure": f"{name}.pdf", "settings": _settings(records.about(results, name))}
 
 
 def _section(describe: Callable, name: str, results: Path) -> dict:
@@ -67,6 +109,27 @@ def _section(describe: Callable, name: str, results: Path) -> dict:
         title = name.replace("_", " ").capitalize()
         return {"title": title, "method": "", "caption": "All nets diverged.", "comment": ["Nothing was measured."]}
     return describe(rows, records.settings(results, name), **records.tables(results, name))
+
+
+def _docstring(name: str) -> dict:
+    """A question and the paragraphs about it, from the docstring of its module, without its commands."""
+    text = ast.get_docstring(
+        ast.parse(Path(landscape.__file__).parents[1].joinpath("landscape", f"{name}.py").read_text())
+    )
+    title, *paragraphs = text.split("\n\n")
+    paragraphs = [part for part in paragraphs if not part.lstrip().startswith("python -m")]
+    return {
+        "question": title,
+        "text": [part if part.startswith(" ") else " ".join(part.split()) for part in paragraphs],
+    }
+
+
+def _by_source(ledger: pd.DataFrame) -> list[dict]:
+    """The lines of a ledger by source, our figure with its interval as one text."""
+    ours = [words.show(Interval(*line), 3) for line in ledger[["ours", "low", "high"]].itertuples(index=False)]
+    ledger = ledger.assign(ours=ours)[["source", "claim", "published", "ours", "seeds", "verdict"]]
+    groups = ledger.groupby("source", sort=False)
+    return [{"name": name, "lines": lines.to_dict("records")} for name, lines in groups]
 
 
 def _settings(about: dict) -> list[list[str]]:
@@ -85,9 +148,9 @@ def _write(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _run(results: Path) -> dict:
+def _run(results: Path, names: Iterable[str]) -> dict:
     """Where and how long the questions ran, one after the other."""
-    abouts = [records.about(results, name) for questions in PARTS.values() for name in questions]
+    abouts = [records.about(results, name) for name in names]
     return {
         "minutes": f"{sum(about['wall_time_seconds'] for about in abouts) / 60:.1f}",
         "device": f"{abouts[0]['device']['cpu']}, {abouts[0]['device']['cores']} cores",
@@ -100,12 +163,18 @@ def main(argv: list[str] | None = None) -> None:
     """The command; exit codes as in `hw1.question.main`."""
     values = question.base_flags(out=None)
     flags.DEFINE_string("results", "runs", "folder with the CSVs [runs]", flag_values=values)
-    flags.DEFINE_string("out", "Report.pdf", "the PDF to write [Report.pdf]", flag_values=values)
+    flags.DEFINE_enum("part", "course", ["course", "landscape"], "report or supplement [course]", flag_values=values)
+    flags.DEFINE_string(
+        "out", None, "the PDF to write [Report.pdf, or Supplement.pdf in --results]", flag_values=values
+    )
     with question.exit_on_error(code=2):
         question.parse(values, argv, __doc__)
+    results = Path(values.results)
+    make, default = (build, "Report.pdf") if values.part == "course" else (supplement, results / "Supplement.pdf")
+    out = Path(values.out or default)
     with question.exit_on_error(traceback=values.traceback):
-        build(Path(values.results), Path(values.out))
-        question.say(f"report: {values.out}, figures: {values.results}/figures")
+        make(results, out)
+        question.say(f"look first at {out}; figures are in {results}/figures, the ledger is {results}/claims.csv")
 
 
 if __name__ == "__main__":
