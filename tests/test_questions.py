@@ -2,15 +2,19 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hw1 import models, plot, question, records, reproduce
+from hw1 import claims, models, plot, question, records, reproduce
 from hw1.deep_vs_shallow import actual_task, simulate_function
+from hw1.figures import style
 
+ROOT = Path(__file__).parents[1]
 MODULES = {path.rpartition(".")[2]: path for path in reproduce.QUESTIONS}
 
 
@@ -207,18 +211,129 @@ def test_an_interrupted_question_ends_with_the_same_bytes(runs, tmp_path, monkey
     assert whole == (runs / "sensitivity.csv").read_bytes()
 
 
-def test_the_report_is_set_from_the_results(runs, tmp_path):
-    """The report's command makes a PDF of a few pages, twice with the same bytes, without TensorFlow."""
+def test_a_command_says_nothing_but_its_own(tmp_path):
+    """TensorFlow's start-up lines do not drown what a question says."""
+    command = [sys.executable, "-m", MODULES["gradient_norm"], "--size=smoke", f"--out={tmp_path}"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stderr.splitlines()
+    assert lines
+    assert all(line.startswith("gradient_norm: ") for line in lines)
+
+
+@pytest.mark.parametrize("part", ["course", "landscape"])
+def test_the_documents_are_set_from_the_results(runs, tmp_path, part):
+    """Report and supplement are PDFs, twice with the same bytes, without TensorFlow."""
     code = (
-        "import sys; from hw1.report.__main__ import main; "
-        f"main(['report', '--results={runs}', '--out={tmp_path}/Report.pdf']); assert 'tensorflow' not in sys.modules"
+        f"import sys; from hw1.report.__main__ import main; main(['report', '--results={runs}', '--part={part}', "
+        f"'--out={tmp_path}/made.pdf']); assert 'tensorflow' not in sys.modules"
     )
     contents = []
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code], check=True)
-        contents.append((tmp_path / "Report.pdf").read_bytes())
+        contents.append((tmp_path / "made.pdf").read_bytes())
     assert contents[0].startswith(b"%PDF")
     assert contents[0] == contents[1]
+
+
+def test_the_ledger_is_judged_from_the_results(runs):
+    """Every claim of the committed ledger has a figure in this run too, whatever its verdict."""
+    ledger, committed = claims.judge(runs, fallback=None), claims.read(records.COMMITTED)
+    assert set(ledger.source) == set(committed.source)
+    assert len(ledger) >= len(claims.CLAIMS)
+
+
+# What the Readme says
+
+README = (ROOT / "Readme.md").read_text(encoding="utf-8")
+TABLE = re.findall(r"^\| (.+?) \| `(hw1\.[\w.]+)` \| ([\d.]+) \| (.+?) \|$", README, re.MULTILINE)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_table_of_the_readme_has_every_question_once():
+    """In order, each with the tables that it writes, and with the minutes of the committed run."""
+    assert [module for _, module, *_ in TABLE] == list(reproduce.QUESTIONS)
+    for _, module, minutes, files in TABLE:
+        name = module.rpartition(".")[2]
+        tables = [table.partition(".")[2] for table in records.COLUMNS if table.startswith(f"{name}.")]
+        assert files == ", ".join([f"`{name}.csv`", *(f"`.{table}.csv`" for table in tables)])
+        measured = records.about(records.COMMITTED, name)["wall_time_seconds"] / 60
+        assert float(minutes) == pytest.approx(measured, rel=0.5, abs=0.2), name
+
+
+@pytest.mark.parametrize("module", [module for _, module, *_ in TABLE])
+def test_commands_of_the_table_run(runs, module, capsys):
+    """Each at smoke size, on a folder where nothing is left to do."""
+    question.main(importlib.import_module(module), [module, "--size=smoke", f"--out={runs}"])
+    assert "0 of them done" not in capsys.readouterr().err
+
+
+def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
+    """Whatever follows `python -m` outside the table, at smoke size and in folders of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    models.mlp().save("my_net.keras")
+    commands = [command.split() for command in re.findall(r"python -m (hw1[^`\n]*)`", README)]
+    assert len(commands) >= 5
+    for module, *given in commands:
+        given = [flag for flag in given if not flag.startswith(("--out=", "--results=", "--size="))]
+        main = importlib.import_module(f"{module}.__main__" if module == "hw1.report" else module)
+        if module.removeprefix("hw1.") in ("plot", "claims"):
+            main.main([module, *given, f"--out={runs}"])
+        elif module == "hw1.report":
+            main.main([module, *given, f"--results={runs}", f"--out={tmp_path}/made.pdf"])
+        elif module == "hw1.measure":
+            main.main([module, *given, "--examples=50", "--manifold=2"])
+        elif module == "hw1.reproduce":
+            only = [] if any(flag.startswith("--only") for flag in given) else ["--only=gradient_norm"]
+            main.main([module, *given, *only, "--jobs=1", "--size=smoke", f"--out={tmp_path}/made"])
+        else:
+            question.main(main, [module, *given, "--size=smoke", f"--out={tmp_path}/changed"])
+
+
+def test_targets_of_the_readme_are_in_the_makefile():
+    """Every `make` that the Readme names, and the Makefile's own list at its top, exists."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
+    named = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
+    assert {first or second for first, second in named} <= phony
+    for target in phony:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_first_program_of_the_readme_runs(tmp_path, monkeypatch):
+    """The example of measuring a net, word for word."""
+    monkeypatch.chdir(tmp_path)
+    models.mlp().save("my_net.keras")
+    code = next(text for kind, text in BLOCKS if kind == "python" and "my_net.keras" in text)
+    exec(compile(code, "Readme.md", "exec"), {})
+
+
+def test_the_added_question_of_the_readme_runs(tmp_path, monkeypatch):
+    """The worked example, word for word: rows, resuming and figure; all of it in under 40 lines of code."""
+    start = next(i for i, (_, text) in enumerate(BLOCKS) if "weight_decay" in text)
+    module_text, columns, figure_text = (text for _, text in BLOCKS[start : start + 3])
+    lines = [line for text in (module_text, columns, figure_text) for line in text.splitlines() if line.strip()]
+    assert len(lines) < 40
+    (tmp_path / "weight_decay.py").write_text(module_text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("weight_decay")
+    for name, value in eval(f"{{{columns}}}", {"FOUR": records.FOUR}).items():
+        monkeypatch.setitem(records.COLUMNS, name, value)
+    names = {"style": style}
+    exec(figure_text, names)
+    monkeypatch.setitem(plot.FIGURES, "weight_decay", names["weight_decay"])
+    question.main(module, ["weight_decay", "--size=smoke", f"--out={tmp_path / 'out'}", "--decays=0,0.1"])
+    frame = records.read(tmp_path / "out", "weight_decay")
+    assert len(frame) == 2 * 2
+    assert (tmp_path / "out" / "figures" / "weight_decay.png").exists()
+
+
+def test_links_and_files_of_the_readme_exist():
+    """Every relative link, and every path of the file tree; the committed report is the one beside hw1."""
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+    tree = next(text for _, text in BLOCKS if text.startswith("Makefile"))
+    for line in tree.splitlines():
+        assert (ROOT / line.split()[0]).exists(), line
+    assert (ROOT / "hw1" / "Report.pdf").read_bytes() == (ROOT / "Report.pdf").read_bytes()
 
 
 @pytest.mark.parametrize(
