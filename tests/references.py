@@ -127,6 +127,22 @@ def largest_in_box(function, bound, points=2):
     return max(function(np.array(z)) for z in itertools.product(*axes))
 
 
+def ascend_in_box(model, x, y, bound, starts, steps):
+    """The largest loss that plain projected gradient ascent meets in the box |θ' − θ| ≤ bound, step after step.
+
+    Steps are measured in the box's own sides, the largest coordinate moving by a length that shrinks from 0.5 to 0.005.
+    """
+    theta, best = flat(model.trainable_variables), -np.inf
+    for z in starts:
+        for length in np.geomspace(0.5, 0.005, steps):
+            with moved(model, theta + z):
+                best = max(best, losses(model, x, y).mean())
+                slope = gradient(model, x, y) * bound
+            z = np.clip(z + length * bound * slope / np.abs(slope).max(), -bound, bound)
+        best = max(best, loss_at(model, theta + z, x, y))
+    return best
+
+
 def largest_on_sphere(hessian, gradient, radius):
     """The maximum of ½ zᵀHz + gᵀz over ‖z‖ = radius, by the secular equation ‖(νI − H)⁻¹g‖ = radius, ν > λ₁.
 
