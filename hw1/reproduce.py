@@ -41,7 +41,7 @@ QUESTIONS = (
     "hw1.generalization.sensitivity",
     "hw1.generalization.sharpness",
     "hw1.generalization.reparametrization",
-    # large_batch
+    "hw1.landscape.large_batch",
     # remedies
     # straight_line
     # spectrum

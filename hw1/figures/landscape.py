@@ -3,7 +3,100 @@
 Points and lines are means over seeds; bars and bands are 95 % t-intervals of the mean. Solid is training, dashed test.
 """
 
-# large_batch
+from matplotlib.lines import Line2D
+
+from hw1.figures import style
+from hw1.figures.style import BLACK, BLUE, GREEN, PURPLE, TEST, TRAIN, VERMILION
+
+LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
+SETS = {"train": TRAIN, "test": TEST}
+
+
+def large_batch(frame, settings, line, convergence):
+    """Per net the line from small to large batch and the convergence; sharpness of both, and against batch size."""
+    nets, sizes = settings["nets"], settings["batch_sizes"]
+    looks = dict(zip(sizes, ({"color": GREEN}, {"color": PURPLE}), strict=True))
+    figure, panels = style.figure(3, 3, 6.6)
+    for axes in (*panels[0, len(nets) :], *panels[1, len(nets) :]):
+        axes.set_visible(False)
+    for number, net in enumerate(nets):
+        above, below = panels[:2, number]
+        above.set_title(f"{net} net")
+        _line_between(above, line[line.net == net], sizes)
+        below.set_yscale("log")
+        for size, look in looks.items():
+            rows = convergence[(convergence.net == net) & (convergence.batch_size == size)]
+            for part, stroke in SETS.items():
+                style.curve(below, _by_all(rows), "epoch", f"{part}_loss", band=True, linestyle=stroke, **look)
+        style.log_x(below, "epoch")
+        below.set_ylabel(LOSS)
+    for axes, space, title in zip(panels[2], ("full", "manifold"), ("full space", "random manifold"), strict=False):
+        _boxes(axes, frame[frame.space == space], settings, looks)
+        axes.set_title(title)
+    last, first = panels[2, 2], (frame.space == "full") & (frame.epsilon == settings["epsilons"][0])
+    last.set_yscale("log")
+    swept = frame[first & (frame.net == ("plain" if "plain" in nets else nets[0]))]
+    style.curve(last, swept, "batch_size", "value", color=BLACK)
+    style.colour_axis(last, BLACK, f"φ (%), ε = {settings['epsilons'][0]:g}")
+    style.curve(style.twin(last, VERMILION, "test accuracy"), swept, "batch_size", "test_accuracy", color=VERMILION)
+    style.log_x(last, "batch size")
+    last.set_title(f"{swept.net.iloc[0]} net, full space")
+    names = {f"batch size {size}": look for size, look in looks.items()}
+    style.legend(figure, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | names | _sets(BLACK))
+    return figure
+
+
+def _line_between(axes, rows, ends):
+    """Loss (blue, left) and accuracy (red, right) on the line between two nets."""
+    axes.set_yscale("log")
+    right = style.twin(axes, VERMILION, ACCURACY)
+    style.colour_axis(axes, BLUE, LOSS)
+    for part, stroke in SETS.items():
+        style.curve(axes, rows, "alpha", f"{part}_loss", band=True, color=BLUE, linestyle=stroke)
+        style.curve(right, rows, "alpha", f"{part}_accuracy", band=True, color=VERMILION, linestyle=stroke)
+    right.set_ylim(0, 1.03)
+    for end in (0, 1):
+        axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
+    axes.set_xlabel(f"α (batch size {ends[0]} at 0, {ends[1]} at 1)")
+
+
+def _by_all(rows):
+    """Only the epochs to which every seed came, so that the mean is always over the same nets."""
+    seeds = rows.groupby("epoch").seed.transform("nunique")
+    return rows[seeds == seeds.max()]
+
+
+def _boxes(axes, rows, settings, looks):
+    """The sharpness of each net and batch size; a full marker is the larger box."""
+    axes.set_yscale("log")
+    for i, net in enumerate(settings["nets"]):
+        for j, (size, look) in enumerate(looks.items()):
+            for epsilon, marker, face in zip(settings["epsilons"], "os^v", (None, *["white"] * 3), strict=False):
+                found = rows[(rows.net == net) & (rows.batch_size == size) & (rows.epsilon == epsilon)]
+                found = found.assign(place=i + 0.3 * (j - 0.5))
+                more = {} if face is None else {"markerfacecolor": face}
+                style.curve(axes, found, "place", "value", linestyle="none", marker=marker, zorder=3, **look, **more)
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=marker,
+            color=BLACK,
+            mfc="white" if number else BLACK,
+            label=f"ε = {epsilon:g}",
+        )
+        for number, (epsilon, marker) in enumerate(zip(settings["epsilons"], "os^v", strict=False))
+    ]
+    axes.set(xlim=(-0.5, len(settings["nets"]) - 0.5), ylabel="sharpness φ (%)")
+    axes.set_ylim(top=axes.get_ylim()[1] * 6)  # for the legend
+    axes.set_xticks(range(len(settings["nets"])), settings["nets"])
+    axes.legend(handles=handles, loc="upper center", ncols=len(handles), handletextpad=0.2, columnspacing=1)
+
+
+def _sets(colour):
+    return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
+
 
 # remedies
 
@@ -22,7 +115,7 @@ Points and lines are means over seeds; bars and bands are 95 % t-intervals of th
 # redundancy
 
 QUESTIONS = (
-    # large_batch
+    large_batch,
     # remedies
     # straight_line
     # spectrum

@@ -1,6 +1,48 @@
 """What the papers claim about curvature, and whether it holds here. Functions as in `hw1.ledger.generalization`."""
 
-# large_batch
+from collections.abc import Iterator
+
+from hw1.ledger.verdict import Claim, claim
+from hw1.statistics import geometric_mean, paired_difference, rank_correlation
+
+KESKAR = "Keskar et al., arXiv 1609.04836"
+F1 = {"full": "F1: 205 / 1.23", "manifold": "F1: 9.22 / 0.11"}  # of 5 × 512 with batch normalisation, ε = 1e-3
+
+
+def large_batch(frame, settings, **_) -> Iterator[Claim]:
+    """Small against large batch at one training loss, pairs of one seed; then all batch sizes."""
+    small, large = settings["batch_sizes"]
+    frame, seeds = frame[frame.epsilon == settings["epsilons"][0]], settings["seeds"]
+    for net in settings["nets"]:
+        rows = frame[frame.net == net]
+        for space in ("full", "manifold"):
+            values = rows[rows.space == space].pivot(index="seed", columns="batch_size", values="value")
+            yield claim(
+                KESKAR,
+                f"Large batches end in sharper minima: {net} net, {space} (geometric mean of φ large / φ small)",
+                geometric_mean(values[large] / values[small]),
+                seeds,
+                published=F1[space] if net == "normalised" else "",
+                above=1,
+            )
+        accuracy = rows[rows.space == "full"].pivot(index="seed", columns="batch_size", values="test_accuracy")
+        yield claim(
+            KESKAR,
+            f"Large batches generalise worse: {net} net (difference in test accuracy, large − small)",
+            paired_difference(accuracy[large], accuracy[small]),
+            seeds,
+            below=0,
+        )
+    swept = frame[(frame.net == "plain") & (frame.space == "full")]
+    for column, name, side in (("value", "φ", {"above": 0}), ("test_accuracy", "test accuracy", {"below": 0})):
+        yield claim(
+            KESKAR,
+            f"With the batch size, {name} {'rises' if side.get('above') == 0 else 'falls'} (Spearman's correlation)",
+            rank_correlation(swept, "batch_size", column),
+            seeds,
+            **side,
+        )
+
 
 # remedies
 
@@ -19,7 +61,7 @@
 # redundancy
 
 QUESTIONS = (
-    # large_batch
+    large_batch,
     # remedies
     # straight_line
     # spectrum
