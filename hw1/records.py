@@ -64,7 +64,7 @@ COLUMNS = {
     ),
     "large_batch.line": ("net", "seed", "alpha", *FOUR),
     "large_batch.convergence": ("net", "batch_size", "seed", "epoch", *FOUR),
-    # remedies
+    "remedies": (*("remedy", "seed", "updates", *FOUR, "space", "value", "loss", "largest", "status"),),
     # straight_line
     # spectrum
     # adversarial

@@ -42,7 +42,7 @@ QUESTIONS = (
     "hw1.generalization.sharpness",
     "hw1.generalization.reparametrization",
     "hw1.landscape.large_batch",
-    # remedies
+    "hw1.landscape.remedies",
     # straight_line
     # spectrum
     # adversarial

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from hw1.figures import style
 from hw1.figures.style import BLACK, BLUE, GREEN, PURPLE, TEST, TRAIN, VERMILION
+from hw1.statistics import geometric_mean, mean_interval
 
 LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
 SETS = {"train": TRAIN, "test": TEST}
@@ -90,15 +91,48 @@ def _boxes(axes, rows, settings, looks):
     ]
     axes.set(xlim=(-0.5, len(settings["nets"]) - 0.5), ylabel="sharpness φ (%)")
     axes.set_ylim(top=axes.get_ylim()[1] * 6)  # for the legend
-    axes.set_xticks(range(len(settings["nets"])), settings["nets"])
-    axes.legend(handles=handles, loc="upper center", ncols=len(handles), handletextpad=0.2, columnspacing=1)
+    labels = ["\n" * (number % 2) + net for number, net in enumerate(settings["nets"])]  # staggered: they are long
+    axes.set_xticks(range(len(labels)), labels)
+    axes.legend(handles=handles, loc="upper left", handletextpad=0.2)
 
 
 def _sets(colour):
     return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
 
 
-# remedies
+def remedies(frame, settings):
+    """Test accuracy, sharpness in both spaces and the training loss reached, one line of each panel per remedy."""
+    figure, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
+    names = list(dict.fromkeys(frame.remedy))
+    colours = dict.fromkeys(names, BLUE) | {"small batch": GREEN, "large batch": PURPLE}
+    second.set_xscale("log")
+    third.set_xscale("log")
+    panels = (
+        (first, "full", "test_accuracy", "o"),
+        (second, "full", "value", "o"),
+        (second, "manifold", "value", "s"),
+        (third, "full", "train_loss", "o"),
+    )
+    for axes, space, column, marker in panels:
+        for place, name in enumerate(names):
+            values = frame[(frame.remedy == name) & (frame.space == space)][column]
+            _across(axes, values, place + 0.15 * (space == "manifold"), marker, colours[name])
+    first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=names)
+    first.invert_yaxis()
+    second.set_xlabel(f"sharpness φ (%), ε = {settings['epsilon']:g}")
+    third.set_xlabel("training loss reached (nats)")
+    spaces = {"mean with 95 % interval": "o", f"φ on a manifold of {settings['manifold']}": "s"}
+    style.legend(figure, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
+    return figure
+
+
+def _across(axes, values, place, marker, colour):
+    """A mean with its interval, lying; of the logarithms on a logarithmic axis."""
+    mean = geometric_mean if axes.get_xscale() == "log" else mean_interval
+    value, low, high = mean(values)
+    axes.plot([value], [place], marker, color=colour)
+    axes.plot([low, high], [place, place], color=colour, linewidth=0.8)
+
 
 # straight_line
 
@@ -116,7 +150,7 @@ def _sets(colour):
 
 QUESTIONS = (
     large_batch,
-    # remedies
+    remedies,
     # straight_line
     # spectrum
     # adversarial

@@ -44,7 +44,37 @@ def large_batch(frame, settings, **_) -> Iterator[Claim]:
         )
 
 
-# remedies
+def remedies(frame, settings) -> Iterator[Claim]:
+    """Each remedy against the plain large batch, pairs of one seed."""
+    full = frame[frame.space == "full"]
+    accuracy, sharpness = (
+        full.pivot(index="seed", columns="remedy", values=name) for name in ("test_accuracy", "value")
+    )
+    for name in dict.fromkeys(frame.remedy):
+        if name in ("small batch", "large batch"):
+            continue
+        yield claim(
+            KESKAR,
+            f"A large batch generalises better with {name} (difference in test accuracy to the large batch alone)",
+            paired_difference(accuracy[name], accuracy["large batch"]),
+            settings["seeds"],
+            above=0,
+        )
+        yield claim(
+            KESKAR,
+            f"With {name} its minima are flatter (geometric mean of φ with / φ without, full space)",
+            geometric_mean(sharpness[name] / sharpness["large batch"]),
+            settings["seeds"],
+            below=1,
+        )
+        yield claim(
+            KESKAR,
+            f"With {name} they stay sharper than those of small batches (geometric mean of φ / φ small, full space)",
+            geometric_mean(sharpness[name] / sharpness["small batch"]),
+            settings["seeds"],
+            above=1,
+        )
+
 
 # straight_line
 
@@ -62,7 +92,7 @@ def large_batch(frame, settings, **_) -> Iterator[Claim]:
 
 QUESTIONS = (
     large_batch,
-    # remedies
+    remedies,
     # straight_line
     # spectrum
     # adversarial
