@@ -15,7 +15,7 @@ SETS = {"train": TRAIN, "test": TEST}
 
 def large_batch(frame, settings, line, convergence):
     """Per net the line from small to large batch and the convergence; sharpness of both, and against batch size."""
-    nets, sizes = settings["nets"], settings["batch_sizes"]
+    nets, sizes, frame = settings["nets"], settings["batch_sizes"], frame[frame.status != "diverged"]
     looks = dict(zip(sizes, ({"color": GREEN}, {"color": PURPLE}), strict=True))
     figure, panels = style.figure(3, 3, 6.6)
     for axes in (*panels[0, len(nets) :], *panels[1, len(nets) :]):
@@ -36,12 +36,13 @@ def large_batch(frame, settings, line, convergence):
         axes.set_title(title)
     last, first = panels[2, 2], (frame.space == "full") & (frame.epsilon == settings["epsilons"][0])
     last.set_yscale("log")
-    swept = frame[first & (frame.net == ("plain" if "plain" in nets else nets[0]))]
+    net = "plain" if "plain" in nets else nets[0]
+    swept = frame[first & (frame.net == net)]
     style.curve(last, swept, "batch_size", "value", color=BLACK)
     style.colour_axis(last, BLACK, f"φ (%), ε = {settings['epsilons'][0]:g}")
     style.curve(style.twin(last, VERMILION, "test accuracy"), swept, "batch_size", "test_accuracy", color=VERMILION)
     style.log_x(last, "batch size")
-    last.set_title(f"{swept.net.iloc[0]} net, full space")
+    last.set_title(f"{net} net, full space")
     names = {f"batch size {size}": look for size, look in looks.items()}
     style.legend(figure, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | names | _sets(BLACK))
     return figure
@@ -103,10 +104,10 @@ def _sets(colour):
 def remedies(frame, settings):
     """Test accuracy, sharpness in both spaces and the training loss reached, one line of each panel per remedy."""
     figure, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
-    names = list(dict.fromkeys(frame.remedy))
+    names, frame = list(dict.fromkeys(frame.remedy)), frame[frame.status != "diverged"]
     colours = dict.fromkeys(names, BLUE) | {"small batch": GREEN, "large batch": PURPLE}
-    second.set_xscale("log")
-    third.set_xscale("log")
+    style.log_x(second, f"sharpness φ (%), ε = {settings['epsilon']:g}")
+    style.log_x(third, "training loss reached (nats)")
     panels = (
         (first, "full", "test_accuracy", "o"),
         (second, "full", "value", "o"),
@@ -119,8 +120,6 @@ def remedies(frame, settings):
             _across(axes, values, place + 0.15 * (space == "manifold"), marker, colours[name])
     first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=names)
     first.invert_yaxis()
-    second.set_xlabel(f"sharpness φ (%), ε = {settings['epsilon']:g}")
-    third.set_xlabel("training loss reached (nats)")
     spaces = {"mean with 95 % interval": "o", f"φ on a manifold of {settings['manifold']}": "s"}
     style.legend(figure, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
     return figure

@@ -95,7 +95,7 @@ def build(settings: Settings, data, seed: int, augmented: bool = False) -> keras
         settings: with `hidden`, `rotation` and `shift`.
         data: gives the shape of the inputs and the number of classes.
         seed: of the initial weights and of the random rotations and shifts.
-        augmented: with those layers. In inference mode they pass the images on as they are.
+        augmented: with those layers. With training=False, as in every measure, they pass the images on as they are.
     """
     shape = data.x_train.shape[1:]
     model = models.mlp(settings.hidden, input_shape=shape, classes=data.classes, seed=seed)

@@ -12,7 +12,7 @@ F1 = {"full": "F1: 205 / 1.23", "manifold": "F1: 9.22 / 0.11"}  # of 5 × 512 wi
 def large_batch(frame, settings, **_) -> Iterator[Claim]:
     """Small against large batch at one training loss, pairs of one seed; then all batch sizes."""
     small, large = settings["batch_sizes"]
-    frame, seeds = frame[frame.epsilon == settings["epsilons"][0]], settings["seeds"]
+    frame, seeds = _without_diverged(frame[frame.epsilon == settings["epsilons"][0]]), settings["seeds"]
     for net in settings["nets"]:
         rows = frame[frame.net == net]
         for space in ("full", "manifold"):
@@ -44,9 +44,14 @@ def large_batch(frame, settings, **_) -> Iterator[Claim]:
         )
 
 
+def _without_diverged(frame):
+    """The rows, with the accuracy of a diverged net missing as its sharpness is."""
+    return frame.assign(test_accuracy=frame.test_accuracy.where(frame.status != "diverged"))
+
+
 def remedies(frame, settings) -> Iterator[Claim]:
     """Each remedy against the plain large batch, pairs of one seed."""
-    full = frame[frame.space == "full"]
+    full = _without_diverged(frame[frame.space == "full"])
     accuracy, sharpness = (
         full.pivot(index="seed", columns="remedy", values=name) for name in ("test_accuracy", "value")
     )
