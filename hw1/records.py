@@ -58,8 +58,13 @@ COLUMNS = {
         *("examples", "scope", "method", "norm", "value", "sharpness", "status"),
     ),
     "reparametrization": ("transformation", "seed", "alpha", "measure", "value"),
-    # large_batch
-    # remedies
+    "large_batch": (
+        *("net", "batch_size", "seed", "updates", *FOUR, "space", "epsilon"),
+        *("value", "loss", "largest", "iterations", "message", "status"),
+    ),
+    "large_batch.line": ("net", "seed", "alpha", *FOUR),
+    "large_batch.convergence": ("net", "batch_size", "seed", "epoch", *FOUR),
+    "remedies": (*("remedy", "seed", "updates", *FOUR, "space", "value", "loss", "largest", "status"),),
     # straight_line
     # spectrum
     # adversarial

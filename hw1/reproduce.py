@@ -43,8 +43,8 @@ QUESTIONS = (
     "hw1.generalization.sensitivity",
     "hw1.generalization.sharpness",
     "hw1.generalization.reparametrization",
-    # large_batch
-    # remedies
+    "hw1.landscape.large_batch",
+    "hw1.landscape.remedies",
     # straight_line
     # spectrum
     # adversarial

@@ -41,7 +41,7 @@ class Member:
         history: arrays with one value per evaluation: ``epoch`` (passes so far), ``train_loss``, ``test_loss``, and
             for integer labels ``train_accuracy``, ``test_accuracy``; over the whole sets, in inference mode.
         status: "ok", "target not reached" or "diverged" (the loss was no longer finite).
-        updates: optimizer steps taken.
+        updates: mini-batches taken, so optimizer steps where each is given one.
         weights: with ``record=["weights"]`` the flat parameters at each evaluation, shape [evaluations, parameters].
         steps: with ``record=["steps"]`` the mini-batch ``loss`` and ``gradient_norm`` (√Σ‖∂L/∂p‖₂²) before each step.
     """
@@ -73,6 +73,9 @@ def train(
     evaluate_every: int = 1,
     evaluate_updates: int | None = None,
     loss=None,
+    objective: Callable | None = None,
+    inner_steps: int = 1,
+    proximal: float = 0.0,
     record: Collection[str] = (),
     progress: str | None = None,
 ) -> list[Member]:
@@ -88,11 +91,16 @@ def train(
         optimizer: makes a Keras optimizer, fresh.
         seeds: non-negative integers, all different; an integer n stands for range(n).
         epochs: passes over the training set, at most.
-        updates: optimizer steps, at most; give epochs, updates or both.
+        updates: mini-batches (optimizer steps, while inner_steps is 1), at most; give epochs, updates or both.
         target_loss: stop a member once its loss over the whole training set is at or below this.
         evaluate_every: epochs between evaluations (the end is always evaluated).
         evaluate_updates: instead, about so many steps between evaluations: that many, or the whole epochs in them.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n] or a keras.losses.Loss.
+        objective: what a mini-batch minimises instead of its loss: a function (net, x, y, loss) -> [n] of TensorFlow
+            operations, a value per example, where ``net(x, training=True)`` gives outputs and ``loss(y, outputs)``
+            losses. It may see the examples of several members at once, so no example may depend on another.
+        inner_steps: optimizer steps on each mini-batch before the next one.
+        proximal: λ of the term λ/2 ‖θ − θ_B‖² in each of them, θ_B the parameters when the mini-batch came.
         record: any of "weights" and "steps", see `Member`.
         progress: label of a progress bar; None for no bar.
 
@@ -103,8 +111,9 @@ def train(
         TypeError, ValueError: for arguments, nets or data that do not fit, naming what would be right.
     """
     seeds = _check_seeds(seeds)
-    batch_size, epochs, updates, evaluate_every, evaluate_updates = _check_numbers(
+    batch_size, inner_steps, epochs, updates, evaluate_every, evaluate_updates = _check_numbers(
         batch_size=batch_size,
+        inner_steps=inner_steps,
         epochs=epochs,
         updates=updates,
         evaluate_every=evaluate_every,
@@ -114,6 +123,8 @@ def train(
         raise ValueError(f"record takes a collection of {RECORDS}, not {record!r}")
     if target_loss is not None and not np.isfinite(target_loss):
         raise ValueError(f"target_loss must be a finite number, not {target_loss!r}")
+    if not (np.isfinite(proximal) and proximal >= 0) or (proximal and inner_steps == 1):
+        raise ValueError(f"proximal must be 0, or above 0 with inner_steps of 2 or more, not {proximal!r}")
     models = [_build(build, seed) for seed in seeds]
     sets = _check_data(models, data, loss)
     n = len(sets[0].x)
@@ -129,7 +140,8 @@ def train(
     elementwise = _elementwise(optimizer())
     together = _stackable(template) and elementwise
     groups = [models] if together else [[model] for model in models]
-    program = _program(template, optimizer(), len(groups[0]), batch_size, loss, "steps" in record, together)
+    step = (objective, inner_steps, float(proximal))
+    program = _program(template, optimizer(), len(groups[0]), batch_size, loss, step, "steps" in record, together)
     members = []
     with tqdm(
         total=most * len(groups), desc=progress, unit="step", disable=None if progress else True, leave=False
@@ -305,8 +317,8 @@ def _rule(optimizer) -> str | int:
     return json.dumps([type(optimizer).__name__, config], default=repr, sort_keys=True)
 
 
-def _program(template, optimizer, members, batch_size, loss, record_steps, stacked) -> _Program:
-    key = (evaluation.architecture(template), _rule(optimizer), members, batch_size, loss, record_steps)
+def _program(template, optimizer, members, batch_size, loss, step, record_steps, stacked) -> _Program:
+    key = (evaluation.architecture(template), _rule(optimizer), members, batch_size, loss, step, record_steps)
 
     def make():
         net = _stack(template, members) if stacked else template
@@ -314,35 +326,56 @@ def _program(template, optimizer, members, batch_size, loss, record_steps, stack
         per_example = evaluation.per_example(loss)
         optimizer.build(net.trainable_variables)
         fresh = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
-        run = tf.function(_epochs(net, optimizer, per_example, members, batch_size, record_steps), jit_compile=jit)
+        take = _step(net, optimizer, per_example, members, record_steps, *step)
+        run = tf.function(_epochs(take, net, members, batch_size, record_steps), jit_compile=jit)
         return _Program(net, members, stacked, optimizer, fresh, run, tf.function(_totals(net, per_example, members)))
 
     return evaluation.remember((_program, *key), make)
 
 
-def _epochs(net, optimizer, loss, members, batch_size, record_steps):
-    """The function that is compiled: all steps of some epochs for all members."""
-    parameters = net.trainable_variables
+def _plain(net, x, y, loss):
+    """The objective that is the loss itself."""
+    return loss(y, net(x, training=True))
+
+
+def _step(net, optimizer, loss, members, record, objective, inner_steps, proximal):
+    """The function that takes one mini-batch's steps for all members; its loss and gradient norm before them."""
+    parameters, objective = net.trainable_variables, objective or _plain
+
+    def gradients(x, y):
+        with tf.GradientTape() as tape:
+            losses = tf.reduce_mean(tf.reshape(objective(net, x, y, loss), [members, -1]), axis=1)
+            total = tf.add_n([tf.reduce_sum(losses), *net.losses])
+        return losses, tape.gradient(total, [v.value for v in parameters], unconnected_gradients="zero")
 
     def step(x, y, rows):
         rows = tf.reshape(rows, [-1])
-        with tf.GradientTape() as tape:
-            losses = loss(tf.gather(y, rows), net(tf.gather(x, rows), training=True))
-            losses = tf.reduce_mean(tf.reshape(losses, [members, -1]), axis=1)
-            total = tf.add_n([tf.reduce_sum(losses), *net.losses])
-        gradients = tape.gradient(total, [v.value for v in parameters], unconnected_gradients="zero")
-        optimizer.apply(gradients, parameters)
-        if not record_steps:
+        x, y = tf.gather(x, rows), tf.gather(y, rows)
+        losses, slopes = gradients(x, y)
+        start = [tf.identity(v.value) for v in parameters] if proximal else []
+        optimizer.apply(slopes, parameters)
+        for _ in range(inner_steps - 1):
+            _, inner = gradients(x, y)
+            if proximal:
+                inner = [g + proximal * (v.value - c) for g, v, c in zip(inner, parameters, start, strict=True)]
+            optimizer.apply(inner, parameters)
+        if not record:
             return None
-        squares = tf.add_n([tf.reduce_sum(tf.reshape(g, [members, -1]) ** 2, axis=1) for g in gradients])
+        squares = tf.add_n([tf.reduce_sum(tf.reshape(g, [members, -1]) ** 2, axis=1) for g in slopes])
         return tf.stack([tf.cast(losses, squares.dtype), tf.sqrt(squares)])
+
+    return step
+
+
+def _epochs(step, net, members, batch_size, record_steps):
+    """The function that is compiled: all steps of some epochs for all members."""
 
     def run(x, y, order):
         epochs, _, count = order.shape
         full, tail = divmod(count, batch_size)
         per_epoch = full + bool(tail)
         size = epochs * per_epoch if record_steps else 0
-        steps = tf.TensorArray(parameters[0].dtype, size, element_shape=[2, members])
+        steps = tf.TensorArray(net.trainable_variables[0].dtype, size, element_shape=[2, members])
         for epoch in tf.range(epochs):
             if full:
                 for number in tf.range(full):

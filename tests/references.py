@@ -127,6 +127,22 @@ def largest_in_box(function, bound, points=2):
     return max(function(np.array(z)) for z in itertools.product(*axes))
 
 
+def ascend_in_box(model, x, y, bound, starts, steps):
+    """The largest loss that plain projected gradient ascent meets in the box |θ' − θ| ≤ bound, step after step.
+
+    Steps are measured in the box's own sides, the largest coordinate moving by a length that shrinks from 0.5 to 0.005.
+    """
+    theta, best = flat(model.trainable_variables), -np.inf
+    for z in starts:
+        for length in np.geomspace(0.5, 0.005, steps):
+            with moved(model, theta + z):
+                best = max(best, losses(model, x, y).mean())
+                slope = gradient(model, x, y) * bound
+            z = np.clip(z + length * bound * slope / np.abs(slope).max(), -bound, bound)
+        best = max(best, loss_at(model, theta + z, x, y))
+    return best
+
+
 def largest_on_sphere(hessian, gradient, radius):
     """The maximum of ½ zᵀHz + gᵀz over ‖z‖ = radius, by the secular equation ‖(νI − H)⁻¹g‖ = radius, ν > λ₁.
 
@@ -160,20 +176,38 @@ def orders(seed, n, batch_size):
             yield order[start : start + batch_size]
 
 
-def train(model, data, *, batch_size, updates, optimizer, seed, loss=cross_entropy):
+def train(
+    model, data, *, batch_size, updates, optimizer, seed, loss=cross_entropy, inputs=None, inner_steps=1, proximal=0.0
+):
     """Trains an ordinary Keras model in place by an ordinary loop of tapes, one update after the other.
 
+    Each mini-batch is given `inner_steps` steps, with a pull of strength `proximal` to the parameters at its start.
+    With `inputs`, a function (model, x, y) -> x', half of the loss is that of the moved inputs.
+
     Returns:
-        The loss of every mini-batch and the norm of its gradient, before the step; shape [updates] each.
+        The loss of every mini-batch and the norm of its gradient, before the first step; shape [updates] each.
     """
     batches = orders(seed, len(data.x_train), batch_size)
     values, norms = [], []
     for rows, _ in zip(batches, range(updates), strict=False):
-        with tf.GradientTape() as tape:
-            value = tf.reduce_mean(loss(tf.constant(data.y_train[rows]), model(data.x_train[rows], training=True)))
-            total = tf.add_n([value, *model.losses])
-        gradients = tape.gradient(total, [v.value for v in model.trainable_variables], unconnected_gradients="zero")
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        values.append(float(value))
-        norms.append(np.sqrt(sum(np.sum(flat([g]) ** 2) for g in gradients)))
+        x, y = data.x_train[rows], tf.constant(data.y_train[rows])
+        start = flat(model.trainable_variables)
+        for number in range(inner_steps):
+            pull = proximal * (flat(model.trainable_variables) - start)
+            moved_x = None if inputs is None else inputs(model, x, y)
+            with tf.GradientTape() as tape:
+                value = tf.reduce_mean(loss(y, model(x, training=True)))
+                if inputs is not None:
+                    value = (value + tf.reduce_mean(loss(y, model(moved_x, training=True)))) / 2
+                total = tf.add_n([value, *model.losses])
+            gradients = tape.gradient(total, [v.value for v in model.trainable_variables], unconnected_gradients="zero")
+            if number == 0:
+                values.append(float(value))
+                norms.append(np.sqrt(sum(np.sum(flat([g]) ** 2) for g in gradients)))
+            ends = np.cumsum([0, *(int(np.prod(v.shape)) for v in model.trainable_variables)])
+            gradients = [
+                tf.convert_to_tensor(g) + np.reshape(pull[a:b], g.shape)
+                for g, (a, b) in zip(gradients, itertools.pairwise(ends), strict=True)
+            ]
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
     return np.array(values), np.array(norms)

@@ -149,6 +149,36 @@ def test_at_an_exact_minimiser_it_does_not_stop_at_zero():
     assert found.value == pytest.approx(100 * expected, rel=1e-10)
 
 
+@pytest.mark.parametrize(("name", "epsilon"), [("tanh", 0.01), ("convolutional", 0.01), ("normalised", 0.2)])
+def test_a_net_against_long_projected_gradient_ascent(name, epsilon):
+    """60 small steps from each of four starts find hardly more in the box than 10 iterations of L-BFGS-B from three.
+
+    Both are local searches; with more iterations and starts L-BFGS-B leaves nothing to find.
+    """
+    model, x, y = nets.case(name)
+    bound = epsilon * (np.abs(references.flat(model.trainable_variables)) + 1)
+    found = sharpness.keskar_sharpness(model, x, y, epsilon=epsilon)
+    corners = np.random.default_rng(3).choice([-0.5, 0.5], (3, len(bound)))
+    starts = [0 * bound, *(corner * bound for corner in corners)]
+    longest = references.ascend_in_box(model, x, y, bound, starts, steps=60)
+    assert found.largest - found.loss > 0.98 * (longest - found.loss) > 0
+    patient = sharpness.keskar_sharpness(model, x, y, epsilon=epsilon, iterations=200, starts=6)
+    assert patient.largest >= found.largest
+    assert patient.largest - found.loss > 0.999 * (longest - found.loss)
+
+
+def test_a_manifold_of_dependent_columns():
+    """A⁺θ exists where AᵀA has no inverse: of two equal columns each takes half."""
+    rng = np.random.default_rng(0)
+    column, at, square = rng.normal(size=(5, 1)), rng.normal(size=5), rng.normal(size=(5, 5))
+    model, x, y, loss = nets.quadratic(square @ square.T, np.zeros(5), at)
+    found = sharpness.keskar_sharpness(model, x, y, epsilon=0.2, manifold=np.hstack([column, column]), loss=loss)
+    half = (np.linalg.pinv(column) @ at / 2).item()
+    moves = [sign * 2 * 0.2 * (abs(half) + 1) * column[:, 0] for sign in (-1, 1)]
+    largest = max((at + z) @ square @ square.T @ (at + z) / 2 + 1 for z in moves)
+    assert found.largest == pytest.approx(largest, rel=1e-10)
+
+
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_a_manifold_against_brute_force(dimensions):
     """f(θ + Az) over |z_i| ≤ ε (|(A⁺θ)_i| + 1): the box bounds z, its centre A⁺θ is the pseudo-inverse's."""

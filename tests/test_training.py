@@ -7,6 +7,7 @@ import nets
 import numpy as np
 import pytest
 import references
+import tensorflow as tf
 
 from hw1 import evaluation, models, training
 from hw1.datasets import Dataset
@@ -235,6 +236,60 @@ def test_other_losses_and_targets():
         assert set(member.history) == {"epoch", "train_loss", "test_loss"}
 
 
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("tanh", "adam"), ("convolutional", "momentum"), ("normalised", "sgd")]
+)
+def test_several_steps_per_batch_with_a_pull_to_its_start(name, optimizer):
+    """The proximal term of conservative training, stacked and member by member; not that of fewer steps or no pull."""
+    make, optimizer = build(name), OPTIMIZERS[optimizer]
+    data = dataset(make(0).input_shape[1:])
+    ends = {}
+    for inner_steps, proximal in ((3, 0.0), (3, 2.0), (2, 2.0)):
+        options = {"inner_steps": inner_steps, "proximal": proximal}
+        for member in fit(make, data, optimizer, epochs=2, record=["steps"], **options):
+            model, losses, norms = reference(make, data, member.seed, optimizer, 10, **options)
+            assert member.updates == 10
+            for variable, expected in zip(member.model.variables, model.variables, strict=True):
+                np.testing.assert_allclose(np.asarray(variable), np.asarray(expected), **CLOSE)
+            np.testing.assert_allclose(member.steps["loss"], losses, **CLOSE)
+            np.testing.assert_allclose(member.steps["gradient_norm"], norms, **CLOSE)
+        ends[inner_steps, proximal] = models.flat_parameters(member.model)
+    assert not np.allclose(ends[3, 0.0], ends[3, 2.0], rtol=1e-3)
+    assert not np.allclose(ends[2, 2.0], ends[3, 2.0], rtol=1e-3)
+
+
+def signed(net, x, y, loss):
+    """Half the loss at the inputs, half at inputs moved by 0.1 along the gradient's sign."""
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        clean = loss(y, net(x, training=True))
+    moved = tf.stop_gradient(x + 0.1 * tf.sign(tape.gradient(clean, x)))
+    return (clean + loss(y, net(moved, training=True))) / 2
+
+
+def moved_by_hand(model, x, y):
+    """The inputs that `signed` moves, from the gradient of the mean loss of the batch."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        mean = tf.reduce_mean(references.cross_entropy(y, model(x, training=True)))
+    return x + 0.1 * np.sign(tape.gradient(mean, x))
+
+
+@pytest.mark.parametrize("name", ["tanh", "convolutional"])
+def test_another_objective(name):
+    """Adversarial training: the gradient in the inputs is taken in the compiled program, for all members at once."""
+    make, optimizer = build(name), OPTIMIZERS["momentum"]
+    data = dataset(make(0).input_shape[1:])
+    plain = fit(make, data, optimizer, epochs=2)
+    for member, other in zip(fit(make, data, optimizer, epochs=2, objective=signed), plain, strict=True):
+        model, *_ = reference(make, data, member.seed, optimizer, 10, inputs=moved_by_hand)
+        expected = references.flat(model.trainable_variables)
+        np.testing.assert_allclose(models.flat_parameters(member.model), expected, **CLOSE)
+        assert not np.allclose(models.flat_parameters(other.model), expected, rtol=1e-3)
+
+
 def test_regularizers_count():
     """A penalty on the kernel pulls as in the ordinary loop; such a net is not stacked."""
 
@@ -319,6 +374,9 @@ def test_numpy_integers_are_integers():
         ({"batch_size": 24}, "larger than the 23 training examples"),
         ({"batch_size": 0}, "batch_size must be a positive integer"),
         ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"inner_steps": 0}, "inner_steps must be a positive integer"),
+        ({"proximal": 0.1}, "proximal must be 0, or above 0 with inner_steps of 2 or more"),
+        ({"proximal": -0.1, "inner_steps": 2}, "proximal must be 0"),
         ({"evaluate_updates": 0}, "evaluate_updates must be a positive integer"),
         ({"epochs": None}, "give epochs, updates or both"),
         ({"updates": -1}, "updates must be a positive integer"),

@@ -1,8 +1,85 @@
 """What the papers claim about curvature, and whether it holds here. Functions as in `hw1.ledger.generalization`."""
 
-# large_batch
+from collections.abc import Iterator
 
-# remedies
+from hw1.ledger.verdict import Claim, claim
+from hw1.statistics import geometric_mean, paired_difference, rank_correlation
+
+KESKAR = "Keskar et al., arXiv 1609.04836"
+F1 = {"full": "F1: 205 / 1.23", "manifold": "F1: 9.22 / 0.11"}  # of 5 × 512 with batch normalisation, ε = 1e-3
+
+
+def large_batch(frame, settings, **_) -> Iterator[Claim]:
+    """Small against large batch at one training loss, pairs of one seed; then all batch sizes."""
+    small, large = settings["batch_sizes"]
+    frame, seeds = _without_diverged(frame[frame.epsilon == settings["epsilons"][0]]), settings["seeds"]
+    for net in settings["nets"]:
+        rows = frame[frame.net == net]
+        for space in ("full", "manifold"):
+            values = rows[rows.space == space].pivot(index="seed", columns="batch_size", values="value")
+            yield claim(
+                KESKAR,
+                f"Large batches end in sharper minima: {net} net, {space} (geometric mean of φ large / φ small)",
+                geometric_mean(values[large] / values[small]),
+                seeds,
+                published=F1[space] if net == "normalised" else "",
+                above=1,
+            )
+        accuracy = rows[rows.space == "full"].pivot(index="seed", columns="batch_size", values="test_accuracy")
+        yield claim(
+            KESKAR,
+            f"Large batches generalise worse: {net} net (difference in test accuracy, large − small)",
+            paired_difference(accuracy[large], accuracy[small]),
+            seeds,
+            below=0,
+        )
+    swept = frame[(frame.net == "plain") & (frame.space == "full")]
+    for column, name, side in (("value", "φ", {"above": 0}), ("test_accuracy", "test accuracy", {"below": 0})):
+        yield claim(
+            KESKAR,
+            f"With the batch size, {name} {'rises' if side.get('above') == 0 else 'falls'} (Spearman's correlation)",
+            rank_correlation(swept, "batch_size", column),
+            seeds,
+            **side,
+        )
+
+
+def _without_diverged(frame):
+    """The rows, with the accuracy of a diverged net missing as its sharpness is."""
+    return frame.assign(test_accuracy=frame.test_accuracy.where(frame.status != "diverged"))
+
+
+def remedies(frame, settings) -> Iterator[Claim]:
+    """Each remedy against the plain large batch, pairs of one seed."""
+    full = _without_diverged(frame[frame.space == "full"])
+    accuracy, sharpness = (
+        full.pivot(index="seed", columns="remedy", values=name) for name in ("test_accuracy", "value")
+    )
+    for name in dict.fromkeys(frame.remedy):
+        if name in ("small batch", "large batch"):
+            continue
+        yield claim(
+            KESKAR,
+            f"A large batch generalises better with {name} (difference in test accuracy to the large batch alone)",
+            paired_difference(accuracy[name], accuracy["large batch"]),
+            settings["seeds"],
+            above=0,
+        )
+        yield claim(
+            KESKAR,
+            f"With {name} its minima are flatter (geometric mean of φ with / φ without, full space)",
+            geometric_mean(sharpness[name] / sharpness["large batch"]),
+            settings["seeds"],
+            below=1,
+        )
+        yield claim(
+            KESKAR,
+            f"With {name} they stay sharper than those of small batches (geometric mean of φ / φ small, full space)",
+            geometric_mean(sharpness[name] / sharpness["small batch"]),
+            settings["seeds"],
+            above=1,
+        )
+
 
 # straight_line
 
@@ -19,8 +96,8 @@
 # redundancy
 
 QUESTIONS = (
-    # large_batch
-    # remedies
+    large_batch,
+    remedies,
     # straight_line
     # spectrum
     # adversarial

@@ -1,0 +1,179 @@
+"""Do large batches end in sharp minima, and do those generalise worse?
+
+    python -m hw1.landscape.large_batch                 about 4 minutes of one core
+    python -m hw1.landscape.large_batch --size=smoke    seconds
+
+Three nets (dense with batch normalisation, dense without, convolutional) are trained with a small batch (SB) and a
+large one (LB) from the same initial weights to the same training loss. At both ends the sharpness is measured on the
+whole training set,
+
+    φ(ε, A) = 100 · (max_{z ∈ C} f(θ + Az) − f(θ)) / (1 + f(θ)),  C = {z : |z_i| ≤ ε (|(A⁺θ)_i| + 1)},
+
+in the full space (A = I) and on a random manifold of 100 dimensions, each with two ε (`hw1.measures.sharpness`); SB
+and LB of one seed share A. The table "line" has f on θ_α = (1 − α) θ_SB + α θ_LB, the table "convergence" the curves of
+each training. The plain dense net is trained with more batch sizes, for φ against batch size.
+
+Source: Keskar et al., arXiv 1609.04836: tables 3 and 4, figures 2, 3 and 4.
+
+Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256: the ratio to the large
+batch, 10 % of the data, stays about 20. Narrower nets (--size=paper has the source's 5 × 512), and a convolutional net
+of our own. All nets are trained to one training loss, so that the large batch is not merely undertrained. Batch
+normalisation follows its statistics with momentum 0.9 instead of 0.99, since the large batch takes few steps; f takes
+the stored statistics.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+
+from hw1 import models, question, records, training
+from hw1.measures.interpolation import line
+from hw1.measures.sharpness import keskar_sharpness
+
+NETS = ("normalised", "plain", "convolutional")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
+    hidden: tuple[int, ...] = question.option((50,) * 5, "widths of the dense nets' hidden layers", unique=False)
+    filters: int = question.option(4, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
+    batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
+    sweep: tuple[int, ...] = question.option(
+        (10, 50, 100, 250, 1000, 2500), "further batch sizes of the plain net", at_most="train"
+    )
+    target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
+    updates: int = question.option(20000, "optimizer steps, at most")
+    learning_rate: float = question.option(1e-3, "step size of Adam (the source's optimizer; the default of both)")
+    epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes of the box, the source's")
+    manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
+    iterations: int = question.option(10, "of L-BFGS-B, as in the source, from each of three starts")
+    points: int = question.option(31, "values of α from -1 to 2, both ends included", minimum=4)
+    seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16, 16), "filters": 2, "batch_sizes": (10, 100), "sweep": (50,)}
+    | {"target_loss": 0.3, "updates": 300, "manifold": 5, "iterations": 3, "points": 7, "seeds": 2},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
+    | {"filters": 16, "sweep": (64, 128, 512, 1000, 2000, 15000), "points": 61, "updates": 200000},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per net."""
+    if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
+        raise ValueError(f"--batch_sizes takes two values, the smaller first, not {settings.batch_sizes}")
+    if settings.points % 3 != 1:
+        raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 31, so that α = 0 and 1 are among them")
+    return [{"net": net} for net in settings.nets]
+
+
+def run(settings: Settings, data, net: str):
+    """Yields a row per batch size, seed and box, and the rows of the other tables."""
+    ends = [_train(settings, data, net, size) for size in settings.batch_sizes]
+    boxes = [(space, epsilon) for space in ("full", "manifold") for epsilon in settings.epsilons]
+    for size, members in zip(settings.batch_sizes, ends, strict=True):
+        for member in members:
+            yield from _sharpness(settings, data, size, member, boxes)
+            yield from _convergence(size, member)
+    for small, large in zip(*ends, strict=True):
+        yield from _line(settings, data, small, large)
+    for size in sorted(set(settings.sweep) - set(settings.batch_sizes)) if net == "plain" else ():
+        for member in _train(settings, data, net, size):
+            yield from _sharpness(settings, data, size, member, boxes[:1])
+
+
+def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
+    """A built net by its name.
+
+    Args:
+        settings: with `hidden` and `filters`.
+        net: one of `NETS`.
+        data: gives the shape of the inputs and the number of classes.
+        seed: of the initial weights.
+    """
+    common = {"input_shape": data.x_train.shape[1:], "classes": data.classes, "seed": seed}
+    if net == "convolutional":
+        return models.cnn((settings.filters,), (5,), (32,), pools=(4,), **common)
+    model = models.mlp(settings.hidden, batch_normalization=net == "normalised", **common)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9
+    return model
+
+
+def _train(settings, data, net, batch_size):
+    return training.train(
+        lambda seed: build(settings, net, data, seed),
+        data,
+        batch_size=batch_size,
+        updates=settings.updates,
+        target_loss=settings.target_loss,
+        evaluate_updates=25,
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        seeds=settings.seeds,
+        progress=f"{net} net, batch size {batch_size}",
+    )
+
+
+def _sharpness(settings, data, batch_size, member, boxes):
+    trained = {"batch_size": batch_size, "seed": member.seed, "updates": member.updates}
+    trained |= {**member.final, "status": member.status}
+    for space, epsilon in boxes:
+        found = dict.fromkeys(("value", "loss", "largest", "iterations"), float("nan")) | {"message": "diverged"}
+        if member.status != "diverged":
+            found = keskar_sharpness(
+                member.model,
+                data.x_train,
+                data.y_train,
+                epsilon,
+                manifold=settings.manifold if space == "manifold" else None,
+                iterations=settings.iterations,
+                seed=member.seed,
+            )
+            found = {
+                **{name: getattr(found, name) for name in ("value", "loss", "largest")},
+                "iterations": sum(found.iterations),
+                "message": "; ".join(sorted({message.partition(":")[0].lower() for message in found.messages})),
+            }
+        yield {**trained, "space": space, "epsilon": epsilon, **found}
+
+
+def _convergence(batch_size, member):
+    """Yields a row per whole epoch, and the last evaluation; nothing that is not finite."""
+    epochs = member.history["epoch"]
+    for number, epoch in enumerate(epochs):
+        values = {name: member.history[name][number] for name in records.FOUR}
+        if (epoch == round(epoch) or number == len(epochs) - 1) and np.isfinite(list(values.values())).all():
+            row = {"batch_size": batch_size, "seed": member.seed, "epoch": epoch}
+            yield {"table": "convergence", **row, **values}
+
+
+def _line(settings, data, small, large):
+    """Yields a row per α; none if one of the two diverged."""
+    if "diverged" in (small.status, large.status):
+        return
+    alphas = np.round(np.linspace(-1, 2, settings.points), 10)
+    sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
+    lines = {
+        part: line(small.model, large.model, alphas, *examples, statistics_x=data.x_train)
+        for part, examples in sets.items()
+    }
+    for number, alpha in enumerate(alphas):
+        values = {
+            f"{part}_{name}": getattr(lines[part], name)[number] for part in sets for name in ("loss", "accuracy")
+        }
+        yield {"table": "line", "seed": small.seed, "alpha": alpha, **values}
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

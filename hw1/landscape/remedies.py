@@ -1,0 +1,179 @@
+"""Which remedies help a large batch to generalise, and do they make its minima flat?
+
+    python -m hw1.landscape.remedies                 about 3 minutes of one core
+    python -m hw1.landscape.remedies --size=smoke    seconds
+
+A dense net is trained with a small and a large batch as they are, and with the large batch and each remedy:
+
+    data augmentation      random rotations by up to 10° and shifts by up to 0.2 of the side, new in every step
+    conservative training  each mini-batch B gets three steps of Adam on f_B(θ) + λ/2 ‖θ − θ_k‖², θ_k where B found θ
+    robust training        half of each example's loss at x + ε sign(∂ℓ/∂x), the fast gradient sign method
+    growing batches        some epochs with the small batch, then the large one, with a fresh optimizer
+
+All are trained to one loss on the training set as it is, in inference mode. Training with augmentation does not come so
+low and ends after a number of updates of its own: its status is "target not reached" and its loss is recorded, to which
+φ of `hw1.landscape.large_batch` is relative. φ is measured on the training set as it is, at the larger ε.
+
+Source: Keskar et al., arXiv 1609.04836, section 4 (and Goodfellow et al., arXiv 1412.6572, for robust training).
+
+Deviations: 5,000 training images and a dense net instead of the source's convolutional ones. No horizontal flips, which
+make no sense for digits; shifts by whole pixels. Adam keeps its moments from one mini-batch to the next; the source
+does not say. Two ε of robust training, since the source gives none: Goodfellow's 0.25 and a smaller one.
+"""
+
+import dataclasses
+import functools
+import sys
+
+import keras
+import tensorflow as tf
+
+from hw1 import models, question, training
+from hw1.measures.sharpness import keskar_sharpness
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    hidden: tuple[int, ...] = question.option((50,) * 5, "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
+    target_loss: float = question.option(0.02, "loss on the training set to which every net is trained, in nats")
+    updates: int = question.option(20000, "mini-batches, at most")
+    augmented_updates: int = question.option(1500, "mini-batches of training with augmentation, at most")
+    learning_rate: float = question.option(1e-3, "step size of Adam (the source's optimizer; the default of both)")
+    rotation: float = question.option(10.0, "largest rotation of augmentation, in degrees; the source's", maximum=180)
+    shift: float = question.option(0.2, "largest shift of augmentation, share of the side; the source's", maximum=1)
+    inner_steps: int = question.option(3, "steps of conservative training on each mini-batch, the source's", minimum=2)
+    proximal: float = question.option(1e-3, "λ of conservative training, the source's")
+    attacks: tuple[float, ...] = question.option((0.1, 0.25), "ε of robust training, in units of the pixels")
+    warm_epochs: int = question.option(2, "epochs with the small batch, of growing batches (our choice)")
+    epsilon: float = question.option(1e-3, "size of the box of φ, the source's larger one")
+    manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (10, 100), "target_loss": 0.3, "seeds": 2}
+    | {"updates": 300, "augmented_updates": 20, "attacks": (0.1,), "manifold": 5},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
+    | {"updates": 200000, "augmented_updates": 20000},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per way of training."""
+    if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
+        raise ValueError(f"--batch_sizes takes two values, the smaller first, not {settings.batch_sizes}")
+    robust = [f"robust training, ε = {epsilon:g}" for epsilon in settings.attacks]
+    remedies = ["data augmentation", "conservative training", *robust, "growing batches"]
+    return [{"remedy": name} for name in ("small batch", "large batch", *remedies)]
+
+
+def run(settings: Settings, data, remedy: str):
+    """Yields a row per seed and space of φ."""
+    for member in _trained(settings, data, remedy):
+        for space, manifold in (("full", None), ("manifold", settings.manifold)):
+            found = dict.fromkeys(("value", "loss", "largest"), float("nan"))
+            if member.status != "diverged":
+                measured = keskar_sharpness(
+                    member.model, data.x_train, data.y_train, settings.epsilon, manifold, seed=member.seed
+                )
+                found = {name: getattr(measured, name) for name in found}
+            row = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
+            yield {**row, "space": space, **found}
+
+
+def build(settings: Settings, data, seed: int, augmented: bool = False) -> keras.Model:
+    """The dense net, with layers before it that move the images while it is trained, if wanted.
+
+    Args:
+        settings: with `hidden`, `rotation` and `shift`.
+        data: gives the shape of the inputs and the number of classes.
+        seed: of the initial weights and of the random rotations and shifts.
+        augmented: with those layers. With training=False, as in every measure, they pass the images on as they are.
+    """
+    shape = data.x_train.shape[1:]
+    model = models.mlp(settings.hidden, input_shape=shape, classes=data.classes, seed=seed)
+    if not augmented:
+        return model
+    layers, options = keras.layers, {"fill_mode": "constant"}  # zeros, the background
+    moves = [
+        layers.Reshape((*shape[:2], -1)),  # one channel for grey images
+        layers.RandomRotation(settings.rotation / 360, seed=2 * seed, **options),
+        layers.RandomTranslation(settings.shift, settings.shift, interpolation="nearest", seed=2 * seed + 1, **options),
+        layers.Reshape(shape),
+    ]
+    return keras.Sequential([keras.Input(shape), *moves, *model.layers])
+
+
+def robust(net, x, y, loss, epsilon: float):
+    """The objective of robust training: half the loss at x, half at x + ε sign(∂ℓ/∂x).
+
+    Args:
+        net: gives outputs of shape [n, classes].
+        x: inputs, shape [n, ...].
+        y: labels, shape [n].
+        loss: a function (y, outputs) -> [n].
+        epsilon: ε, in units of the inputs.
+
+    Returns:
+        A value per example, shape [n]. The moved inputs count as data: their dependence on θ is not differentiated.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        plain = loss(y, net(x, training=True))
+    moved = tf.stop_gradient(x + epsilon * tf.sign(tape.gradient(plain, x)))
+    return (plain + loss(y, net(moved, training=True))) / 2
+
+
+def _trained(settings, data, remedy):
+    """The trained members of a unit."""
+    small, large = settings.batch_sizes
+    train = functools.partial(_train, settings, data)
+    plain = functools.partial(build, settings, data)
+    if remedy == "small batch":
+        return train(plain, small)
+    if remedy == "data augmentation":
+        return train(functools.partial(plain, augmented=True), large, updates=settings.augmented_updates)
+    if remedy == "conservative training":
+        steps = {"inner_steps": settings.inner_steps, "proximal": settings.proximal}
+        return train(plain, large, **steps, evaluate_updates=-(-25 // settings.inner_steps))  # after as many steps
+    if remedy == "growing batches":
+        return _grow(train, train(plain, small, epochs=settings.warm_epochs), large)
+    if remedy == "large batch":
+        return train(plain, large)
+    return train(plain, large, objective=functools.partial(robust, epsilon=float(remedy.split()[-1])))
+
+
+def _grow(train, begun, batch_size):
+    """Goes on from the members that did not diverge; their updates count both parts."""
+    warm = {member.seed: member for member in begun if member.status != "diverged"}
+
+    def copy(seed):
+        return models.with_parameters(warm[seed].model, models.flat_parameters(warm[seed].model))
+
+    grown = train(copy, batch_size, seeds=warm) if warm else []
+    for member in grown:
+        member.updates += warm[member.seed].updates
+    return sorted([*grown, *(m for m in begun if m.seed not in warm)], key=lambda member: member.seed)
+
+
+def _train(settings, data, build, batch_size, **options):
+    return training.train(
+        build,
+        data,
+        batch_size=batch_size,
+        target_loss=settings.target_loss,
+        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
+        progress=f"batch size {batch_size}",
+        **{"updates": settings.updates, "seeds": settings.seeds, "evaluate_updates": 25} | options,
+    )
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])
