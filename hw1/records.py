@@ -65,7 +65,15 @@ COLUMNS = {
     # adversarial
     # loss_functions
     # evidence
-    # flatness
+    "flatness": (
+        *("net", "batch_size", "learning_rate", "seed", "updates", *FOUR, "log_volume", "log_volume_error", "capped"),
+        *("ball_sharpness", "subspace_sharpness", "spectral_norm", "trace", "status"),
+    ),
+    "flatness.radii": ("net", "batch_size", "learning_rate", "seed", "epsilon", "maximum", "quadratic", "linear"),
+    "flatness.rescaling": (
+        *("net", "batch_size", "learning_rate", "seed", "alpha", "region", "exponent"),
+        *("log_volume", "log_volume_error", "capped", "effective"),
+    ),
     # redundancy
 }
 

@@ -48,7 +48,7 @@ QUESTIONS = (
     # adversarial
     # loss_functions
     # evidence
-    # flatness
+    "hw1.landscape.flatness",
     # redundancy
 )
 PARTS = ("course", "landscape", "all")

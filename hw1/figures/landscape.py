@@ -3,6 +3,15 @@
 Points and lines are means over seeds; bars and bands are 95 % t-intervals of the mean. Solid is training, dashed test.
 """
 
+import numpy as np
+from matplotlib.lines import Line2D
+
+from hw1 import statistics
+from hw1.figures import style
+from hw1.figures.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
+
+LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
+
 # large_batch
 
 # remedies
@@ -18,6 +27,84 @@ Points and lines are means over seeds; bars and bands are 95 % t-intervals of th
 # evidence
 
 # flatness
+FLATNESS = {  # column → name, and the sign that makes it larger for sharper minima
+    "spectral_norm": ("spectral norm", 1),
+    "trace": ("trace", 1),
+    "ball_sharpness": ("L2 ball", 1),
+    "subspace_sharpness": ("random subspace", 1),
+    "log_volume": ("− ln volume", -1),
+}
+
+
+def flatness(frame, settings, radii, rescaling):
+    """The population, each measure's correlation with the gap, the volume under rescaling, the ball and its limits."""
+    figure, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
+    course = frame[(frame.net == "course") & (frame.status != "diverged")]
+    course = course.assign(loss_gap=course.test_loss - course.train_loss)
+    course = course.assign(accuracy_gap=course.train_accuracy - course.test_accuracy)
+    markers = dict(zip(settings["batch_sizes"], "osD^vP*X", strict=False))
+    for colour, rate in zip(COLOURS, settings["learning_rates"], strict=False):
+        for size, marker in markers.items():
+            rows = course[(course.batch_size == size) & (course.learning_rate == rate)]
+            first.plot(rows.spectral_norm, rows.loss_gap, marker, color=colour, markersize=3.5, alpha=0.8)
+    first.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point a net")
+    style.log_x(first, "spectral norm ‖H‖₂")
+    first.yaxis.set_major_formatter("{x:g}")
+    first.yaxis.set_minor_formatter("{x:.1g}")
+    rates = zip(COLOURS, settings["learning_rates"], strict=False)
+    looks = {f"step size {rate:g}": {"color": colour} for colour, rate in rates}
+    looks |= {f"B = {size}": {"color": BLACK, "marker": m, "linestyle": ""} for size, m in markers.items()}
+    style.legend(figure, looks)
+    _correlations(second, course)
+    _rescaled_volumes(third, rescaling)
+    fourth.set_yscale("log")
+    for size, colour in zip((min(markers), max(markers)), (BLUE, VERMILION), strict=True):
+        rows = radii[radii.batch_size == size]
+        for column, line in (("quadratic", TRAIN), ("linear", TEST)):
+            ratio = rows.assign(value=rows[column] / rows.maximum)
+            style.curve(fourth, ratio, "epsilon", "value", color=colour, linestyle=line)
+    fourth.axhline(1, color="#888888", linewidth=0.8, linestyle=":")
+    style.log_x(fourth, "radius ε of the ball (units of the parameters)")
+    fourth.set(ylabel="approximation / maximum", title="the ball's maximum and its approximations")
+    handles = [
+        Line2D([], [], color=BLACK, linestyle=TRAIN, label="‖H‖₂ ε² / 2"),
+        Line2D([], [], color=BLACK, linestyle=TEST, label="‖∇L‖ ε"),
+    ]
+    handles += [Line2D([], [], color=c, label=f"B = {s}") for s, c in ((min(markers), BLUE), (max(markers), VERMILION))]
+    fourth.legend(handles=handles)
+    return figure
+
+
+def _correlations(axes, course):
+    """Spearman's correlation of each measure with both gaps, with intervals over seeds."""
+    gaps = {"loss_gap": ("gap of the loss", BLUE, 0.12), "accuracy_gap": ("gap of the accuracy", ORANGE, -0.12)}
+    places = np.arange(len(FLATNESS))[::-1]
+    for gap, (label, colour, shift) in gaps.items():
+        signed = [course.assign(measure=sign * course[column]) for column, (_, sign) in FLATNESS.items()]
+        values, lows, highs = np.array([statistics.rank_correlation(rows, "measure", gap) for rows in signed]).T
+        bars = np.nan_to_num([values - lows, highs - values])
+        axes.errorbar(values, places + shift, xerr=bars, fmt="o", color=colour, capsize=2, label=label)
+    axes.axvline(0, color="#888888", linewidth=0.8, linestyle=":")
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.3, len(FLATNESS) - 0.5), xlabel="Spearman's rank correlation")
+    axes.set_yticks(places, [name for name, _ in FLATNESS.values()])
+    axes.set_title("does sharper mean a larger gap?")
+    axes.legend(loc="lower center", ncols=2)
+
+
+def _rescaled_volumes(axes, rescaling):
+    """Volumes relative to α = 1, so that each net counts once; the line is the predicted growth."""
+    base = rescaling[rescaling.alpha == 1].set_index(["seed", "region"]).log_volume
+    keys = list(zip(rescaling.seed, rescaling.region, strict=True))
+    rows = rescaling.assign(change=rescaling.log_volume - base.loc[keys].to_numpy())
+    regions = {"whole": ("all dimensions", BLUE), "section": ("section, 3 dimensions", PURPLE)}
+    for region, (label, colour) in regions.items():
+        style.curve(axes, rows[rows.region == region], "alpha", "change", color=colour, label=label, linestyle="")
+    alphas, exponent = np.sort(rescaling.alpha.unique()), rescaling.exponent.max()
+    axes.plot(alphas, exponent * np.log(alphas), color=BLACK, linewidth=0.8, label=f"{exponent} ln α")
+    style.log_x(axes, "α")
+    axes.set(ylabel="ln volume, change from α = 1", title="one function, (αθ₁, θ₂/α)")
+    axes.legend(loc="upper left")
+
 
 # redundancy
 
@@ -29,6 +116,6 @@ QUESTIONS = (
     # adversarial
     # loss_functions
     # evidence
-    # flatness
+    flatness,
     # redundancy
 )
