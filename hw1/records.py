@@ -60,7 +60,8 @@ COLUMNS = {
     "reparametrization": ("transformation", "seed", "alpha", "measure", "value"),
     # large_batch
     # remedies
-    # straight_line
+    "straight_line": ("net", "line", "seed", "alpha", *FOUR, "status"),
+    "straight_line.training": ("net", "seed", "epoch", *FOUR),
     # spectrum
     # adversarial
     # loss_functions
@@ -74,7 +75,7 @@ COLUMNS = {
         *("net", "batch_size", "learning_rate", "seed", "alpha", "region", "exponent"),
         *("log_volume", "log_volume_error", "capped", "effective"),
     ),
-    # redundancy
+    "redundancy": (*("part", "seed", "step", "first", "second", "loss", "largest_eigenvalue", "smallest_eigenvalue"),),
 }
 
 MOVE = "move the .csv and the .json away to begin anew"

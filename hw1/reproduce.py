@@ -43,13 +43,13 @@ QUESTIONS = (
     "hw1.generalization.reparametrization",
     # large_batch
     # remedies
-    # straight_line
+    "hw1.landscape.straight_line",
     # spectrum
     # adversarial
     # loss_functions
     # evidence
     "hw1.landscape.flatness",
-    # redundancy
+    "hw1.landscape.redundancy",
 )
 PARTS = ("course", "landscape", "all")
 SIZES = ("smoke", "report", "paper")

@@ -8,15 +8,41 @@ from matplotlib.lines import Line2D
 
 from hw1 import statistics
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
+from hw1.figures.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, PURPLE, TEST, TRAIN, VERMILION
 
 LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
+
+LOSS = "cross-entropy (nats)"
 
 # large_batch
 
 # remedies
 
+
 # straight_line
+def straight_line(frame, settings, training):
+    """Loss on the line from start to end, per epoch, and on the line between two solutions; a colour a net."""
+    figure, (first, second, third) = style.figure(1, 3, 2.5, sharey=True)
+    colours = dict(zip(settings["nets"], (BLUE, VERMILION, GREEN), strict=False))
+    panels = {
+        "start to end": (first, "alpha", "start (0) to end (1) of training"),
+        "training": (second, "epoch", "training"),
+        "end to end": (third, "alpha", "one solution (0) to another (1)"),
+    }
+    for name, (axes, by, title) in panels.items():
+        axes.set_yscale("log")
+        rows = training if name == "training" else frame[(frame.line == name) & (frame.status != "diverged")]
+        for net, colour in colours.items():
+            for part, line in (("train_loss", TRAIN), ("test_loss", TEST)):
+                style.curve(axes, rows[rows.net == net], by, part, band=True, color=colour, linestyle=line)
+        axes.set(xlabel="epoch" if by == "epoch" else "α", title=title)
+        for end in (0, 1) if by == "alpha" else ():
+            axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
+    first.set_ylabel(LOSS)
+    sets = {"training": {"color": BLACK, "linestyle": TRAIN}, "test": {"color": BLACK, "linestyle": TEST}}
+    style.legend(figure, {net: {"color": colour} for net, colour in colours.items()} | sets)
+    return figure
+
 
 # spectrum
 
@@ -107,15 +133,45 @@ def _rescaled_volumes(axes, rescaling):
 
 
 # redundancy
+def redundancy(frame, settings):
+    """The valley of (w₁w₂)² with paths in it, its curvature along it, and the curvature in time under noise."""
+    figure, (first, second, third) = style.figure(1, 3, 2.6)
+    reach, looks = 1.25 * settings["reach"], {"descent": BLACK, "label noise": BLUE, "parameter noise": VERMILION}
+    side = np.linspace(-reach, reach, 201)
+    first.contour(side, side, np.outer(side, side) ** 2, np.geomspace(0.01, 10, 7), colors="#bbbbbb", linewidths=0.6)
+    for method, colour in looks.items():
+        rows = frame[frame.part == method]
+        for seed in range(min(4, settings["seeds"])):
+            one = rows[rows.seed == seed]
+            first.plot(one["first"], one.second, color=colour, linewidth=0.5, alpha=0.6)
+        ends = rows[rows.step == settings["steps"]]
+        first.plot(ends["first"], ends.second, "o", color=colour, markersize=2.5)
+        third.plot([], [])
+        style.curve(third, rows, "step", "largest_eigenvalue", band=True, color=colour)
+    first.set(xlabel="w₁", ylabel="w₂", title="(w₁w₂)²: where runs end", xlim=(-reach, reach), ylim=(-reach, reach))
+    first.set_aspect("equal")
+    valley = frame[frame.part == "valley"]
+    t = np.linspace(valley["first"].min(), valley["first"].max(), 101)
+    second.plot(t, 2 * t**2, color="#888888", linewidth=0.8, label="2t²")
+    second.plot(valley["first"], valley.largest_eigenvalue, "o", color=BLUE, label="λ₁ of (w₁w₂)² at (t, 0)")
+    second.plot(valley["first"], valley.smallest_eigenvalue, "o", color=ORANGE, label="λ₂")
+    second.axhline(2, color=GREEN, label="w²")
+    second.set(xlabel="t", ylabel="eigenvalue of the Hessian", title="curvature along the valley")
+    second.set_ylim(top=1.7 * second.get_ylim()[1])
+    second.legend(loc="upper center", ncols=2)
+    third.set(xlabel="step", ylabel="λ₁", title="curvature in time", ylim=(0, None))
+    style.legend(figure, {name: {"color": colour} for name, colour in looks.items()})
+    return figure
+
 
 QUESTIONS = (
     # large_batch
     # remedies
-    # straight_line
+    straight_line,
     # spectrum
     # adversarial
     # loss_functions
     # evidence
     flatness,
-    # redundancy
+    redundancy,
 )

@@ -180,6 +180,7 @@ def _in_balls(settings, member, x, y):
 def _rescaled(settings, member, x, y):
     """Yields the rows of the table of rescaled nets."""
     theta = models.flat_parameters(member.model)
+    first, second = (weights.size for weights in member.model.get_weights())
     values, vectors = np.linalg.eigh(hessian.dense(member.model, x, y, squared_error))
     ellipsoid = vectors / np.sqrt(np.maximum(values, 0.03 * np.abs(values).mean()))  # bounded along flat directions
     for number, alpha in enumerate(settings.alphas):
@@ -195,7 +196,7 @@ def _rescaled(settings, member, x, y):
                 "seed": member.seed,
                 "alpha": alpha,
                 "region": region,
-                "exponent": member.model.weights[0].size - member.model.weights[1].size,
+                "exponent": first - second,
                 "log_volume": volume.log,
                 "log_volume_error": volume.log.standard_error,
                 "capped": volume.capped,
