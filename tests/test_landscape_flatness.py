@@ -61,16 +61,15 @@ def test_the_maximum_in_the_ball_lies_above_its_first_order(flat):
 
 
 def test_the_flat_volume_of_a_rescaled_net_changes_by_the_jacobian(flat):
-    """α^(n₁ − n₂) = α^4 for 4-2-2 without biases, within three standard errors of each; the section shrinks."""
+    """On average over seeds by α^(n₁ − n₂) = α^4 for 4-2-2 without biases, by rays of their own; the section shrinks.
+
+    One estimate with so few rays is some 1.5 nats from another, so this slope is right to 0.4 or so. That the change is
+    exact for the same rays is tested in `test_volume`.
+    """
     *_, tables = flat
     whole, section = (tables["rescaling"].query("region == @name") for name in ("whole", "section"))
     assert set(whole.exponent) == {4 * 2 - 2 * 2}
-    base = whole[whole.alpha == 1].set_index("seed")
-    for _, row in whole[whole.alpha != 1].iterrows():
-        change = row.log_volume - base.log_volume[row.seed]
-        # few rays carry the estimate, and too few to know their own error: so 3, and 1 nat more
-        error = 1 + 3 * np.hypot(row.log_volume_error, base.log_volume_error[row.seed])
-        assert change == pytest.approx(4 * np.log(row.alpha), abs=error)
+    assert np.polyfit(np.log(whole.alpha), whole.log_volume, 1)[0] == pytest.approx(4, abs=1.2)
     assert (section.pivot(index="seed", columns="alpha", values="log_volume").idxmax(axis=1) == 1).all()
 
 
@@ -95,7 +94,7 @@ def test_flat_claims_follow_the_rows():
     sharp, seed = rng.random(60), np.repeat(np.arange(5), 12)
     columns = ("spectral_norm", "trace", "ball_sharpness", "subspace_sharpness")
     frame = pd.DataFrame({"net": "course", "status": "ok", "seed": seed, "train_loss": 0.05, "test_loss": sharp + 1})
-    frame = frame.assign(**{name: sharp**2 for name in columns}, log_volume=-sharp)
+    frame = frame.assign(**dict.fromkeys(columns, sharp**2), log_volume=-sharp)
     alpha = np.tile([0.1, 1.0, 10.0], 2)
     rescaling = pd.DataFrame({"region": "whole", "seed": np.repeat([0, 1], 3), "alpha": alpha, "exponent": 4})
     rescaling["log_volume"] = 4 * np.log(alpha) + rescaling.seed

@@ -76,7 +76,7 @@ class Settings:
 SIZES = {
     "smoke": {"train": 200, "test": 200, "hidden": (8,), "batch_sizes": (20, 100), "learning_rates": (3e-3, 1e-2)}
     | {"target_loss": 0.3, "updates": 300, "examples": 100, "dimension": 3, "rays": 5, "manifold": 3, "seeds": 2}
-    | {"radii": (0.01, 1.0), "small_updates": 300, "small_rays": 40, "alphas": (0.1, 1.0, 10.0)},
+    | {"radii": (0.01, 1.0), "small_updates": 300, "small_rays": 100, "alphas": (0.1, 1.0, 10.0)},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "examples": 5000, "rays": 500}
     | {"batch_sizes": (20, 64, 256, 1024, 6000), "small_rays": 5000},
