@@ -65,13 +65,18 @@ COLUMNS = {
     "large_batch.line": ("net", "seed", "alpha", *FOUR),
     "large_batch.convergence": ("net", "batch_size", "seed", "epoch", *FOUR),
     "remedies": (*("remedy", "seed", "updates", *FOUR, "space", "value", "loss", "largest", "status"),),
-    # straight_line
-    # spectrum
-    # adversarial
-    # loss_functions
-    # evidence
-    # flatness
-    # redundancy
+    "straight_line": ("net", "line", "seed", "alpha", *FOUR, "status"),
+    "straight_line.training": ("net", "seed", "epoch", *FOUR),
+    "flatness": (
+        *("net", "batch_size", "learning_rate", "seed", "updates", *FOUR, "log_volume", "log_volume_error", "capped"),
+        *("ball_sharpness", "subspace_sharpness", "spectral_norm", "trace", "status"),
+    ),
+    "flatness.radii": ("net", "batch_size", "learning_rate", "seed", "epsilon", "maximum", "quadratic", "linear"),
+    "flatness.rescaling": (
+        *("net", "batch_size", "learning_rate", "seed", "alpha", "region", "exponent"),
+        *("log_volume", "log_volume_error", "capped", "effective"),
+    ),
+    "redundancy": (*("part", "seed", "step", "first", "second", "loss", "largest_eigenvalue", "smallest_eigenvalue"),),
 }
 
 COMMITTED = Path(__file__).with_name("results")  # the results behind the committed report

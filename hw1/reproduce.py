@@ -45,13 +45,9 @@ QUESTIONS = (
     "hw1.generalization.reparametrization",
     "hw1.landscape.large_batch",
     "hw1.landscape.remedies",
-    # straight_line
-    # spectrum
-    # adversarial
-    # loss_functions
-    # evidence
-    # flatness
-    # redundancy
+    "hw1.landscape.straight_line",
+    "hw1.landscape.flatness",
+    "hw1.landscape.redundancy",
 )
 PARTS = ("course", "landscape", "all")
 SIZES = ("smoke", "report", "paper")

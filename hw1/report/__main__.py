@@ -30,7 +30,7 @@ PARTS = {
     "Part 1-2: optimization": optimization.QUESTIONS,
     "Part 1-3: generalization": generalization.QUESTIONS,
 }
-PAPERS = tuple(figure.__name__ for figure in landscape.QUESTIONS)
+PAPERS = sorted((figure.__name__ for figure in landscape.QUESTIONS), key=list(records.COLUMNS).index)
 
 
 def build(results: Path, out: Path) -> None:
@@ -113,9 +113,8 @@ def _section(describe: Callable, name: str, results: Path) -> dict:
 
 def _docstring(name: str) -> dict:
     """A question and the paragraphs about it, from the docstring of its module, without its commands."""
-    text = ast.get_docstring(
-        ast.parse(Path(landscape.__file__).parents[1].joinpath("landscape", f"{name}.py").read_text())
-    )
+    source = Path(records.__file__).with_name("landscape").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    text = ast.get_docstring(ast.parse(source))
     title, *paragraphs = text.split("\n\n")
     paragraphs = [part for part in paragraphs if not part.lstrip().startswith("python -m")]
     return {

@@ -1,4 +1,4 @@
-"""What the papers claim about curvature, and whether it holds here. Functions as in `hw1.ledger.generalization`."""
+"""What is claimed about large and small batches. Functions as in `hw1.ledger.generalization`."""
 
 from collections.abc import Iterator
 
@@ -81,28 +81,7 @@ def remedies(frame, settings) -> Iterator[Claim]:
         )
 
 
-# straight_line
-
-# spectrum
-
-# adversarial
-
-# loss_functions
-
-# evidence
-
-# flatness
-
-# redundancy
-
 QUESTIONS = (
     large_batch,
     remedies,
-    # straight_line
-    # spectrum
-    # adversarial
-    # loss_functions
-    # evidence
-    # flatness
-    # redundancy
 )

@@ -1,4 +1,4 @@
-"""The figures of the papers' questions. Each function takes the rows and the settings of a question and gives a figure.
+"""The figures of large and small batches. Functions as in `hw1.figures.generalization`.
 
 Points and lines are means over seeds; bars and bands are 95 % t-intervals of the mean. Solid is training, dashed test.
 """
@@ -133,28 +133,7 @@ def _across(axes, values, place, marker, colour):
     axes.plot([low, high], [place, place], color=colour, linewidth=0.8)
 
 
-# straight_line
-
-# spectrum
-
-# adversarial
-
-# loss_functions
-
-# evidence
-
-# flatness
-
-# redundancy
-
 QUESTIONS = (
     large_batch,
     remedies,
-    # straight_line
-    # spectrum
-    # adversarial
-    # loss_functions
-    # evidence
-    # flatness
-    # redundancy
 )

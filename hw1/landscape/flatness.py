@@ -1,0 +1,208 @@
+"""Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
+
+    python -m hw1.landscape.flatness                 about 4 minutes of one core
+    python -m hw1.landscape.flatness --size=smoke    seconds
+
+The net 784-30-20-10 is trained with every batch size and learning rate to one training loss. On a fixed part of the
+training set is measured, for each net:
+
+    log_volume           ln of the volume of {L < L(θ) + ε} in a random subspace, as far as θ sees it
+    ball_sharpness       100 · (max_{‖Δ‖ ≤ ε} L(θ + Δ) − L) / (1 + L), the ε-sharpness of the L2 ball
+    subspace_sharpness   Keskar's measure on a random manifold
+    spectral_norm        ‖H‖₂ of the full Hessian
+    trace                of the full Hessian
+
+Table "radii": the maximum in the ball beside its approximations ‖H‖₂ ε² / (2 (1 + L)) and ‖g‖ ε / (1 + L), g = ∇L, in
+float64 over several ε. The nets are those of the first learning rate with the smallest and with the largest batch.
+
+Table "rescaling": a small net, 4-2-2 without biases in float64, that tells two classes apart by the squared error of
+its outputs. (θ₁, θ₂) → (αθ₁, θ₂/α) does not change its function. Region "whole" is the volume of its ε-flat region that
+θ sees, in all n₁ + n₂ dimensions: it grows as α^(n₁ − n₂), and as all these θ lie in one connected flat region, the
+volume of that is infinite. The rays are drawn anew at every α, through an ellipsoid made from H at α = 1 and scaled
+along. The region has long thin arms, so few rays carry the volume (column effective) and its level is too low; but the
+lengths of the rays have one distribution at all α, so its growth is not. "section" is the volume of the section by a
+random subspace of 3 dimensions, the same for all α.
+
+Source: Dinh et al., arXiv 1703.04933, definitions 1 and 2, theorem 2; Hochreiter and Schmidhuber, Neural Computation
+1997; Keskar et al., arXiv 1609.04836; MLDS 2018, homework 1-3.
+
+Deviations: nets are compared at one training loss. The volume is that of a section by a random subspace, as no Monte
+Carlo finds a volume in 24,380 dimensions, and of its star-shaped part, a lower bound. Measured on 500 examples. The
+small net has leaky ReLUs, so that no unit is dead.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hw1 import datasets, evaluation, models, question, records, training
+from hw1.measures import hessian
+from hw1.measures.sharpness import ball_sharpness, keskar_sharpness
+from hw1.measures.volume import log_volume
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option((20, 100, 500, 2500), "batch sizes to compare", at_most="train")
+    learning_rates: tuple[float, ...] = question.option(
+        (1e-3, 3e-3, 1e-2), "step sizes of Adam to compare (around three times its default in Keras)"
+    )
+    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
+    updates: int = question.option(20000, "optimizer steps, at most")
+    examples: int = question.option(500, "training examples to measure on", at_most="train")
+    rise: float = question.option(0.05, "ε of the volume, in nats (our choice: it doubles the training loss)")
+    dimension: int = question.option(10, "of the random subspace of the volume")
+    rays: int = question.option(50, "rays of the volume", minimum=2)
+    radius: float = question.option(0.1, "ε of the L2 ball, in units of the parameters")
+    epsilon: float = question.option(1e-3, "size of the box of Keskar's measure")
+    manifold: int = question.option(100, "dimension of the random manifold of Keskar's measure")
+    radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0), "ε of the table of radii")
+    pool: int = question.option(14, "small net: side of the squares of pixels that are averaged")
+    small_updates: int = question.option(2000, "small net: optimizer steps")
+    small_rays: int = question.option(500, "small net: rays of the volumes", minimum=2)
+    alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "small net: factors α")
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (8,), "batch_sizes": (20, 100), "learning_rates": (3e-3, 1e-2)}
+    | {"target_loss": 0.3, "updates": 300, "examples": 100, "dimension": 3, "rays": 5, "manifold": 3, "seeds": 2}
+    | {"radii": (0.01, 1.0), "small_updates": 300, "small_rays": 100, "alphas": (0.1, 1.0, 10.0)},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "examples": 5000, "rays": 500}
+    | {"batch_sizes": (20, 64, 256, 1024, 6000), "small_rays": 5000},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per batch size and learning rate, and one for the small net."""
+    if 1.0 not in settings.alphas:
+        raise ValueError(f"--alphas must contain 1, the untransformed net, not only {settings.alphas}")
+    course = [
+        {"net": "course", "batch_size": size, "learning_rate": rate}
+        for rate in settings.learning_rates
+        for size in settings.batch_sizes
+    ]
+    return [*course, {"net": "small"} | {name: course[-1][name] for name in ("batch_size", "learning_rate")}]
+
+
+def run(settings: Settings, data, net: str, batch_size: int, learning_rate: float):
+    """Yields a row per seed, and those of the tables."""
+    loss = None
+    if net == "small":
+        data, loss, batch_size = _two_classes(data, settings.pool), squared_error, min(settings.batch_sizes)
+    members = _train(settings, data, batch_size, learning_rate, loss)
+    ends = settings.learning_rates[0], (min(settings.batch_sizes), max(settings.batch_sizes))
+    x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
+    for member in members:
+        row = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
+        if member.status == "diverged":
+            yield {**dict.fromkeys(records.COLUMNS["flatness"][3:], float("nan")), **row}
+            continue
+        yield row | _measures(settings, member.model, x, y, loss)
+        if net == "small":
+            yield from _rescaled(settings, member, x, y)
+        elif learning_rate == ends[0] and batch_size in ends[1]:
+            yield from _in_balls(settings, member, x, y)
+
+
+def squared_error(y, outputs):
+    """Squared distance of the outputs, shape [n, classes], from the one-hot labels; shape [n]."""
+    return tf.reduce_sum((outputs - tf.one_hot(y, outputs.shape[-1], dtype=outputs.dtype)) ** 2, axis=-1)
+
+
+def _two_classes(data, pool):
+    """The first two classes alone, with every square of pixels replaced by its mean."""
+    data = datasets.average_pool(data, pool)
+    train, test = data.y_train < 2, data.y_test < 2
+    parts = {"x_train": data.x_train[train], "y_train": data.y_train[train]}
+    return dataclasses.replace(data, **parts, x_test=data.x_test[test], y_test=data.y_test[test], classes=2)
+
+
+def _train(settings, data, batch_size, learning_rate, loss):
+    small = loss is not None
+    shape = {"hidden": settings.hidden}
+    if small:
+        shape = {"hidden": (2,), "activation": "leaky_relu", "use_bias": False, "dtype": "float64"}
+    return training.train(
+        lambda seed: models.mlp(**shape, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        data,
+        batch_size=batch_size,
+        updates=settings.small_updates if small else settings.updates,
+        target_loss=None if small else settings.target_loss,
+        evaluate_updates=settings.small_updates if small else 25,
+        optimizer=lambda: keras.optimizers.Adam(learning_rate),
+        seeds=settings.seeds,
+        loss=loss,
+        progress=f"batch size {batch_size}, learning rate {learning_rate:g}",
+    )
+
+
+def _measures(settings, model, x, y, loss) -> dict[str, float]:
+    volume = log_volume(model, x, y, settings.rise, settings.dimension, settings.rays, loss=loss)
+    manifold = min(settings.manifold, model.count_params())
+    return {
+        "log_volume": volume.log,
+        "log_volume_error": volume.log.standard_error,
+        "capped": volume.capped,
+        "ball_sharpness": ball_sharpness(model, x, y, settings.radius, loss=loss).value,
+        "subspace_sharpness": keskar_sharpness(model, x, y, settings.epsilon, manifold, loss=loss).value,
+        "spectral_norm": hessian.spectral_norm(model, x, y, loss=loss),
+        "trace": hessian.trace(model, x, y, loss=loss),
+    }
+
+
+def _in_balls(settings, member, x, y):
+    """Yields the rows of the table of radii: maximum and both approximations, all as shares of 1 + L."""
+    model = models.with_dtype(member.model, "float64")
+    value, gradient = evaluation.objective(model, x, y)(models.flat_parameters(model))
+    norm, slope = hessian.spectral_norm(model, x, y), np.linalg.norm(gradient)
+    for epsilon in settings.radii:
+        yield {
+            "table": "radii",
+            "seed": member.seed,
+            "epsilon": epsilon,
+            "maximum": ball_sharpness(model, x, y, epsilon).value / 100,
+            "quadratic": norm * epsilon**2 / (2 * (1 + value)),
+            "linear": slope * epsilon / (1 + value),
+        }
+
+
+def _rescaled(settings, member, x, y):
+    """Yields the rows of the table of rescaled nets."""
+    theta = models.flat_parameters(member.model)
+    first, second = (weights.size for weights in member.model.get_weights())
+    values, vectors = np.linalg.eigh(hessian.dense(member.model, x, y, squared_error))
+    ellipsoid = vectors / np.sqrt(np.maximum(values, 0.03 * np.abs(values).mean()))  # bounded along flat directions
+    for number, alpha in enumerate(settings.alphas):
+        scale = models.rescaling(member.model, (alpha, 1 / alpha))
+        model = models.with_parameters(member.model, theta * scale)
+        for region, directions in (("whole", scale[:, None] * ellipsoid), ("section", min(3, len(theta)))):
+            seed = number if region == "whole" else 0
+            volume = log_volume(
+                model, x, y, settings.rise, directions, settings.small_rays, loss=squared_error, seed=seed
+            )
+            yield {
+                "table": "rescaling",
+                "seed": member.seed,
+                "alpha": alpha,
+                "region": region,
+                "exponent": first - second,
+                "log_volume": volume.log,
+                "log_volume_error": volume.log.standard_error,
+                "capped": volume.capped,
+                "effective": volume.effective,
+            }
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

@@ -1,0 +1,106 @@
+"""What does a redundant parameter change? w² against (w₁w₂)², the same function with w = w₁w₂.
+
+    python -m hw1.landscape.redundancy                 about ¼ minute of one core
+    python -m hw1.landscape.redundancy --size=smoke    seconds
+
+f(w) = w² has one minimum with curvature 2. g(w₁, w₂) = (w₁w₂)² has a valley of minima, the cross w₁w₂ = 0, and its
+Hessian [[2w₂², 4w₁w₂], [4w₁w₂, 2w₁²]] has the eigenvalues 2t² and 0 at (t, 0): every curvature is there, and the centre
+of the cross is flat. g is the squared error of a linear net with one hidden unit, input 1 and label 0; the eigenvalues
+are those of `hw1.measures.hessian` on that net. Rows "valley" have them along (t, 0).
+
+Rows "descent", "label noise" and "parameter noise" follow w from random starts, by step size η:
+
+    descent            w ← w − η ∇g, which is (w₁, w₂) ← (w₁ − a w₂, w₂ − a w₁) with a = 2η w₁w₂. The difference
+                       w₁² − w₂² is multiplied by 1 − a² in each step, and so kept as η → 0.
+    label noise        the same with a = 2η (w₁w₂ − ξ), labels ξ ~ N(0, σ²): on the valley too the difference shrinks,
+                       by 1 − 4η²σ² on average, to the flat centre.
+    parameter noise    w ← w − η ∇g + √(2ηT) ζ, ζ ~ N(0, 1)²: across the valley at t there is room in proportion to
+                       √T / |t|, so w drifts to where the valley is wide.
+
+Noise ends before the last tenth of the steps, which are plain descent, so that all end in the valley.
+
+Source: Sagun et al., arXiv 1706.04454 (over-parametrised nets have Hessians with many eigenvalues near zero). The
+noises are our own choice.
+
+Deviations: none; all is exact but the number of steps.
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+from keras import losses
+
+from hw1 import models, question
+from hw1.measures import hessian
+
+METHODS = ("descent", "label noise", "parameter noise")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    learning_rate: float = question.option(0.01, "step size η (our choice: stable up to a curvature of 200)")
+    steps: int = question.option(5000, "steps of each run", minimum=20)
+    every: int = question.option(250, "steps between recorded points", at_most="steps")
+    label_noise: float = question.option(1.0, "σ, standard deviation of the labels")
+    temperature: float = question.option(0.05, "T of the noise in the parameters, in units of g")
+    reach: float = question.option(2.0, "starts are uniform in the square |w₁|, |w₂| ≤ reach; so far goes the valley")
+    points: int = question.option(21, "points along the valley", minimum=3)
+    seeds: int = question.option(30, "independent starts, the same for each method", minimum=2)
+
+
+SIZES = {
+    "smoke": {"steps": 2000, "every": 500, "points": 5, "seeds": 4},
+    "report": {},
+    "paper": {"steps": 50000, "every": 500, "learning_rate": 0.003, "seeds": 200},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work for the valley and one per method."""
+    return [{"part": part} for part in ("valley", *METHODS)]
+
+
+def run(settings: Settings, data, part: str):
+    """Yields a row per seed and recorded step, or per point of the valley (its number as the step)."""
+    if part == "valley":
+        for number, t in enumerate(np.linspace(-settings.reach, settings.reach, settings.points)):
+            yield _row(0, number, np.array([t, 0.0]))
+        return
+    for seed in range(settings.seeds):
+        for step, w in enumerate(path(settings, part, seed)):
+            if step % settings.every == 0 or step == settings.steps:
+                yield _row(seed, step, w)
+
+
+def path(settings: Settings, method: str, seed: int) -> np.ndarray:
+    """The points of one run, shape [steps + 1, 2]; its start depends on the seed alone."""
+    start = np.random.default_rng([seed, 0]).uniform(-settings.reach, settings.reach, 2)
+    noise = np.random.default_rng([seed, 1]).standard_normal((settings.steps, 2))
+    noise[settings.steps * 9 // 10 :] = 0
+    labels = settings.label_noise * noise[:, 0] * (method == "label noise")
+    shake = np.sqrt(2 * settings.learning_rate * settings.temperature) * noise * (method == "parameter noise")
+    points = [start]
+    for label, kick in zip(labels, shake, strict=True):
+        w = points[-1]
+        points.append(w - 2 * settings.learning_rate * (w[0] * w[1] - label) * w[::-1] + kick)
+    return np.array(points)
+
+
+def net(w) -> tuple:
+    """The linear net with one hidden unit and the weights `w`, and its one example: its squared error is (w₁w₂)²."""
+    model = models.mlp((1,), "linear", use_bias=False, input_shape=(1,), classes=1, dtype="float64")
+    model.set_weights([np.reshape(weight, (1, 1)) for weight in w])
+    return model, np.ones((1, 1)), np.zeros((1, 1))
+
+
+def _row(seed, step, w) -> dict:
+    largest, smallest = hessian.eigenvalues(*net(w), k=2, loss=losses.mean_squared_error)
+    about = {"seed": seed, "step": step, "first": w[0], "second": w[1], "loss": (w[0] * w[1]) ** 2}
+    return about | {"largest_eigenvalue": largest, "smallest_eigenvalue": smallest}
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

@@ -1,0 +1,139 @@
+"""Is there anything in the way on the straight line from where training began to where it ended?
+
+    python -m hw1.landscape.straight_line                 about 1 minute of one core
+    python -m hw1.landscape.straight_line --size=smoke    seconds
+
+Three nets are trained by stochastic gradient descent with momentum. Loss and accuracy are measured on the whole
+training and test sets at (1 − α) θ_start + α θ_end (line "start to end"), and between two solutions from different
+initial weights (line "end to end"). Table "training" has the learning curve beside it; epoch 0 is the untrained net.
+
+Source: Goodfellow et al., arXiv 1412.6544.
+
+Deviations: smaller nets on a part of MNIST, without dropout; a maxout unit has two pieces.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+
+from hw1 import evaluation, models, question, records, training
+from hw1.measures.interpolation import line
+
+NETS = ("relu", "tanh", "maxout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    nets: tuple[str, ...] = question.option(NETS, "hidden units of the nets", choices=NETS)
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    batch_size: int = question.option(100, "examples per step", at_most="train")
+    learning_rate: float = question.option(
+        0.05, "step size of gradient descent (our choice: stable for all three nets)"
+    )
+    momentum: float = question.option(0.9, "of gradient descent (the usual value)", minimum=0, maximum=0.999)
+    epochs: int = question.option(15, "passes over the training set")
+    points: int = question.option(81, "values of α from -0.5 to 1.5, both ends included", minimum=5)
+    seeds: int = question.option(5, "independent repetitions, each with two trained nets")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (8,), "nets": ("relu", "maxout"), "batch_size": 20}
+    | {"epochs": 5, "points": 9, "seeds": 2},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (240, 240), "epochs": 100, "points": 201},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per net."""
+    if settings.points % 4 != 1:
+        raise ValueError(f"--points={settings.points}: must be 4k + 1, such as 81, so that α = 0 and 1 are among them")
+    return [{"net": net} for net in settings.nets]
+
+
+def run(settings: Settings, data, net: str):
+    """Yields a row per line, seed and α, and the learning curves."""
+
+    def build(seed):
+        return _build(net, settings.hidden, data, seed)
+
+    members = training.train(
+        build,
+        data,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        optimizer=lambda: keras.optimizers.SGD(settings.learning_rate, settings.momentum),
+        seeds=2 * settings.seeds,
+        progress=net,
+    )
+    for member, other in zip(members[: settings.seeds], members[settings.seeds :], strict=True):
+        start = build(member.seed)
+        yield from _learning_curve(data, member, start)
+        yield from _on_line(settings, data, "start to end", member, start, member)
+        yield from _on_line(settings, data, "end to end", member, member.model, other)
+
+
+def _build(net, hidden, data, seed):
+    shape = {"input_shape": data.x_train.shape[1:], "classes": data.classes}
+    return _maxout(hidden, seed=seed, **shape) if net == "maxout" else models.mlp(hidden, net, seed=seed, **shape)
+
+
+def _maxout(hidden, input_shape, classes, seed):
+    """A net whose units give the larger of two linear functions (Goodfellow et al., arXiv 1302.4389)."""
+    rng = np.random.default_rng(seed)
+
+    def dense(units, name):
+        initializer = keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
+        return keras.layers.Dense(units, kernel_initializer=initializer, name=name)
+
+    images = keras.Input(input_shape, name="images")
+    values = keras.layers.Flatten(name="flatten")(images)
+    for number, units in enumerate(hidden, start=1):
+        pieces = [dense(units, f"hidden_{number}_{piece}")(values) for piece in "ab"]
+        values = keras.layers.Maximum(name=f"maximum_{number}")(pieces)
+    return keras.Model(images, dense(classes, "logits")(values), name="maxout")
+
+
+def _learning_curve(data, member, start):
+    """Yields the rows of the table of training."""
+    at_start = (evaluation.evaluate(start, x, y) for x, y in _sets(data))
+    (train_loss, train_accuracy), (test_loss, test_accuracy) = at_start
+    history = dict(zip(records.FOUR, (train_loss, test_loss, train_accuracy, test_accuracy), strict=True))
+    yield {"table": "training", "seed": member.seed, "epoch": 0, **history}
+    for number, epoch in enumerate(member.history["epoch"]):
+        values = {name: member.history[name][number] for name in records.FOUR}
+        yield {"table": "training", "seed": member.seed, "epoch": int(epoch), **values}
+
+
+def _on_line(settings, data, name, member, first, last):
+    """Yields the rows of a line that ends in the member `last`."""
+    status = member.status if member.status != "ok" else last.status
+    about = {"line": name, "seed": member.seed, "status": status}
+    if status == "diverged":
+        yield about | dict.fromkeys(("alpha", *records.FOUR), float("nan"))
+        return
+    alphas = np.round(np.linspace(-0.5, 1.5, settings.points), 10)
+    on_train, on_test = (line(first, last.model, alphas, x, y) for x, y in _sets(data))
+    for number, alpha in enumerate(alphas):
+        yield about | {
+            "alpha": alpha,
+            "train_loss": on_train.loss[number],
+            "test_loss": on_test.loss[number],
+            "train_accuracy": on_train.accuracy[number],
+            "test_accuracy": on_test.accuracy[number],
+        }
+
+
+def _sets(data):
+    return (data.x_train, data.y_train), (data.x_test, data.y_test)
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

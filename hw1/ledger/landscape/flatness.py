@@ -1,0 +1,117 @@
+"""What is claimed about flat regions, lines and valleys. Functions as in `hw1.ledger.generalization`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hw1 import statistics
+from hw1.ledger.verdict import Claim, claim
+
+
+def straight_line(frame, settings, training) -> Iterator[Claim]:
+    """No obstacle from start to end of training, but one between two solutions."""
+    inside = frame[(frame.status != "diverged") & frame.alpha.between(0, 1)].sort_values("alpha")
+    for net in settings["nets"]:
+        lines = inside[inside.net == net].groupby(["line", "seed"]).train_loss
+        rises = {key: _largest_rise(losses.to_numpy()) for key, losses in lines}
+        barriers = {key: losses.max() - max(losses.iloc[0], losses.iloc[-1]) for key, losses in lines}
+        starts = {key: losses.iloc[0] for key, losses in lines}
+        from_start = [key for key in rises if key[0] == "start to end"]
+        yield claim(
+            "Goodfellow et al., arXiv 1412.6544",
+            f"The training loss falls all the way from start to end, {net} net (largest rise on the line, as a share "
+            "of the loss at the start, below 0.01)",
+            statistics.mean_interval([rises[key] / starts[key] for key in from_start]),
+            len(from_start),
+            below=0.01,
+        )
+        between = [barriers[key] for key in barriers if key[0] == "end to end"]
+        yield claim(
+            "Goodfellow et al., arXiv 1412.6544",
+            f"Between two solutions there is a barrier, {net} net (largest training loss on the line − that of the "
+            "worse end, nats)",
+            statistics.mean_interval(between),
+            len(between),
+            above=0,
+        )
+
+
+def _largest_rise(losses) -> float:
+    """How far a curve climbs above the lowest point before it."""
+    return float(np.max(losses - np.minimum.accumulate(losses)))
+
+
+def flatness(frame, settings, radii, rescaling) -> Iterator[Claim]:
+    """Whether sharper nets generalise worse, by five measures; what rescaling does; how far the quadratic reaches."""
+    course = frame[(frame.net == "course") & (frame.status != "diverged")]
+    course = course.assign(gap=course.test_loss - course.train_loss, minus_log_volume=-course.log_volume)
+    measures = {
+        "spectral_norm": ("Keskar et al., arXiv 1609.04836", "the spectral norm"),
+        "trace": ("Keskar et al., arXiv 1609.04836", "the trace"),
+        "ball_sharpness": ("Keskar et al., arXiv 1609.04836", "the ε-sharpness in the L2 ball"),
+        "subspace_sharpness": ("Keskar et al., arXiv 1609.04836", "the sharpness in a random subspace"),
+        "minus_log_volume": ("Hochreiter and Schmidhuber 1997", "minus the log volume of the ε-flat region"),
+    }
+    for column, (source, name) in measures.items():
+        yield claim(
+            source,
+            f"Sharper minima generalise worse, over batch sizes and step sizes at one training loss (Spearman's "
+            f"correlation of {name} with test loss − training loss)",
+            statistics.rank_correlation(course, column, "gap"),
+            settings["seeds"],
+            above=0,
+        )
+    whole = rescaling[rescaling.region == "whole"]
+    exponent = whole.exponent.max()
+    slopes = [np.polyfit(np.log(rows.alpha), rows.log_volume, 1)[0] for _, rows in whole.groupby("seed")]
+    yield claim(
+        "Dinh et al., arXiv 1703.04933",
+        "(αθ₁, θ₂/α) is the same function with α^(n₁ − n₂) times the flat volume that θ sees, without bound "
+        f"(slope of the log volume against ln α, within 0.5 of n₁ − n₂ = {exponent:g})",
+        statistics.mean_interval(slopes),
+        len(slopes),
+        within=(exponent - 0.5, exponent + 0.5),
+    )
+    for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
+        rows = radii[radii.epsilon == epsilon].assign(ratio=lambda r: np.log(r.quadratic / r.maximum))
+        interval = statistics.over_seeds(rows, "ratio")
+        yield claim(
+            "MLDS 2018, homework 1-3",
+            f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (geometric mean of the ratio, 1 ± 0.1)",
+            statistics.Interval(*np.exp(interval)),
+            rows.seed.nunique(),
+            within=(0.9, 1.1),
+        )
+
+
+def redundancy(frame, settings) -> Iterator[Claim]:
+    """Where descent ends in the valley of (w₁w₂)², and that noise ends where it is flatter."""
+    source = "Sagun et al., arXiv 1706.04454 (our example)"
+    ends, starts = (
+        frame[frame.step == step].set_index(["part", "seed"]).sort_index() for step in (settings["steps"], 0)
+    )
+    first, last = (rows["first"] ** 2 - rows.second**2 for rows in (starts.loc["descent"], ends.loc["descent"]))
+    yield claim(
+        source,
+        "Gradient descent keeps w₁² − w₂² of its start (relative change at the end, below 0.05)",
+        statistics.mean_interval((last / first - 1).abs()),
+        len(first),
+        below=0.05,
+    )
+    curvature = ends.largest_eigenvalue
+    for noise in ("label noise", "parameter noise"):
+        yield claim(
+            source,
+            f"With {noise} descent ends where the valley is flatter (largest eigenvalue at the end − that of descent "
+            "from the same start)",
+            statistics.paired_difference(curvature[noise], curvature["descent"]),
+            len(curvature[noise]),
+            below=0,
+        )
+
+
+QUESTIONS = (
+    straight_line,
+    flatness,
+    redundancy,
+)

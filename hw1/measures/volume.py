@@ -1,0 +1,193 @@
+"""How large the flat region around a minimum is: its volume, by rays in random directions.
+
+The region is the largest connected set around θ on which L < L(θ) + ε (Hochreiter and Schmidhuber 1997; Dinh et al.,
+arXiv 1703.04933, definition 1). A ray from θ that leaves the region leaves behind a part of it, and all such parts
+together are the *star*: every point that sees θ. Its volume, a lower bound of the region's, is V_d · E[r(u)^d] with u
+uniform on the unit sphere, r(u) the first crossing of L(θ) + ε, and V_d the volume of the unit ball.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+import tensorflow as tf
+
+from hw1 import evaluation, models
+from hw1.measures.hessian import Estimate
+
+GROWTH = 1.25  # from one scanned radius to the next: a bump of the loss that is narrower than this may be missed
+_HALVINGS = 5  # of a scanned interval before the crossing is interpolated: an error of r of some 1e-5
+_AT_ONCE = 2**22  # numbers in the parameters of the nets that one compiled call takes
+
+
+class Volume(NamedTuple):
+    """The volume of a star-shaped flat region.
+
+    Attributes:
+        log: ln of the volume, in (unit of the parameters)^d, with `.standard_error`.
+        radius: of the ball that has this volume, in units of z (see `log_volume`).
+        radii: r(u) of each ray, in units of z, shape [rays].
+        capped: how many rays reached the cap without leaving the region.
+        effective: (Σ r^d)² / Σ r^2d: how many rays carry the estimate. Below about 10 the few longest rays decide, and
+            value and error are both too small.
+    """
+
+    log: Estimate
+    radius: float
+    radii: np.ndarray
+    capped: int
+    effective: float
+
+
+def log_volume(
+    model, x, y, epsilon: float, directions=None, rays: int = 100, cap: float = 1e3, loss=None, seed: int = 0
+) -> Volume:
+    """The volume of the part of the ε-flat region around θ that sees θ, by Monte Carlo.
+
+    The rays run through the points θ + Az, |z| = r. With A the identity this is the volume itself; with orthonormal
+    columns it is that of the region's section by a subspace; any other A of full rank gives the same volume with
+    another error: √det(AᵀA) times the volume in z. The nearer the region is to a ball in z, the smaller the error.
+    Without such an A the error is fit to be trusted in some ten dimensions only, see `Volume.effective`.
+
+    Each ray is scanned outwards in steps of a factor of 1.25, and where it leaves the region the crossing is refined.
+    The scan starts where the loss is low enough at this radius and at four times this radius.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        epsilon: rise of the mean loss that still counts as flat.
+        directions: A. None for the full space; a dimension d for a random subspace drawn with `seed`; a vector of
+            shape [parameters] for a diagonal A; or A itself, shape [parameters, d].
+        rays: number of rays, at least 2.
+        cap: radius at which a ray ends, in units of z: along directions that do not change the loss none would cross.
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        seed: of subspace and rays.
+
+    Returns:
+        A `Volume`; the model is not changed.
+
+    Raises:
+        TypeError, ValueError: for a model, examples or options that do not fit.
+    """
+    for name, value, least in (("epsilon", epsilon, 0), ("cap", cap, 0), ("rays", rays, 1)):
+        if not (np.isscalar(value) and np.isfinite(value) and value > least):
+            raise ValueError(f"{name} must be a finite number above {least}, not {value!r}")
+    theta, rng = models.flat_parameters(model).astype(np.float64), np.random.default_rng(seed)
+    matrix = _matrix(directions, len(theta), rng)
+    dimension = len(theta) if matrix is None else matrix.shape[-1]
+    units = rng.standard_normal((rays, dimension))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    if matrix is not None:
+        units = units * matrix if matrix.ndim == 1 else units @ matrix.T
+    losses = _losses_at(model, x, y, loss, rays)
+    level = losses(theta[None])[0] + epsilon
+    if not np.isfinite(level):
+        raise ValueError("the loss at the model's parameters is not finite; a region around them needs one that is")
+    radii, capped = _first_crossings(lambda points: losses(points) - level, theta, units, cap)
+    return _volume(radii, capped, dimension, _log_stretch(matrix))
+
+
+def _matrix(directions, size, rng):
+    """None, a diagonal of shape [parameters], or a matrix [parameters, d] of full rank."""
+    if directions is None:
+        return None
+    if np.ndim(directions) == 0:
+        if isinstance(directions, bool) or not hasattr(directions, "__index__") or not 1 <= directions <= size:
+            raise ValueError(
+                f"directions must be a dimension from 1 to {size}, a vector or a matrix, not {directions!r}"
+            )
+        return np.linalg.qr(rng.standard_normal((size, int(directions))))[0]
+    matrix = np.asarray(directions, np.float64)
+    fits = matrix.ndim in (1, 2) and len(matrix) == size and 1 <= matrix.shape[-1] <= size
+    if not fits or not np.isfinite(matrix).all() or not np.isfinite(_log_stretch(matrix)):
+        raise ValueError(
+            f"directions must be finite and of full rank, of shape [{size}] or [{size}, d], not {list(matrix.shape)}"
+        )
+    return matrix
+
+
+def _log_stretch(matrix) -> float:
+    """The logarithm of √det(AᵀA), by which volumes in z become volumes of parameters."""
+    if matrix is None:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        values = np.abs(matrix) if matrix.ndim == 1 else np.abs(np.diag(np.linalg.qr(matrix)[1]))
+        return float(np.log(values * (values > 1e-12 * values.max())).sum())
+
+
+def _losses(forward, loss):
+    """The program of the total losses of several nets, whose parameters are the first `count` rows of `points`."""
+
+    def run(parameters, state, x, y, points, count):
+        def total(number):
+            return tf.reduce_sum(loss(y, forward(evaluation.unflatten(points[number], parameters), state, x)))
+
+        return tf.map_fn(total, tf.range(count), fn_output_signature=points.dtype)
+
+    return run
+
+
+def _losses_at(model, x, y, loss, most):
+    """The mean loss as a function of up to `most` parameter vectors, [points, parameters] -> [points] in float64."""
+    example = evaluation.check(model, x, y, loss)
+    (parameters, state), run = evaluation.variables(model), evaluation.compiled(_losses, model, loss)
+    parts, size = list(evaluation.chunks(example)), sum(p.shape.num_elements() for p in parameters)
+    at_once = min(most, max(1, _AT_ONCE // size))
+    held = np.zeros((at_once, size), parameters[0].dtype.as_numpy_dtype)  # one shape: it is compiled once
+
+    def losses(points):
+        values = []
+        for start in range(0, len(points), at_once):
+            piece = points[start : start + at_once]
+            held[: len(piece)] = piece
+            values.append(sum(run(parameters, state, *part, held, tf.constant(len(piece))).numpy() for part in parts))
+        return np.concatenate(values).astype(np.float64) / len(example.x)
+
+    return losses
+
+
+def _first_crossings(excess, theta, directions, cap):
+    """The first radius on each ray where `excess` is not negative, and which rays have none up to the cap."""
+
+    def at(radii, rays):
+        values = excess(theta + radii[:, None] * directions[rays])
+        return np.where(np.isfinite(values), values, np.inf)  # a loss that overflows is outside
+
+    low, below, inside = (np.full(len(directions), value) for value in (float(cap), np.inf, 0))
+    while len(rays := np.flatnonzero(inside < 2)):  # inwards, until two radii in a row lie inside
+        low[rays] /= 4
+        below[rays] = at(low[rays], rays)
+        inside[rays] = np.where(below[rays] < 0, inside[rays] + 1, 0)
+    high, above = low.copy(), below.copy()
+    while len(rays := np.flatnonzero((above < 0) & (high < cap))):  # outwards, until they lie outside
+        low[rays], below[rays] = high[rays], above[rays]
+        high[rays] = np.minimum(GROWTH * high[rays], cap)
+        above[rays] = at(high[rays], rays)
+    capped = above < 0
+    rays = np.flatnonzero(~capped)
+    for _ in range(_HALVINGS if len(rays) else 0):
+        middle = (low[rays] + high[rays]) / 2
+        value = at(middle, rays)
+        out, into = rays[value >= 0], rays[value < 0]
+        high[out], above[out] = middle[value >= 0], value[value >= 0]
+        low[into], below[into] = middle[value < 0], value[value < 0]
+    with np.errstate(invalid="ignore", divide="ignore"):  # between two points linearly; capped rays take the cap
+        share = np.where(np.isfinite(above), below / (below - above), 0.5)
+    return np.where(capped, cap, low + share * (high - low)), capped
+
+
+def _volume(radii, capped, dimension, stretch) -> Volume:
+    """Averages r^d through logarithms: r^d itself may be beyond any float."""
+    logs = dimension * np.log(radii)
+    weights = np.exp(logs - logs.max())
+    log_mean = logs.max() + np.log(weights.mean())
+    error = weights.std(ddof=1) / weights.mean() / np.sqrt(len(weights))
+    ball = dimension / 2 * np.log(np.pi) - scipy.special.gammaln(dimension / 2 + 1)
+    return Volume(
+        log=Estimate(ball + log_mean + stretch, error),
+        radius=float(np.exp(log_mean / dimension)),
+        radii=radii,
+        capped=int(capped.sum()),
+        effective=float(weights.sum() ** 2 / (weights**2).sum()),
+    )
