@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # Module or package of hw1 → what of hw1 it may import.
 LEAVES = {"datasets", "models", "records", "evaluation", "statistics", "quiet"}
-CORE = LEAVES | {"training", "measures", "question"}
+CORE = LEAVES | {"training", "recipe", "measures", "question"}
 ALLOWED = {
     "datasets": set(),
     "models": set(),
@@ -20,6 +20,7 @@ ALLOWED = {
     "statistics": set(),
     "quiet": set(),
     "training": {"evaluation", "models", "datasets", "records"},
+    "recipe": {"training", "models"},
     "measures": {"evaluation", "models", "datasets", "measures"},
     "question": {"records", "datasets", "plot"},
     "deep_vs_shallow": CORE,

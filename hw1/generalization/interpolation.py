@@ -19,7 +19,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import models, question, records, training
+from hw1 import models, question, recipe, records
 from hw1.measures.interpolation import line
 
 
@@ -89,17 +89,7 @@ def run(settings: Settings, data, pair: str):
 
 
 def _train(settings, data, batch_size, learning_rate):
-    return training.train(
-        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
-        data,
-        batch_size=batch_size,
-        updates=settings.updates,
-        target_loss=settings.target_loss,
-        evaluate_updates=25,
-        optimizer=lambda: keras.optimizers.Adam(learning_rate),
-        seeds=settings.seeds,
-        progress=f"batch size {batch_size}, learning rate {learning_rate:g}",
-    )
+    return recipe.train(settings, data, batch_size, optimizer=lambda: keras.optimizers.Adam(learning_rate))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ has taken few steps, and an undertrained net is an insensitive one.
 import dataclasses
 import sys
 
-import keras
-
-from hw1 import models, question, training
+from hw1 import models, question, recipe
 from hw1.measures.sensitivity import jacobian_norm, loss_gradient_norm
 
 
@@ -55,18 +53,7 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, batch_size: int):
     """Yields a row per seed."""
-    members = training.train(
-        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
-        data,
-        batch_size=batch_size,
-        updates=settings.updates,
-        target_loss=settings.target_loss,
-        evaluate_updates=25,
-        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
-        progress=f"batch size {batch_size}",
-    )
-    for member in members:
+    for member in recipe.train(settings, data, batch_size):
         yield {
             "seed": member.seed,
             "updates": member.updates,

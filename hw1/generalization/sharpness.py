@@ -17,10 +17,9 @@ Deviations: nets are compared at one training loss, not after one number of epoc
 import dataclasses
 import sys
 
-import keras
 import numpy as np
 
-from hw1 import evaluation, models, question, records, training
+from hw1 import evaluation, models, question, recipe, records
 from hw1.measures import hessian
 
 
@@ -68,21 +67,10 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, net: str, batch_size: int):
     """Yields a row per seed and way of measuring."""
-    hidden, seeds = settings.hidden, settings.seeds
+    trained_as = settings
     if net == "reference":
-        hidden, seeds = settings.reference_hidden, settings.reference_seeds
-    members = training.train(
-        lambda seed: models.mlp(hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
-        data,
-        batch_size=batch_size,
-        updates=settings.updates,
-        target_loss=settings.target_loss,
-        evaluate_updates=25,
-        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=seeds,
-        progress=f"{net} net, batch size {batch_size}",
-    )
-    for member in members:
+        trained_as = dataclasses.replace(settings, hidden=settings.reference_hidden, seeds=settings.reference_seeds)
+    for member in recipe.train(trained_as, data, batch_size):
         trained = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
         if member.status == "diverged":
             yield {**dict.fromkeys(records.COLUMNS["sharpness"][2:], float("nan")), **trained}

@@ -38,7 +38,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import datasets, evaluation, models, question, records, training
+from hw1 import datasets, evaluation, models, question, recipe, records
 from hw1.measures import hessian
 from hw1.measures.sharpness import ball_sharpness, keskar_sharpness
 from hw1.measures.volume import log_volume
@@ -100,7 +100,7 @@ def run(settings: Settings, data, net: str, batch_size: int, learning_rate: floa
     loss = None
     if net == "small":
         data, loss, batch_size = _two_classes(data, settings.pool), squared_error, min(settings.batch_sizes)
-    members = _train(settings, data, batch_size, learning_rate, loss)
+    members = _train(settings, data, net, batch_size, learning_rate)
     ends = settings.learning_rates[0], (min(settings.batch_sizes), max(settings.batch_sizes))
     x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
     for member in members:
@@ -128,23 +128,17 @@ def _two_classes(data, pool):
     return dataclasses.replace(data, **parts, x_test=data.x_test[test], y_test=data.y_test[test], classes=2)
 
 
-def _train(settings, data, batch_size, learning_rate, loss):
-    small = loss is not None
-    shape = {"hidden": settings.hidden}
-    if small:
-        shape = {"hidden": (2,), "activation": "leaky_relu", "use_bias": False, "dtype": "float64"}
-    return training.train(
-        lambda seed: models.mlp(**shape, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
-        data,
-        batch_size=batch_size,
-        updates=settings.small_updates if small else settings.updates,
-        target_loss=None if small else settings.target_loss,
-        evaluate_updates=settings.small_updates if small else 25,
-        optimizer=lambda: keras.optimizers.Adam(learning_rate),
-        seeds=settings.seeds,
-        loss=loss,
-        progress=f"batch size {batch_size}, learning rate {learning_rate:g}",
-    )
+def _train(settings, data, net, batch_size, learning_rate):
+    options = {"optimizer": lambda: keras.optimizers.Adam(learning_rate)}
+    if net == "course":
+        return recipe.train(settings, data, batch_size, **options)
+
+    def build(seed):
+        shape = {"input_shape": data.x_train.shape[1:], "classes": data.classes, "dtype": "float64"}
+        return models.mlp((2,), "leaky_relu", use_bias=False, seed=seed, **shape)
+
+    options |= {"updates": settings.small_updates, "evaluate_updates": settings.small_updates, "target_loss": None}
+    return recipe.train(settings, data, batch_size, build, loss=squared_error, **options)
 
 
 def _measures(settings, model, x, y, loss) -> dict[str, float]:

@@ -28,7 +28,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import models, question, records, training
+from hw1 import models, question, recipe, records
 from hw1.measures.interpolation import line
 from hw1.measures.sharpness import keskar_sharpness
 
@@ -112,17 +112,7 @@ def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
 
 
 def _train(settings, data, net, batch_size):
-    return training.train(
-        lambda seed: build(settings, net, data, seed),
-        data,
-        batch_size=batch_size,
-        updates=settings.updates,
-        target_loss=settings.target_loss,
-        evaluate_updates=25,
-        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
-        progress=f"{net} net, batch size {batch_size}",
-    )
+    return recipe.train(settings, data, batch_size, lambda seed: build(settings, net, data, seed))
 
 
 def _sharpness(settings, data, batch_size, member, boxes):

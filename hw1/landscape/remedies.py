@@ -28,7 +28,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from hw1 import models, question, training
+from hw1 import models, question, recipe
 from hw1.measures.sharpness import keskar_sharpness
 
 
@@ -134,20 +134,21 @@ def robust(net, x, y, loss, epsilon: float):
 def _trained(settings, data, remedy):
     """The trained members of a unit."""
     small, large = settings.batch_sizes
-    train = functools.partial(_train, settings, data)
-    plain = functools.partial(build, settings, data)
+    train = functools.partial(recipe.train, settings, data)
     if remedy == "small batch":
-        return train(plain, small)
+        return train(small)
     if remedy == "data augmentation":
-        return train(functools.partial(plain, augmented=True), large, updates=settings.augmented_updates)
+        augmented = functools.partial(build, settings, data, augmented=True)
+        return train(large, augmented, updates=settings.augmented_updates)
     if remedy == "conservative training":
         steps = {"inner_steps": settings.inner_steps, "proximal": settings.proximal}
-        return train(plain, large, **steps, evaluate_updates=-(-25 // settings.inner_steps))  # after as many steps
+        looks = -(-recipe.LOOK_EVERY // settings.inner_steps)  # after as many steps
+        return train(large, **steps, evaluate_updates=looks)
     if remedy == "growing batches":
-        return _grow(train, train(plain, small, epochs=settings.warm_epochs), large)
+        return _grow(train, train(small, epochs=settings.warm_epochs), large)
     if remedy == "large batch":
-        return train(plain, large)
-    return train(plain, large, objective=functools.partial(robust, epsilon=float(remedy.split()[-1])))
+        return train(large)
+    return train(large, objective=functools.partial(robust, epsilon=float(remedy.split()[-1])))
 
 
 def _grow(train, begun, batch_size):
@@ -157,22 +158,10 @@ def _grow(train, begun, batch_size):
     def copy(seed):
         return models.with_parameters(warm[seed].model, models.flat_parameters(warm[seed].model))
 
-    grown = train(copy, batch_size, seeds=warm) if warm else []
+    grown = train(batch_size, copy, seeds=warm) if warm else []
     for member in grown:
         member.updates += warm[member.seed].updates
     return sorted([*grown, *(m for m in begun if m.seed not in warm)], key=lambda member: member.seed)
-
-
-def _train(settings, data, build, batch_size, **options):
-    return training.train(
-        build,
-        data,
-        batch_size=batch_size,
-        target_loss=settings.target_loss,
-        optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        progress=f"batch size {batch_size}",
-        **{"updates": settings.updates, "seeds": settings.seeds, "evaluate_updates": 25} | options,
-    )
 
 
 if __name__ == "__main__":

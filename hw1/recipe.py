@@ -1,0 +1,41 @@
+"""How questions train the nets that they compare: by Adam, to one training loss.
+
+A large batch that has merely taken fewer steps is undertrained, not sharp. So nets of different batch sizes are trained
+until their loss on the whole training set, looked at every 25 steps or whole epochs, is at or below one target.
+"""
+
+from collections.abc import Callable
+
+import keras
+
+from hw1 import models, training
+
+LOOK_EVERY = 25  # steps: at batch size 5,000 a step lowers the loss by a few per cent near the target
+
+
+def train(settings, data, batch_size: int, build: Callable | None = None, **options) -> list[training.Member]:
+    """Trains one net per seed to `settings.target_loss`.
+
+    Args:
+        settings: of a question, with target_loss, updates, learning_rate, seeds, and hidden if there is no `build`.
+        data: as `hw1.datasets.load` gives it.
+        batch_size: examples per step.
+        build: makes the net of a seed. None: a fully connected one with the layers `settings.hidden`.
+        **options: of `hw1.training.train`, before those of the settings.
+
+    Returns:
+        One `hw1.training.Member` per seed; its status says whether the target was reached.
+    """
+
+    def mlp(seed):
+        return models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed)
+
+    common = {
+        "updates": settings.updates,
+        "target_loss": settings.target_loss,
+        "evaluate_updates": LOOK_EVERY,
+        "optimizer": lambda: keras.optimizers.Adam(settings.learning_rate),
+        "seeds": settings.seeds,
+        "progress": f"batch size {batch_size}",
+    }
+    return training.train(build or mlp, data, batch_size=batch_size, **(common | options))
