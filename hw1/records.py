@@ -61,9 +61,18 @@ COLUMNS = {
     # large_batch
     # remedies
     # straight_line
-    # spectrum
+    "spectrum": (
+        *("data", "batch_size", "seed", "updates", *FOUR, "train_largest", "test_largest", "smallest"),
+        *("trace", "trace_error", "outliers", "largest_ratio", "status"),
+    ),
+    "spectrum.eigenvalues": ("data", "batch_size", "classes", "seed", "rank", "eigenvalue"),
+    "spectrum.density": ("data", "batch_size", "seed", "node", "weight"),
+    "spectrum.layers": ("data", "batch_size", "seed", "layer", "rank", "eigenvalue"),
+    "spectrum.dimensions": ("data", "batch_size", "seed", "rank", "eigenvalue", "curvature"),
     # adversarial
-    # loss_functions
+    "loss_functions": ("loss", "seed", "epoch", *FOUR, "hessian", "gauss_newton", "residual", "status"),
+    "loss_functions.spectrum": ("loss", "seed", "measured", "quantity", "rank", "value"),
+    "loss_functions.lines": ("loss", "kind", "other", "seed", "alpha", *FOUR),
     # evidence
     # flatness
     # redundancy

@@ -44,9 +44,9 @@ QUESTIONS = (
     # large_batch
     # remedies
     # straight_line
-    # spectrum
+    "hw1.landscape.spectrum",
     # adversarial
-    # loss_functions
+    "hw1.landscape.loss_functions",
     # evidence
     # flatness
     # redundancy
