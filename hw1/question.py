@@ -305,7 +305,9 @@ def _make_deterministic() -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # read when TensorFlow runs its first operation
     import keras  # here because it takes seconds
     import tensorflow as tf
+    import threadpoolctl
 
+    threadpoolctl.threadpool_limits(1, "blas")  # of NumPy and SciPy, whose threads would wait without sleeping
     tf.get_logger().setLevel("ERROR")  # its warnings of retracing are for loops that build the same function anew
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()

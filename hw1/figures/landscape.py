@@ -87,7 +87,7 @@ def _along_axes(axes, frame, ends):
         means = frame[frame.batch_size == size].groupby("rank")[["eigenvalue", "curvature"]].mean()
         axes.plot(means.index, means.eigenvalue, color=colour)
         axes.plot(means.index, means.curvature, color=colour, linestyle=":")
-    axes.set(xscale="log", yscale="symlog", xlabel="rank", ylabel="curvature", title="small net: eigenvectors and axes")
+    axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net: eigenvectors and axes")
     axes.set_yscale("symlog", linthresh=1e-3)
     handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
     axes.legend(handles, ("eigenvalues of H", "diagonal of H"), loc="lower left")
@@ -151,14 +151,11 @@ def _end_spectra(panels, spectrum, losses):
 def _solution_lines(panels, lines, losses):
     """Training error along the lines to the next loss's solution and to another seed's."""
     rows = lines.assign(error=100 * (1 - lines.train_accuracy))
-    for axes, kind in zip(panels, ("other loss", "other seed"), strict=True):
+    for axes, kind, where in zip(panels, ("other loss", "other seed"), ("the next loss", "another seed"), strict=True):
+        some = rows[rows.kind == kind]
         for name, colour in losses.items():
-            style.curve(
-                axes, rows[(rows.kind == kind) & (rows.loss == name)], "alpha", "error", band=True, color=colour
-            )
-        axes.set(
-            xlabel="α", title=f"line to {'the next loss' if kind == 'other loss' else 'another seed'}", ylim=(0, 100)
-        )
+            style.curve(axes, some[some.loss == name], "alpha", "error", band=True, color=colour)
+        axes.set(xlabel="α", title=f"line to {where}", ylim=(0, 100))
     panels[0].set_ylabel("training error (%)")
 
 

@@ -11,7 +11,7 @@ the mean loss over all examples of a set, measured by Hessian-vector products:
   λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
   place of the largest ratio λᵢ / λᵢ₊₁. Nets of fewer classes (the first C digits, batch size 100) show whether
   their number follows that of the classes.
-- The trace by Hutch++, with its standard error; the most negative eigenvalue, by 80 steps of plain Lanczos.
+- The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos.
 - For the smallest and the largest batch: the density by stochastic Lanczos quadrature of these steps (nodes λ and their
   weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues of each layer's
   diagonal block.
@@ -55,7 +55,7 @@ class Settings:
     top: int = question.option(20, "eigenvalues to compute from the largest down (twice the classes)", minimum=2)
     resolution: float = question.option(0.01, "gap below an outlier, as a share of λ₁ (as the density's width)")
     probes: int = question.option(30, "Hessian-vector products for the trace", minimum=6)
-    steps: int = question.option(80, "Lanczos steps for density and smallest eigenvalue")
+    steps: int = question.option(50, "Lanczos steps for density and smallest eigenvalue")
     layer_top: int = question.option(5, "eigenvalues of each layer's block")
     class_counts: tuple[int, ...] = question.option((2, 4, 6, 8), "nets of the first so many classes", minimum=2)
     class_batch_size: int = question.option(100, "batch size of these nets, one of batch_sizes")

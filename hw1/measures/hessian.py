@@ -475,8 +475,14 @@ def _lanczos(operator, steps, start):
         basis[step] = vector
         image = operator.matvec(vector)
         diagonal[step] = vector @ image
-        for _ in range(2):  # twice is enough (Parlett 1980)
-            image = image - basis[: step + 1].T @ (basis[: step + 1] @ image)
+        image = image - diagonal[step] * vector
+        if step:
+            image -= off_diagonal[step - 1] * basis[step - 1]
+        for _ in range(2):  # twice is enough, and once where little is lost (Parlett 1980)
+            before = np.linalg.norm(image)
+            image -= basis[: step + 1].T @ (basis[: step + 1] @ image)
+            if np.linalg.norm(image) > before / 2:
+                break
         off_diagonal[step] = np.linalg.norm(image)
         if off_diagonal[step] <= 1e-10 * max(np.abs(diagonal).max(), 1e-300):
             taken = step + 1
