@@ -69,7 +69,7 @@ class Settings:
 
 SIZES = {
     "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_losses": (0.3, 0.5)}
-    | {"updates": 300, "top": 6, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (2, 4)}
+    | {"updates": 300, "top": 6, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (3,)}
     | {"class_batch_size": 20, "pool": 7, "small_hidden": (2,), "small_target_losses": (1.5, 1.5), "seeds": 2},
     "report": {},
     "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90},
