@@ -67,6 +67,17 @@ COLUMNS = {
     "remedies": (*("remedy", "seed", "updates", *FOUR, "space", "value", "loss", "largest", "status"),),
     "straight_line": ("net", "line", "seed", "alpha", *FOUR, "status"),
     "straight_line.training": ("net", "seed", "epoch", *FOUR),
+    "spectrum": (
+        *("data", "batch_size", "seed", "updates", *FOUR, "train_largest", "test_largest", "smallest"),
+        *("trace", "trace_error", "outliers", "largest_ratio", "status"),
+    ),
+    "spectrum.eigenvalues": ("data", "batch_size", "classes", "seed", "rank", "eigenvalue"),
+    "spectrum.density": ("data", "batch_size", "seed", "node", "weight"),
+    "spectrum.layers": ("data", "batch_size", "seed", "layer", "rank", "eigenvalue"),
+    "spectrum.dimensions": ("data", "batch_size", "seed", "rank", "eigenvalue", "curvature"),
+    "loss_functions": ("loss", "seed", "epoch", *FOUR, "hessian", "gauss_newton", "residual", "status"),
+    "loss_functions.spectrum": ("loss", "seed", "measured", "quantity", "rank", "value"),
+    "loss_functions.lines": ("loss", "kind", "other", "seed", "alpha", *FOUR),
     "flatness": (
         *("net", "batch_size", "learning_rate", "seed", "updates", *FOUR, "log_volume", "log_volume_error", "capped"),
         *("ball_sharpness", "subspace_sharpness", "spectral_norm", "trace", "status"),

@@ -91,3 +91,28 @@ def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed
     rows = frame.dropna(subset=[a, b]).groupby(by)
     value, low, high = mean_interval([scipy.stats.spearmanr(part[a], part[b])[0] for _, part in rows if len(part) > 2])
     return Interval(value, max(low, -1.0), min(high, 1.0))
+
+
+def outliers(values, resolution: float = 0.01) -> int:
+    """How many eigenvalues stand above the last gap that is wider than `resolution` times the largest of them.
+
+    So many stand alone in a histogram of that resolution, and the bulk begins below them.
+
+    Args:
+        values: the largest eigenvalues, descending, more of them than outliers are expected.
+        resolution: a share of the largest eigenvalue.
+    """
+    values = np.asarray(values, np.float64)
+    wide = np.flatnonzero(values[:-1] - values[1:] > resolution * values[0])
+    return int(wide[-1]) + 1 if len(wide) else 0
+
+
+def largest_ratio(values) -> int:
+    """How many eigenvalues stand above the largest ratio of neighbours, among the positive ones of them.
+
+    Args:
+        values: the largest eigenvalues, descending, more of them than outliers are expected.
+    """
+    values = np.asarray(values, np.float64)
+    logarithms = np.log(values[values > 0])
+    return int(np.argmax(logarithms[:-1] - logarithms[1:])) + 1 if len(logarithms) > 1 else 0

@@ -68,6 +68,14 @@ def test_product_is_the_difference_of_gradients(name):
         close(multiply(vector), references.difference_product(model, x, y, vector), 1e-7)
 
 
+@CASES
+def test_the_diagonal(name):
+    """Against nested tapes, in chunks of which the last is smaller."""
+    model, x, y = nets.case(name)
+    with nets.unchanged(model):
+        close(hessian.diagonal(model, x, y, chunk_size=4), np.diag(nets.hessian(name)))
+
+
 NORMS = {
     "layer": keras.layers.LayerNormalization(dtype="float64"),
     "group": keras.layers.GroupNormalization(2, dtype="float64"),
@@ -295,6 +303,23 @@ def test_the_block_norm_is_that_of_the_block_diagonal_matrix(name):
     with nets.unchanged(nets.case(name).model):
         found = hessian.spectral_norm(*nets.case(name), scope="block")
     assert found == pytest.approx(max(np.linalg.norm(block, 2) for block in blocks), rel=1e-5)
+
+
+@CASES
+def test_layer_eigenvalues_are_those_of_the_sub_blocks(name):
+    """The layers' blocks are cut out of the matrix here: a run of variables of one layer is one block."""
+    model, x, y = nets.case(name)
+    truth, start, blocks = nets.hessian(name), 0, {}
+    for variable in model.trainable_variables:  # "model/layer/kernel" or "layer/kernel"
+        layer, end = variable.path.split("/")[-2], start + int(np.prod(variable.shape))
+        blocks[layer] = (blocks.get(layer, (start,))[0], end)
+        start = end
+    found = hessian.layer_eigenvalues(model, x, y, k=3, tolerance=1e-8)
+    assert len(found) == len(blocks)
+    for values, (start, end) in zip(found.values(), blocks.values(), strict=True):
+        expected = np.linalg.eigvalsh(truth[start:end, start:end])
+        largest = expected[np.argsort(-np.abs(expected))[:3]]
+        close(values, np.sort(largest)[::-1], 1e-6) if largest.any() else close(values, 0 * values + 0.0)
 
 
 def dead(hidden=(8, 4)):

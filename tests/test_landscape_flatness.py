@@ -5,7 +5,7 @@ import pytest
 
 from hw1 import datasets, models, question, records
 from hw1.landscape import flatness, redundancy, straight_line
-from hw1.ledger import landscape as ledger
+from hw1.ledger.landscape import flatness as ledger
 from hw1.measures import hessian
 
 

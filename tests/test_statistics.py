@@ -96,3 +96,19 @@ def test_a_correlation_of_independent_rows_covers_the_true_one():
         assert low < value < high
         held.append(low <= true <= high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "by_gap", "by_ratio"),
+    [
+        ([10, 9, 8, 0.5, 0.45, 0.42], 3, 3),
+        ([10, 9, 8, 0.5, 0.1, 0.01], 4, 3),  # 0.4 of 10 is a gap; of the ratios 8 / 0.5 is larger than 0.1 / 0.01
+        ([10, 9.95, 9.9, 5, 4.95, 4.9], 3, 3),  # a gap above counts, however close what lies above it
+        ([10, 3, -1, -2], 3, 1),  # negative ones have no ratio
+        ([1, 1, 1], 0, 1),
+    ],
+)
+def test_outliers_are_counted_by_gap_and_by_ratio(values, by_gap, by_ratio):
+    """The last gap wider than 1 % of the largest; the place of the largest ratio."""
+    assert statistics.outliers(values) == by_gap
+    assert statistics.largest_ratio(values) == by_ratio

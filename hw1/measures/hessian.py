@@ -101,6 +101,21 @@ def _rows(forward, loss):
     return run
 
 
+def _diagonal(forward, loss):
+    """The program of H's diagonal: of the product with each unit vector, that vector's own entry."""
+
+    def run(parameters, state, x, y):
+        gradients, tape = _gradients(forward, loss, parameters, state, x, y)
+        size, dtype = evaluation.flatten(parameters).shape[0], parameters[0].dtype
+
+        def entry(number):
+            return _along(tf.one_hot(number, size, dtype=dtype), gradients, parameters, tape)[number]
+
+        return tf.map_fn(entry, tf.range(size), fn_output_signature=dtype)
+
+    return run
+
+
 def _check_differentiable(run, *arguments) -> None:
     """Raises ValueError if TensorFlow's second derivative in a compiled product is wrong, or if there is none.
 
@@ -204,12 +219,24 @@ def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.nda
 
 def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
     """The whole Hessian, shape [parameters, parameters], symmetric, from as many products as there are parameters."""
+    matrix = _mean(_rows, model, x, y, loss, chunk_size)
+    return (matrix + matrix.T) / 2
+
+
+def diagonal(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
+    """The diagonal of H, shape [parameters]: the second derivative of L along the axis of each parameter.
+
+    Exact, from as many products as there are parameters, but without the matrix.
+    """
+    return _mean(_diagonal, model, x, y, loss, chunk_size)
+
+
+def _mean(program, model, x, y, loss, chunk_size):
+    """The mean over all examples of what a program sums over a chunk of them."""
     example = evaluation.check(model, x, y, loss)
     product(model, x[:1], y[:1], loss)  # which checks that the second derivative is right
-    variables, run = evaluation.variables(model), evaluation.compiled(_rows, model, loss)
-    parts = evaluation.chunks(example, chunk_size)
-    matrix = sum(run(*variables, *part).numpy() for part in parts) / len(example.x)
-    return (matrix + matrix.T) / 2
+    variables, run = evaluation.variables(model), evaluation.compiled(program, model, loss)
+    return sum(run(*variables, *part).numpy() for part in evaluation.chunks(example, chunk_size)) / len(example.x)
 
 
 def _operator(multiply) -> scipy.sparse.linalg.LinearOperator:
@@ -292,6 +319,46 @@ def eigenvalues(model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance
         The eigenvalues, shape [k], descending; with `vectors` also the eigenvectors, shape [parameters, k].
     """
     return _eigsh(_operator(product(model, x, y, loss)), k, which, tolerance, vectors)
+
+
+def layer_eigenvalues(
+    model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance: float = 1e-3
+) -> dict[str, np.ndarray]:
+    """Extreme eigenvalues of each layer's diagonal block of H: the curvature when only that layer moves.
+
+    Args:
+        model: a built Keras model. A layer is what its variables' paths name: "hidden_1" holds kernel and bias.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        k: how many of each block; of a smaller block all.
+        which: as for `eigenvalues`.
+        loss: as for `product`.
+        tolerance: as for `eigenvalues`.
+
+    Returns:
+        Layer → eigenvalues, shape [min(k, parameters of the layer)], descending; in the order of the net.
+    """
+    multiply, found = product(model, x, y, loss), {}
+    for layer, places in layers(model).items():
+
+        def within(vector, places=places):
+            whole = np.zeros(multiply.size)
+            whole[places] = vector
+            return multiply(whole)[places]
+
+        within.size = len(places)
+        found[layer] = _eigsh(_operator(within), min(k, within.size), which, tolerance)
+    return found
+
+
+def layers(model) -> dict[str, np.ndarray]:
+    """Layer → where its trainable variables stand in the flat vector of parameters, integers."""
+    places, start = {}, 0
+    for variable in model.trainable_variables:
+        size = int(np.prod(variable.shape))
+        places.setdefault(variable.path.rpartition("/")[0], []).extend(range(start, start + size))
+        start += size
+    return {layer: np.array(indices) for layer, indices in places.items()}
 
 
 def spectral_norm(model, x, y, scope: str = "full", loss=None, tolerance: float = 1e-3) -> float:
@@ -408,8 +475,14 @@ def _lanczos(operator, steps, start):
         basis[step] = vector
         image = operator.matvec(vector)
         diagonal[step] = vector @ image
-        for _ in range(2):  # twice is enough (Parlett 1980)
-            image = image - basis[: step + 1].T @ (basis[: step + 1] @ image)
+        image = image - diagonal[step] * vector
+        if step:
+            image -= off_diagonal[step - 1] * basis[step - 1]
+        for _ in range(2):  # twice is enough, and once where little is lost (Parlett 1980)
+            before = np.linalg.norm(image)
+            image -= basis[: step + 1].T @ (basis[: step + 1] @ image)
+            if np.linalg.norm(image) > before / 2:
+                break
         off_diagonal[step] = np.linalg.norm(image)
         if off_diagonal[step] <= 1e-10 * max(np.abs(diagonal).max(), 1e-300):
             taken = step + 1

@@ -1,0 +1,180 @@
+"""What does the whole spectrum of the Hessian look like, and how does it change with the batch size?
+
+    python -m hw1.landscape.spectrum                 about 5 minutes of one core
+    python -m hw1.landscape.spectrum --size=smoke    seconds
+
+The net 784-30-20-10 is trained with nine batch sizes to one training loss, on two data sets. H is the full Hessian of
+the mean loss over all examples of a set, measured by Hessian-vector products:
+
+- λ₁, the eigenvalue of largest magnitude, of the training and of the test loss, by Lanczos.
+- The 20 largest eigenvalues. *Outliers* are those above the last gap λᵢ − λᵢ₊₁ among them that is wider than 1 % of
+  λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
+  place of the largest ratio λᵢ / λᵢ₊₁. Nets of fewer classes (the first C digits, batch size 100) show whether
+  their number follows that of the classes.
+- The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos.
+- For the smallest and the largest batch: the density by stochastic Lanczos quadrature of these steps (nodes λ and their
+  weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues of each layer's
+  diagonal block.
+- For these two also a small net (49-10-10, 610 parameters, images averaged to 7 × 7): all eigenvalues, and the
+  curvature ∂²L/∂θᵢ² along each parameter's axis, both from the matrix itself, both sorted.
+
+Source: Yao et al., arXiv 1802.08241 (λ₁ against the batch size); Sagun et al., arXiv 1611.07476 and 1706.04454 (bulk
+and outliers); Ghorbani et al., arXiv 1901.10159 (density).
+
+Deviations: a smaller net and smaller sets than Yao's; batch sizes are compared at one training loss, not after one
+number of epochs. The small net's loss is higher than the other's, because it cannot reach that one. Which eigenvalues
+are outliers Sagun et al. judge by eye.
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+
+from hw1 import datasets, models, question, recipe, records, statistics
+from hw1.measures import hessian
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: tuple[str, ...] = question.option(("mnist10k", "fashion10k"), "data sets: names of hw1.datasets or paths")
+    train: int = question.option(5000, "training examples")
+    test: int = question.option(5000, "test examples")
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option(
+        (10, 20, 50, 100, 200, 500, 1000, 2500, 5000), "batch sizes to compare", at_most="train"
+    )
+    target_losses: tuple[float, ...] = question.option(
+        (0.05, 0.2), "training loss to which every net is trained, in nats, one per data set", unique=False
+    )
+    updates: int = question.option(20000, "optimizer steps, at most")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    top: int = question.option(20, "eigenvalues to compute from the largest down (twice the classes)", minimum=2)
+    resolution: float = question.option(0.01, "gap below an outlier, as a share of λ₁ (as the density's width)")
+    probes: int = question.option(30, "Hessian-vector products for the trace", minimum=6)
+    steps: int = question.option(50, "Lanczos steps for density and smallest eigenvalue")
+    layer_top: int = question.option(5, "eigenvalues of each layer's block")
+    class_counts: tuple[int, ...] = question.option((2, 4, 6, 8), "nets of the first so many classes", minimum=2)
+    class_batch_size: int = question.option(100, "batch size of these nets, one of batch_sizes")
+    pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
+    small_hidden: tuple[int, ...] = question.option((10,), "hidden layers of the small net", unique=False)
+    small_target_losses: tuple[float, ...] = question.option(
+        (0.4, 0.55), "training loss of the small net, in nats, one per data set", unique=False
+    )
+    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_losses": (0.3, 0.5)}
+    | {"updates": 300, "top": 6, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (3,)}
+    | {"class_batch_size": 20, "pool": 7, "small_hidden": (2,), "small_target_losses": (1.5, 1.5), "seeds": 2},
+    "report": {},
+    "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per data set and batch size."""
+    for name in ("target_losses", "small_target_losses"):
+        if len(getattr(settings, name)) != len(settings.data):
+            raise ValueError(f"--{name} takes one value per data set ({len(settings.data)}), not {settings.data}")
+    if settings.class_batch_size not in settings.batch_sizes:
+        raise ValueError(f"--class_batch_size={settings.class_batch_size}: must be one of {settings.batch_sizes}")
+    return [{"data": data, "batch_size": size} for data in settings.data for size in settings.batch_sizes]
+
+
+def run(settings: Settings, sets: dict, data: str, batch_size: int):
+    """Yields a row per seed, and those of the other tables."""
+    images, number = sets[data], settings.data.index(data)
+    target, small_target = settings.target_losses[number], settings.small_target_losses[number]
+    extreme = batch_size in (min(settings.batch_sizes), max(settings.batch_sizes))
+    for member in _train(settings, images, settings.hidden, batch_size, target):
+        trained = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
+        if member.status == "diverged":
+            yield {**dict.fromkeys(records.COLUMNS["spectrum"][2:], float("nan")), **trained}
+            continue
+        density = _density(settings, images, member)
+        yield from _whole(settings, images, member, trained, density.nodes.min())
+        if extreme:
+            yield from _parts(settings, images, member, density)
+    if batch_size == settings.class_batch_size:
+        for classes in settings.class_counts:
+            few = _first_classes(images, classes)
+            for member in _measurable(_train(settings, few, settings.hidden, batch_size, target)):
+                values = hessian.eigenvalues(member.model, few.x_train, few.y_train, settings.top, "LA")
+                yield from _eigenvalues(values, member.seed, classes)
+    if extreme:
+        yield from _dimensions(settings, datasets.average_pool(images, settings.pool), batch_size, small_target)
+
+
+def _density(settings, images, member):
+    return hessian.density(
+        member.model, images.x_train, images.y_train, steps=settings.steps, probes=1, seed=member.seed
+    )
+
+
+def _whole(settings, images, member, trained, smallest):
+    """Yields the row of a net, and its largest eigenvalues."""
+    model, x, y = member.model, images.x_train, images.y_train
+    values = hessian.eigenvalues(model, x, y, settings.top, "LA")
+    trace = hessian.trace(model, x, y, probes=settings.probes)
+    yield trained | {
+        "train_largest": max(values[0], smallest, key=abs),
+        "test_largest": hessian.eigenvalues(model, images.x_test, images.y_test)[0],
+        "smallest": smallest,
+        "trace": trace,
+        "trace_error": trace.standard_error,
+        "outliers": statistics.outliers(values, settings.resolution),
+        "largest_ratio": statistics.largest_ratio(values),
+    }
+    yield from _eigenvalues(values, member.seed, images.classes)
+
+
+def _eigenvalues(values, seed, classes):
+    for rank, value in enumerate(values, start=1):
+        yield {"table": "eigenvalues", "classes": classes, "seed": seed, "rank": rank, "eigenvalue": value}
+
+
+def _parts(settings, images, member, density):
+    """Yields the density's nodes and the layers' spectra of a net."""
+    for node, weight in zip(density.nodes[0], density.weights[0], strict=True):
+        yield {"table": "density", "seed": member.seed, "node": node, "weight": weight}
+    found = hessian.layer_eigenvalues(member.model, images.x_train, images.y_train, settings.layer_top, "LA")
+    for layer, values in found.items():
+        for rank, value in enumerate(values, start=1):
+            name = layer.rpartition("/")[2]
+            yield {"table": "layers", "seed": member.seed, "layer": name, "rank": rank, "eigenvalue": value}
+
+
+def _dimensions(settings, images, batch_size, target):
+    """Yields all eigenvalues and axis curvatures of the small nets."""
+    for member in _measurable(_train(settings, images, settings.small_hidden, batch_size, target)):
+        matrix = hessian.dense(member.model, images.x_train, images.y_train)
+        spectra = zip(np.linalg.eigvalsh(matrix)[::-1], np.sort(np.diag(matrix))[::-1], strict=True)
+        for rank, (value, curvature) in enumerate(spectra, start=1):
+            row = {"table": "dimensions", "seed": member.seed, "rank": rank}
+            yield row | {"eigenvalue": value, "curvature": curvature}
+
+
+def _train(settings, images, hidden, batch_size, target_loss):
+    settings = dataclasses.replace(settings, hidden=hidden, target_loss=target_loss)
+    return recipe.train(settings, images, min(batch_size, len(images.x_train)))
+
+
+def _measurable(members):
+    return [member for member in members if member.status != "diverged"]
+
+
+def _first_classes(images, classes):
+    """The examples of the first so many classes."""
+    parts = {}
+    for part in ("train", "test"):
+        y = getattr(images, f"y_{part}")
+        parts |= {f"x_{part}": getattr(images, f"x_{part}")[y < classes], f"y_{part}": y[y < classes]}
+    return dataclasses.replace(images, **parts, classes=classes)
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

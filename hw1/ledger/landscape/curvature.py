@@ -1,0 +1,156 @@
+"""What is claimed about spectra and loss functions. Functions as in `hw1.ledger.generalization`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from hw1.ledger.verdict import Claim, claim
+from hw1.statistics import (
+    Interval,
+    largest_ratio,
+    mean_interval,
+    outliers,
+    over_seeds,
+    paired_difference,
+    rank_correlation,
+)
+
+SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
+YAO = "Yao et al., arXiv 1802.08241"
+OWN = "our hypothesis"
+KINDS = ("other loss", "other seed")  # of the lines of loss_functions
+
+
+def spectrum(frame, settings, eigenvalues, density, layers, dimensions) -> Iterator[Claim]:
+    """The whole Hessian: its largest eigenvalue against the batch size, its outliers and its bulk."""
+    seeds, classes = settings["seeds"], settings["classes"]
+    for name, rows in frame[frame.status != "diverged"].groupby("data", sort=False):
+        for part, what in (("train", "training"), ("test", "test")):
+            yield claim(
+                YAO,
+                f"{name}: larger batches end where the {what} loss has a larger dominant eigenvalue "
+                "(Spearman's correlation of batch size and λ₁)",
+                rank_correlation(rows, "batch_size", f"{part}_largest"),
+                seeds,
+                above=0,
+            )
+        yield claim(
+            YAO,
+            f"{name}: nets with a larger spectrum have the lower test accuracy (Spearman's correlation of λ₁ of the "
+            "training loss and test accuracy over batch sizes)",
+            rank_correlation(rows, "train_largest", "test_accuracy"),
+            seeds,
+            below=0,
+        )
+        counts = _outliers(eigenvalues[eigenvalues.data == name], settings)
+        gap = f"gap of {settings['resolution']:.0%} of λ₁"
+        for column, rule in (("outliers", gap), ("largest_ratio", "largest ratio")):
+            yield claim(
+                SAGUN,
+                f"{name}: about as many outliers as classes (mean number by the rule of the {rule}, within half and "
+                f"one and a half times the {classes} classes)",
+                over_seeds(rows, column),
+                seeds,
+                within=(0.5 * classes, 1.5 * classes),
+            )
+            yield claim(
+                SAGUN,
+                f"{name}: the number of outliers follows that of the classes (Spearman's correlation of the two, same "
+                f"net and batch size, rule of the {rule})",
+                rank_correlation(counts, "classes", column),
+                seeds,
+                above=0,
+            )
+        nodes = density[density.data == name]
+        largest = nodes.groupby(["batch_size", "seed"]).node.transform("max")
+        near = nodes.weight * (nodes.node.abs() <= 0.01 * largest)
+        share = near.groupby([nodes.batch_size, nodes.seed]).sum().groupby("seed").mean()
+        yield claim(
+            SAGUN,
+            f"{name}: the bulk of the spectrum is near zero (share of the eigenvalues within 1 % of λ₁)",
+            mean_interval(share),
+            seeds,
+            above=0.9,
+        )
+
+
+def _outliers(eigenvalues, settings):
+    """Seed, classes and number of outliers by both rules, of the nets that differ in their classes."""
+    nets = eigenvalues[eigenvalues.batch_size == settings["class_batch_size"]].sort_values("rank")
+    values = nets.groupby(["seed", "classes"]).eigenvalue
+    rules = {"outliers": values.apply(outliers, settings["resolution"]), "largest_ratio": values.apply(largest_ratio)}
+    return pd.DataFrame(rules).reset_index()
+
+
+def loss_functions(frame, settings, spectrum, lines) -> Iterator[Claim]:
+    """What the Hessian is made of under each loss, and whether the losses' solutions differ and connect."""
+    rows, seeds = frame[frame.status != "diverged"], settings["seeds"]
+    rows = rows.assign(share=rows.residual / rows.hessian)
+    for name in [name for name in ("nll", "squared") if name in settings["losses"]]:
+        shares = rows[rows.loss == name].pivot(index="seed", columns="epoch", values="share")
+        first, last = (shares.reindex(columns=settings["epochs"])[settings["epochs"][end]] for end in (0, -1))
+        yield claim(
+            SAGUN,
+            f"{name}: the Gauss–Newton part makes the Hessian at the end of training (‖R‖₂ / ‖H‖₂)",
+            mean_interval(last),
+            seeds,
+            below=0.5,
+        )
+        yield claim(
+            SAGUN,
+            f"{name}: the residual's share falls along training (‖R‖₂ / ‖H‖₂ at the end − before training)",
+            paired_difference(last, first),
+            seeds,
+            below=0,
+        )
+    yield from _spectra_differ(spectrum, seeds)
+    for name in settings["losses"]:
+        other, same = (_barriers(lines[(lines.loss == name) & (lines.kind == kind)]) for kind in KINDS)
+        if not other.empty:
+            partner = lines[(lines.loss == name) & (lines.kind == KINDS[0])].other.iloc[0]
+            yield claim(
+                OWN,
+                f"A straight line from the solution of {name} to that of {partner}, from the same initial weights, "
+                "crosses a barrier (largest training error between the ends − the larger of theirs)",
+                mean_interval(other),
+                seeds,
+                above=0,
+            )
+            yield claim(
+                OWN,
+                f"That barrier is lower than the one between two solutions of {name} from different initial weights "
+                "(difference of the two)",
+                paired_difference(*other.align(same, join="inner")),
+                seeds,
+                below=0,
+            )
+
+
+def _spectra_differ(spectrum, seeds) -> Iterator[Claim]:
+    """λ₁ of the nll at each other loss's solution against that at the nll's own, seed by seed; either sign counts."""
+    largest = spectrum[(spectrum.measured == "nll") & (spectrum.quantity == "eigenvalue") & (spectrum["rank"] == 1)]
+    largest = np.log10(largest.pivot(index="seed", columns="loss", values="value"))
+    for name in largest.columns.difference(["nll"]) if "nll" in largest else ():
+        value, low, high = paired_difference(largest[name], largest.nll)
+        yield claim(
+            OWN,
+            f"Solutions of {name} and nll differ in spectrum (mean log₁₀ of the ratio of the two nets' λ₁ of the nll, "
+            "without its sign)",
+            Interval(value, low, high) if not value < 0 else Interval(-value, -high, -low),
+            seeds,
+            above=0,
+        )
+
+
+def _barriers(lines):
+    """Seed → the largest training error strictly between the ends of a line, less the larger of those at the ends."""
+    error = (1 - lines.train_accuracy).where(lines.alpha.between(0, 1, inclusive="neither"))
+    ends = (1 - lines.train_accuracy).where(lines.alpha.isin([0, 1]))
+    return error.groupby(lines.seed).max() - ends.groupby(lines.seed).max()
+
+
+QUESTIONS = (
+    spectrum,
+    loss_functions,
+)

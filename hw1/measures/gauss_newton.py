@@ -1,0 +1,108 @@
+"""The two parts of the Hessian, H = G + R: products, matrices and norms of the Gauss–Newton term and of the residual.
+
+With the outputs f(x, θ), their Jacobian J and the loss ℓ(y, f) of an example,
+
+    G = mean Jᵀ (∂²ℓ/∂f²) J,    R = H − G = mean Σ_k (∂ℓ/∂f_k) ∇²f_k.
+
+G is what the loss curves, carried back through the net as if it were linear; it has no negative eigenvalue where ℓ is
+convex in f. R is what the net curves; it vanishes where every example has ∂ℓ/∂f = 0, and for outputs that are linear in
+the parameters. A loss with kinks, such as the hinge, is piecewise linear: ∂²ℓ/∂f² = 0 but on the kinks, which are not
+seen by derivatives, so there G = 0 and H = R.
+
+Source: LeCun et al., Efficient BackProp (1998), section 7; Schraudolph, Fast curvature matrix-vector products (2002);
+Sagun et al., arXiv 1706.04454, section 2.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from hw1 import evaluation
+from hw1.measures import hessian
+
+PARTS = ("hessian", "gauss-newton", "residual")
+
+
+def _curvature(loss, y, outputs, direction):
+    """(∂²ℓ/∂f²) u of every example, each of shape [outputs]; zero for a loss that is linear in its pieces."""
+    with tf.GradientTape() as outer:
+        outer.watch(outputs)
+        with tf.GradientTape() as inner:
+            inner.watch(outputs)
+            total = tf.reduce_sum(loss(y, outputs))
+        slope = inner.gradient(total, outputs, unconnected_gradients="zero")
+    return outer.gradient(slope, outputs, direction, unconnected_gradients="zero")
+
+
+def _gauss_newton(forward, loss):
+    """The program of Gv = Jᵀ (∂²ℓ/∂f²) Jv, where Jv is the derivative of u ↦ v · Jᵀu."""
+
+    def run(parameters, state, x, y, vector):
+        with tf.GradientTape(persistent=True) as inner:
+            inner.watch(parameters)
+            outputs = forward(parameters, state, x)
+
+        def pull(u):
+            return inner.gradient(outputs, parameters, u, unconnected_gradients="zero")
+
+        with tf.GradientTape() as outer:
+            zero = tf.zeros_like(outputs)
+            outer.watch(zero)
+            pulled = [tf.convert_to_tensor(part) for part in pull(zero)]
+        pushed = outer.gradient(pulled, zero, evaluation.unflatten(vector, parameters), unconnected_gradients="zero")
+        return evaluation.flatten(pull(_curvature(loss, y, outputs, pushed)))
+
+    return run
+
+
+def product(
+    model, x, y, loss=None, part: str = "gauss-newton", chunk_size: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Products v ↦ Gv with the Gauss–Newton part of the Hessian of the mean loss, or with another part.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        part: "gauss-newton" for G; "residual" for R = H − G, which takes a product with each (so its rounding is that
+            of H); "hessian" for H.
+        chunk_size: examples per compiled call; it bounds the memory, not the result. None chooses.
+
+    Returns:
+        A function from v, shape [parameters], to the product of that shape in the model's dtype, as
+        `hw1.measures.hessian.product` gives it.
+
+    Raises:
+        TypeError, ValueError: for a model, examples or a part that do not fit.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {PARTS}, not {part!r}")
+    whole = hessian.product(model, x, y, loss, chunk_size)  # which checks that the second derivative is right
+    if part == "hessian":
+        return whole
+    example = evaluation.check(model, x, y, loss)
+    parts, (parameters, state) = list(evaluation.chunks(example, chunk_size)), evaluation.variables(model)
+    run, size = evaluation.compiled(_gauss_newton, model, loss), whole.size
+
+    def multiply(vector):
+        if np.shape(vector) != (size,):
+            raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
+        vector = tf.constant(vector, parameters[0].dtype)
+        found = sum(run(parameters, state, *chunk, vector) for chunk in parts).numpy() / len(example.x)
+        return found if part == "gauss-newton" else whole(vector) - found
+
+    multiply.size = size
+    return multiply
+
+
+def dense(model, x, y, loss=None, part: str = "gauss-newton", chunk_size: int | None = None) -> np.ndarray:
+    """The matrix of a part, symmetric, float64 of shape [parameters, parameters], by a product for every column."""
+    return hessian._matrix(hessian._operator(product(model, x, y, loss, part, chunk_size)))
+
+
+def spectral_norm(model, x, y, loss=None, part: str = "gauss-newton", tolerance: float = 1e-3) -> float:
+    """The largest absolute eigenvalue of a part by Lanczos; arguments as for `product`, tolerance as for `hessian`."""
+    operator = hessian._operator(product(model, x, y, loss, part))
+    return float(abs(hessian._eigsh(operator, 1, "LM", tolerance)[0]))
