@@ -1,6 +1,6 @@
 """What does a redundant parameter change? w² against (w₁w₂)², the same function with w = w₁w₂.
 
-    python -m hw1.landscape.redundancy                 about ¼ minute of one core
+    python -m hw1.landscape.redundancy                 about ½ minute of one core
     python -m hw1.landscape.redundancy --size=smoke    seconds
 
 f(w) = w² has one minimum with curvature 2. g(w₁, w₂) = (w₁w₂)² has a valley of minima, the cross w₁w₂ = 0, and its
@@ -14,9 +14,9 @@ Rows "descent", "label noise" and "parameter noise" follow w from random starts,
                        w₁² − w₂² is multiplied by 1 − a² in each step, and so kept as η → 0.
     label noise        the same with a = 2η (w₁w₂ − ξ), labels ξ ~ N(0, σ²): on the valley too the difference shrinks,
                        by 1 − 4η²σ² on average, to the flat centre.
-    parameter noise    w ← w − η ∇g + √(2ηT) ζ, ζ ~ N(0, 1)²: the room across the valley, in proportion to √T / |t|, pulls
-                       to the centre, and along the valley w diffuses. Both together keep ‖w‖² on average, because
-                       d⟨‖w‖²⟩ / dt = 4T − 8⟨g⟩ and ⟨g⟩ = T/2 in a narrow valley: most runs end flatter, a few far out.
+    parameter noise    w ← w − η ∇g + √(2ηT) ζ, ζ ~ N(0, 1)²: the room across the valley, in proportion to √T / |t|,
+                       pulls to the centre, and along the valley w diffuses. Both together keep ‖w‖² on average, for
+                       d⟨‖w‖²⟩ / dt = 4T − 8⟨g⟩ and ⟨g⟩ = T/2 in a narrow valley.
 
 Noise ends before the last tenth of the steps, which are plain descent, so that all end in the valley.
 
