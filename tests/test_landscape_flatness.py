@@ -40,7 +40,7 @@ def test_nets_are_compared_at_one_training_loss(flat):
     """Every net of the population reached the target and was measured by every measure."""
     frame, settings, _ = flat
     course = frame[frame.net == "course"]
-    assert len(course) == 2 * 2 * settings["seeds"]
+    assert len(course) == 3 * settings["seeds"]
     assert (course.train_loss <= settings["target_loss"] + 1e-6).all()
     assert (course[["ball_sharpness", "subspace_sharpness", "spectral_norm", "trace"]] > 0).all().all()
     assert (course[["log_volume", "spectral_norm"]].nunique() == len(course)).all()
