@@ -74,7 +74,7 @@ class Settings:
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (8,), "batch_sizes": (20, 100), "learning_rates": (3e-3, 1e-2)}
+    "smoke": {"train": 200, "test": 200, "hidden": (8,), "batch_sizes": (20, 50, 100), "learning_rates": (1e-2,)}
     | {"target_loss": 0.3, "updates": 300, "examples": 100, "dimension": 3, "rays": 5, "manifold": 3, "seeds": 2}
     | {"radii": (0.01, 1.0), "small_updates": 300, "small_rays": 100, "alphas": (0.1, 1.0, 10.0)},
     "report": {},

@@ -1,6 +1,6 @@
 """What does a redundant parameter change? w² against (w₁w₂)², the same function with w = w₁w₂.
 
-    python -m hw1.landscape.redundancy                 about ¼ minute of one core
+    python -m hw1.landscape.redundancy                 about ½ minute of one core
     python -m hw1.landscape.redundancy --size=smoke    seconds
 
 f(w) = w² has one minimum with curvature 2. g(w₁, w₂) = (w₁w₂)² has a valley of minima, the cross w₁w₂ = 0, and its
@@ -14,8 +14,9 @@ Rows "descent", "label noise" and "parameter noise" follow w from random starts,
                        w₁² − w₂² is multiplied by 1 − a² in each step, and so kept as η → 0.
     label noise        the same with a = 2η (w₁w₂ − ξ), labels ξ ~ N(0, σ²): on the valley too the difference shrinks,
                        by 1 − 4η²σ² on average, to the flat centre.
-    parameter noise    w ← w − η ∇g + √(2ηT) ζ, ζ ~ N(0, 1)²: across the valley at t there is room in proportion to
-                       √T / |t|, so w drifts to where the valley is wide.
+    parameter noise    w ← w − η ∇g + √(2ηT) ζ, ζ ~ N(0, 1)²: the room across the valley, in proportion to √T / |t|,
+                       pulls to the centre, and along the valley w diffuses. Both together keep ‖w‖² on average, for
+                       d⟨‖w‖²⟩ / dt = 4T − 8⟨g⟩ and ⟨g⟩ = T/2 in a narrow valley.
 
 Noise ends before the last tenth of the steps, which are plain descent, so that all end in the valley.
 
@@ -65,14 +66,15 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, part: str):
     """Yields a row per seed and recorded step, or per point of the valley (its number as the step)."""
+    model = net()
     if part == "valley":
         for number, t in enumerate(np.linspace(-settings.reach, settings.reach, settings.points)):
-            yield _row(0, number, np.array([t, 0.0]))
+            yield _row(model, 0, number, np.array([t, 0.0]))
         return
     for seed in range(settings.seeds):
         for step, w in enumerate(path(settings, part, seed)):
             if step % settings.every == 0 or step == settings.steps:
-                yield _row(seed, step, w)
+                yield _row(model, seed, step, w)
 
 
 def path(settings: Settings, method: str, seed: int) -> np.ndarray:
@@ -89,15 +91,19 @@ def path(settings: Settings, method: str, seed: int) -> np.ndarray:
     return np.array(points)
 
 
-def net(w) -> tuple:
-    """The linear net with one hidden unit and the weights `w`, and its one example: its squared error is (w₁w₂)²."""
-    model = models.mlp((1,), "linear", use_bias=False, input_shape=(1,), classes=1, dtype="float64")
+def net():
+    """The linear net with one hidden unit, whose squared error for input 1 and label 0 is (w₁w₂)²."""
+    return models.mlp((1,), "linear", use_bias=False, input_shape=(1,), classes=1, dtype="float64")
+
+
+def eigenvalues(model, w) -> np.ndarray:
+    """The eigenvalues of the Hessian of (w₁w₂)², shape [2], descending; sets the weights of `model` to w."""
     model.set_weights([np.reshape(weight, (1, 1)) for weight in w])
-    return model, np.ones((1, 1)), np.zeros((1, 1))
+    return hessian.eigenvalues(model, np.ones((1, 1)), np.zeros((1, 1)), k=2, loss=losses.mean_squared_error)
 
 
-def _row(seed, step, w) -> dict:
-    largest, smallest = hessian.eigenvalues(*net(w), k=2, loss=losses.mean_squared_error)
+def _row(model, seed, step, w) -> dict:
+    largest, smallest = eigenvalues(model, w)
     about = {"seed": seed, "step": step, "first": w[0], "second": w[1], "loss": (w[0] * w[1]) ** 2}
     return about | {"largest_eigenvalue": largest, "smallest_eigenvalue": smallest}
 

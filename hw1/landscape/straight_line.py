@@ -39,7 +39,7 @@ class Settings:
     )
     momentum: float = question.option(0.9, "of gradient descent (the usual value)", minimum=0, maximum=0.999)
     epochs: int = question.option(15, "passes over the training set")
-    points: int = question.option(81, "values of α from -0.5 to 1.5, both ends included", minimum=5)
+    points: int = question.option(61, "values of α from -0.5 to 1.5, both ends included", minimum=5)
     seeds: int = question.option(5, "independent repetitions, each with two trained nets")
 
 
@@ -54,7 +54,7 @@ SIZES = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per net."""
     if settings.points % 4 != 1:
-        raise ValueError(f"--points={settings.points}: must be 4k + 1, such as 81, so that α = 0 and 1 are among them")
+        raise ValueError(f"--points={settings.points}: must be 4k + 1, such as 61, so that α = 0 and 1 are among them")
     return [{"net": net} for net in settings.nets]
 
 

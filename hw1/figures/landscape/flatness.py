@@ -5,6 +5,7 @@ Points and lines are means over seeds; bars and bands are 95 % t-intervals of th
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from hw1 import statistics
 from hw1.figures import style
@@ -59,6 +60,8 @@ def flatness(frame, settings, radii, rescaling):
             first.plot(rows.spectral_norm, rows.loss_gap, marker, color=colour, markersize=3.5, alpha=0.8)
     first.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point a net")
     style.log_x(first, "spectral norm ‖H‖₂")
+    first.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    first.xaxis.set_major_formatter("{x:g}")
     first.yaxis.set_major_formatter("{x:g}")
     first.yaxis.set_minor_formatter("{x:.1g}")
     rates = zip(COLOURS, settings["learning_rates"], strict=False)
@@ -117,7 +120,7 @@ def _rescaled_volumes(axes, rescaling):
 
 
 def redundancy(frame, settings):
-    """The valley of (w₁w₂)² with paths in it, its curvature along it, and the curvature in time under noise."""
+    """The valley of (w₁w₂)² with paths in it, its curvature, and the curvature in time: median and quartiles."""
     figure, (first, second, third) = style.figure(1, 3, 2.6)
     reach, looks = 1.25 * settings["reach"], {"descent": BLACK, "label noise": BLUE, "parameter noise": VERMILION}
     side = np.linspace(-reach, reach, 201)
@@ -129,20 +132,23 @@ def redundancy(frame, settings):
             first.plot(one["first"], one.second, color=colour, linewidth=0.5, alpha=0.6)
         ends = rows[rows.step == settings["steps"]]
         first.plot(ends["first"], ends.second, "o", color=colour, markersize=2.5)
-        third.plot([], [])
-        style.curve(third, rows, "step", "largest_eigenvalue", band=True, color=colour)
+        low, middle, high = (rows.groupby("step").largest_eigenvalue.quantile(q) for q in (0.25, 0.5, 0.75))
+        third.plot(middle, color=colour)
+        third.fill_between(middle.index, low, high, color=colour, alpha=0.18, linewidth=0)
     first.set(xlabel="w₁", ylabel="w₂", title="(w₁w₂)²: where runs end", xlim=(-reach, reach), ylim=(-reach, reach))
     first.set_aspect("equal")
     valley = frame[frame.part == "valley"]
     t = np.linspace(valley["first"].min(), valley["first"].max(), 101)
     second.plot(t, 2 * t**2, color="#888888", linewidth=0.8, label="2t²")
-    second.plot(valley["first"], valley.largest_eigenvalue, "o", color=BLUE, label="λ₁ of (w₁w₂)² at (t, 0)")
+    second.plot(valley["first"], valley.largest_eigenvalue, "o", color=BLUE, label="λ₁ at (t, 0)")
     second.plot(valley["first"], valley.smallest_eigenvalue, "o", color=ORANGE, label="λ₂")
-    second.axhline(2, color=GREEN, label="w²")
+    second.axhline(2, color=GREEN, label="of w²")
     second.set(xlabel="t", ylabel="eigenvalue of the Hessian", title="curvature along the valley")
     second.set_ylim(top=1.7 * second.get_ylim()[1])
     second.legend(loc="upper center", ncols=2)
     third.set(xlabel="step", ylabel="λ₁", title="curvature in time", ylim=(0, None))
+    third.axvline(0.9 * settings["steps"], color="#888888", linewidth=0.8, linestyle=":")
+    third.text(0.89 * settings["steps"], third.get_ylim()[1], "noise ends", fontsize=6.5, ha="right", va="top")
     style.legend(figure, {name: {"color": colour} for name, colour in looks.items()})
     return figure
 

@@ -1,5 +1,6 @@
 """What is claimed about flat regions, lines and valleys. Functions as in `hw1.ledger.generalization`."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -44,7 +45,11 @@ def _largest_rise(losses) -> float:
 def flatness(frame, settings, radii, rescaling) -> Iterator[Claim]:
     """Whether sharper nets generalise worse, by five measures; what rescaling does; how far the quadratic reaches."""
     course = frame[(frame.net == "course") & (frame.status != "diverged")]
-    course = course.assign(gap=course.test_loss - course.train_loss, minus_log_volume=-course.log_volume)
+    course = course.assign(minus_log_volume=-course.log_volume)
+    gaps = {
+        "test loss − training loss": course.test_loss - course.train_loss,
+        "training accuracy − test accuracy": course.train_accuracy - course.test_accuracy,
+    }
     measures = {
         "spectral_norm": ("Keskar et al., arXiv 1609.04836", "the spectral norm"),
         "trace": ("Keskar et al., arXiv 1609.04836", "the trace"),
@@ -52,12 +57,12 @@ def flatness(frame, settings, radii, rescaling) -> Iterator[Claim]:
         "subspace_sharpness": ("Keskar et al., arXiv 1609.04836", "the sharpness in a random subspace"),
         "minus_log_volume": ("Hochreiter and Schmidhuber 1997", "minus the log volume of the ε-flat region"),
     }
-    for column, (source, name) in measures.items():
+    for (gap, values), (column, (source, name)) in itertools.product(gaps.items(), measures.items()):
         yield claim(
             source,
-            f"Sharper minima generalise worse, over batch sizes and step sizes at one training loss (Spearman's "
-            f"correlation of {name} with test loss − training loss)",
-            statistics.rank_correlation(course, column, "gap"),
+            "Sharper minima generalise worse, over batch sizes and step sizes at one training loss (Spearman's "
+            f"correlation of {name} with {gap})",
+            statistics.rank_correlation(course.assign(gap=values), column, "gap"),
             settings["seeds"],
             above=0,
         )
