@@ -62,9 +62,16 @@ COLUMNS = {
     # remedies
     # straight_line
     # spectrum
-    # adversarial
+    "adversarial": (
+        *("batch_size", "seed", "updates", *FOUR, "largest_eigenvalue"),
+        *("attack", "epsilon", "attacked_loss", "attacked_accuracy", "status"),
+    ),
     # loss_functions
-    # evidence
+    "evidence": (
+        *("model", "labels", "batch_size", "seed", "regularization", "updates", *FOUR),
+        *("log_evidence_ratio", "cost", "log_occam", "standard_error"),
+        *("floored", "smallest_eigenvalue", "gradient_norm", "status"),
+    ),
     # flatness
     # redundancy
 }

@@ -45,9 +45,9 @@ QUESTIONS = (
     # remedies
     # straight_line
     # spectrum
-    # adversarial
+    "hw1.landscape.adversarial",
     # loss_functions
-    # evidence
+    "hw1.landscape.evidence",
     # flatness
     # redundancy
 )
