@@ -5,6 +5,7 @@ Points and lines are means over seeds; bars and bands are 95 % t-intervals of th
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from hw1.figures import style
@@ -29,12 +30,8 @@ def adversarial(frame, settings):
         clean = rows.drop_duplicates(["batch_size", "seed"])
         clean = clean.assign(epsilon=0.0, attacked_accuracy=clean.test_accuracy)
         for size, colour in shades.items():
-            for part in (clean, rows):
-                style.curve(axes, part[part.batch_size == size], "epsilon", "attacked_accuracy", color=colour)
-            means = [
-                part[part.batch_size == size].groupby("epsilon").attacked_accuracy.mean() for part in (clean, rows)
-            ]
-            axes.plot([0, *means[1].index[:1]], [*means[0], *means[1][:1]], color=colour)
+            both = pd.concat([part[part.batch_size == size] for part in (clean, rows)])
+            style.curve(axes, both, "epsilon", "attacked_accuracy", color=colour)
         axes.set(xlabel=f"ε, largest change {unit}", ylabel="test accuracy under attack", ylim=(0, 1))
         axes.set_title({"FGSM": "one signed step (FGSM)", "L2": f"{settings['steps']} steps in the L2 ball"}[attack])
     looks = {"no attack": {"color": BLACK, "linestyle": TEST}}
@@ -45,15 +42,13 @@ def adversarial(frame, settings):
         looks[f"{attack}, ε = {middle:g}"] = {"color": colour}
         style.curve(third, rows, "batch_size", "attacked_accuracy", color=colour)
         fourth.plot(rows.largest_eigenvalue, rows.attacked_accuracy, "o", color=colour)
+    looks["λ₁, right axis"] = {"color": GREEN}
     right = style.twin(third, GREEN, "λ₁ of the training loss")
     style.curve(right, frame, "batch_size", "largest_eigenvalue", color=GREEN)
     style.log_x(third, "batch size")
-    style.log_x(fourth, "λ₁ of the training loss")
-    third.set(ylabel="test accuracy", ylim=(0, 1.3))
-    third.legend(
-        [Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=3, columnspacing=1
-    )
-    fourth.set(ylabel="test accuracy under attack", ylim=(0, 1), title="all nets")
+    third.set(ylabel="test accuracy", ylim=(0, 1))
+    fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
+    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper right", title="lower panels")
     style.legend(figure, _named(shades))
     return figure
 

@@ -5,9 +5,9 @@
 
 *Logistic regression.* A weight per pixel and a bias, one output z, p = 1 / (1 + e^(−z)), learn 800 images of the digits
 0 and 1 with their true labels, and with the labels permuted in the training and in the test set. For each precision λ
-of the prior the summed cost C(ω) = Σ −ln p + ½ λ ‖ω‖² (the bias is in ω) is minimised by Newton's method in float64. With
-the eigenvalues λᵢ of ∇²C there, E = C + ½ Σ ln(λᵢ/λ) − N ln 2 is the log evidence ratio in favour of the model that
-gives both digits the probability ½: below 0 the evidence is for the regression.
+of the prior the summed cost C(ω) = Σ −ln p + ½ λ ‖ω‖² (the bias is in ω) is minimised by Newton's method in float64.
+With the eigenvalues λᵢ of ∇²C there, E = C + ½ Σ ln(λᵢ/λ) − N ln 2 is the log evidence ratio in favour of the model
+that gives both digits the probability ½: below 0 the evidence is for the regression.
 
 *Nets.* The net 784-30-20-10 is trained with ten batch sizes to the same training loss, as in question `sharpness`. Its
 Occam factor Π (λᵢ/λ)^(−½), the share of the prior's width that the data leave, is estimated by stochastic Lanczos
@@ -62,7 +62,7 @@ class Settings:
 
 SIZES = {
     "smoke": {"train": 400, "test": 400, "images": 40, "points": 5, "hidden": (16,), "batch_sizes": (20, 100)}
-    | {"target_loss": 0.3, "updates": 300, "steps": 20, "seeds": 2},
+    | {"target_loss": 0.3, "updates": 300, "steps": 10, "seeds": 2},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 100, "probes": 8},
 }

@@ -5,6 +5,8 @@ summed loss holds each example's own gradient. Accuracy and loss under attack ar
 the images that come back.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -59,18 +61,19 @@ def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
         TypeError, ValueError: for a model, examples or a radius that do not fit.
     """
     run, parts = _prepare(model, x, y, epsilon, loss)
-    changed = [np.clip(images + epsilon * np.sign(run(images, labels)[1]), 0, 1) for images, labels in parts]
-    return np.concatenate(changed).astype(np.asarray(x).dtype)
+    return np.concatenate([tf.clip_by_value(at + epsilon * tf.sign(run(at, labels)[1]), 0, 1) for at, labels in parts])
 
 
 def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | None = None, loss=None) -> np.ndarray:
     """Projected gradient ascent on each example's loss in the L2 ball of radius ε about it.
 
-    The attack of Madry et al. (arXiv 1706.06083). A step of fixed length along ∂ℓ/∂x is followed by a projection onto the ball and then by clipping to [0, 1]. In this
-    order both hold at the end, to rounding: x lies in [0, 1], so clipping moves no pixel away from x and cannot leave
-    the ball. (It is not the projection onto the intersection, which the steps only approach.) Of all points on the way,
-    x among them, that of the largest loss is kept: the loss never falls. With one step it is Yao et al.'s
-    L2 attack x + ε g/‖g‖ (arXiv 1802.08241), where that raises the loss. There is no random start.
+    The attack of Madry et al. (arXiv 1706.06083), without their random start. A step of fixed length along ∂ℓ/∂x, in
+    which pixels at 0 or 1 that it would push outwards are left out (MNIST is mostly such pixels), is followed by a
+    projection onto the ball and then by clipping to [0, 1]. In this order both hold at the end, to rounding: x lies in
+    [0, 1], so clipping moves no pixel away from x and cannot leave the ball. (It is not the projection onto the
+    intersection, which the steps only approach.) Of all points on the way, x among them, that of the largest loss is
+    kept: the loss never falls. With one step it is Yao et al.'s L2 attack x + ε g/‖g‖ (arXiv 1802.08241) within [0, 1],
+    where that raises the loss.
 
     Args:
         model: a built Keras model; it is not changed.
@@ -92,49 +95,54 @@ def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | N
     run, parts = _prepare(model, x, y, epsilon, loss)
     size = 2.5 * epsilon / steps if step_size is None else step_size
     _check_length("step_size", size)
-    changed = [_ascend(run, images, labels, epsilon, steps, size) for images, labels in parts]
-    return np.concatenate(changed).astype(np.asarray(x).dtype)
+    return np.concatenate([_ascend(run, at, labels, epsilon, steps, size) for at, labels in parts])
 
 
-def _ascend(run, images, labels, epsilon, steps, size):
-    at, best, largest = images, images.copy(), np.full(len(images), -np.inf)
-    for taken in range(steps + 1):
-        losses, gradients = run(at, labels)
+def _ascend(run, x, y, epsilon, steps, size):
+    best, at, (largest, gradients) = x, x, run(x, y)
+    for _ in range(steps):
+        at = _step(x, at, gradients, tf.constant(epsilon, x.dtype), tf.constant(size, x.dtype))
+        losses, gradients = run(at, y)
         better = losses > largest
-        best[better], largest[better] = at[better], losses[better]
-        if taken < steps:
-            offset = at + gradients * _ratios(size, _norms(gradients)) - images
-            at = np.clip(images + offset * np.minimum(1, _ratios(epsilon, _norms(offset))), 0, 1)
+        largest = tf.where(better, losses, largest)
+        best = tf.where(tf.reshape(better, [-1] + [1] * len(_axes(x))), at, best)
     return best
 
 
+@tf.function(jit_compile=True)  # a third of the time: one pass over the images instead of a dozen
+def _step(x, at, gradients, epsilon, size):
+    """A step of length `size`, back into the ball about x, back into [0, 1]."""
+    outwards = ((at <= 0) & (gradients < 0)) | ((at >= 1) & (gradients > 0))
+    offset = at + size * _unit(tf.where(outwards, tf.zeros_like(at), gradients)) - x
+    offset *= tf.minimum(tf.math.divide_no_nan(epsilon, _norms(offset)), 1)
+    return tf.clip_by_value(x + offset, 0, 1)
+
+
+def _unit(vectors):
+    """Each example's vector over its length, taken of numbers of order 1 so that no square is 0; 0 stays 0."""
+    vectors = tf.math.divide_no_nan(vectors, tf.reduce_max(tf.abs(vectors), _axes(vectors), keepdims=True))
+    return tf.math.divide_no_nan(vectors, _norms(vectors))
+
+
 def _norms(vectors):
-    """The L2 norm of each example, shape [n, 1, ...]."""
-    return np.sqrt(np.sum(vectors**2, axis=tuple(range(1, vectors.ndim)), keepdims=True))
+    return tf.sqrt(tf.reduce_sum(vectors**2, _axes(vectors), keepdims=True))
 
 
-def _ratios(length, norms):
-    """The quotient length / norm, and 0 for vectors that are 0: they stay where they are."""
-    return np.divide(length, norms, out=np.zeros_like(norms), where=norms > 0)
+def _axes(vectors):
+    return list(range(1, len(vectors.shape)))
 
 
 def _prepare(model, x, y, epsilon, loss):
-    """Checks the arguments; losses and gradients as a function of arrays, and the arrays in float64, chunk by chunk."""
+    """Checks the arguments; losses and gradients as a function of images and labels, and these chunk by chunk."""
     _check_length("epsilon", epsilon)
     example = evaluation.check(model, x, y, loss)
-    dtype = example.x.dtype
-    if not np.issubdtype(dtype, np.floating) or example.x.min() < 0 or example.x.max() > 1:
+    if not np.issubdtype(example.x.dtype, np.floating) or example.x.min() < 0 or example.x.max() > 1:
         raise ValueError(
-            f"x must be floating point in [0, 1], not {dtype} in [{example.x.min()}, {example.x.max()}]; "
+            f"x must be floating point in [0, 1], not {example.x.dtype} in [{example.x.min()}, {example.x.max()}]; "
             "divide images by 255"
         )
     program = evaluation.compiled(_losses_and_gradients, model, cross_entropy if loss is None else loss)
-    variables = evaluation.variables(model)
-
-    def run(images, labels):
-        return [value.numpy().astype(np.float64) for value in program(*variables, tf.constant(images, dtype), labels)]
-
-    return run, [(images.numpy().astype(np.float64), labels) for images, labels in evaluation.chunks(example)]
+    return functools.partial(program, *evaluation.variables(model)), evaluation.chunks(example)
 
 
 def _check_length(name, value) -> None:

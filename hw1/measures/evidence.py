@@ -3,8 +3,8 @@
 A model gives N examples their labels with probability e^(−Σ ℓ), and a Gaussian prior of precision λ holds its P
 parameters ω together. Around the minimum ω₀ of the *summed* cost C(ω) = Σ ℓ + ½ λ ‖ω‖² the evidence, the integral of
 e^(−C) (λ/2π)^(P/2), is e^(−C(ω₀)) times the Occam factor Π (λᵢ/λ)^(−½), the share of the prior's width that the data
-leave. λᵢ are the eigenvalues of ∇²C = N·H + λI, H that of the mean loss. A null model that gives each of n classes the probability 1/n
-has the evidence n^(−N). The logarithm of the ratio, null model over model, is
+leave. λᵢ are the eigenvalues of ∇²C = N·H + λI, H that of the mean loss. A null model that gives each of n classes the
+probability 1/n has the evidence n^(−N). The logarithm of the ratio, null model over model, is
 
     E = C(ω₀) + ½ Σ ln(λᵢ/λ) − N ln n,
 
@@ -12,9 +12,9 @@ negative where the evidence is for the model.
 
 *Where ∇²C is indefinite* Laplace's integral diverges, so a rule is needed: eigenvalues of ∇²C below λ/2 count as λ/2,
 that is, the data widen no direction to more than √2 times the prior's width. How far the rule reaches is part of every
-result (`Evidence.floored`, `.smallest`). A floor at λ, where H is 0, would be simpler, but most eigenvalues of a net's H
-are nearly 0, and with a kink just there quadrature does not converge: on the net 784-30-20-10 at λ = 50 it still moved
-by half its value between 40 and 80 Lanczos steps, and by a few per cent with the floor at λ/2.
+result (`Evidence.floored`, `.smallest`). A floor at λ, where H is 0, would be simpler, but most eigenvalues of a net's
+H are nearly 0, and with a kink just there quadrature does not converge: on the net 784-30-20-10 at λ = 50 it still
+moved by half its value between 40 and 80 Lanczos steps, and by a few per cent with the floor at λ/2.
 
 The formula is for a minimum of C; a net that was trained otherwise (without λ, or not to the end) has one all the same,
 which then is a measure of flatness in units of the prior.
