@@ -75,9 +75,18 @@ COLUMNS = {
     "spectrum.density": ("data", "batch_size", "seed", "node", "weight"),
     "spectrum.layers": ("data", "batch_size", "seed", "layer", "rank", "eigenvalue"),
     "spectrum.dimensions": ("data", "batch_size", "seed", "rank", "eigenvalue", "curvature"),
+    "adversarial": (
+        *("batch_size", "seed", "updates", *FOUR, "largest_eigenvalue"),
+        *("attack", "epsilon", "attacked_loss", "attacked_accuracy", "status"),
+    ),
     "loss_functions": ("loss", "seed", "epoch", *FOUR, "hessian", "gauss_newton", "residual", "status"),
     "loss_functions.spectrum": ("loss", "seed", "measured", "quantity", "rank", "value"),
     "loss_functions.lines": ("loss", "kind", "other", "seed", "alpha", *FOUR),
+    "evidence": (
+        *("model", "labels", "batch_size", "seed", "regularization", "updates", *FOUR),
+        *("log_evidence_ratio", "cost", "log_occam", "standard_error"),
+        *("floored", "smallest_eigenvalue", "gradient_norm", "status"),
+    ),
     "flatness": (
         *("net", "batch_size", "learning_rate", "seed", "updates", *FOUR, "log_volume", "log_volume_error", "capped"),
         *("ball_sharpness", "subspace_sharpness", "spectral_norm", "trace", "status"),

@@ -47,7 +47,9 @@ QUESTIONS = (
     "hw1.landscape.remedies",
     "hw1.landscape.straight_line",
     "hw1.landscape.spectrum",
+    "hw1.landscape.adversarial",
     "hw1.landscape.loss_functions",
+    "hw1.landscape.evidence",
     "hw1.landscape.flatness",
     "hw1.landscape.redundancy",
 )

@@ -1,0 +1,203 @@
+"""Does the Bayesian evidence tell memorising from learning, and flat from sharp?
+
+    python -m hw1.landscape.evidence                 about 3 minutes of one core
+    python -m hw1.landscape.evidence --size=smoke    seconds
+
+*Logistic regression.* A weight per pixel and a bias, one output z, p = 1 / (1 + e^(−z)), learn 800 images of the digits
+0 and 1 with their true labels, and with the labels permuted in the training and in the test set. For each precision λ
+of the prior the summed cost C(ω) = Σ −ln p + ½ λ ‖ω‖² (the bias is in ω) is minimised by Newton's method in float64.
+With the eigenvalues λᵢ of ∇²C there, E = C + ½ Σ ln(λᵢ/λ) − N ln 2 is the log evidence ratio in favour of the model
+that gives both digits the probability ½: below 0 the evidence is for the regression.
+
+*Nets.* The net 784-30-20-10 is trained with ten batch sizes to the same training loss, as in question `sharpness`. Its
+Occam factor Π (λᵢ/λ)^(−½), the share of the prior's width that the data leave, is estimated by stochastic Lanczos
+quadrature at one λ: about the precision that the trained weights have, 24,380 / ‖ω‖². The smaller, the sharper.
+
+Source: Smith & Le, arXiv 1710.06451, sections 2 and 3.
+
+Deviations: the 800 images are 400 of each digit out of 505 and 555 in the training set, so repetitions share most of
+them; the test set is the zeros and ones of the shipped test part. Permuted labels stay balanced. The nets are trained
+without the prior, so that they are not quite minima of C: ‖∇C‖ is recorded, and so is the share of eigenvalues below
+λ/2, which count as λ/2 (see `hw1.measures.evidence`).
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+import scipy.linalg
+import scipy.special
+
+from hw1 import evaluation, models, question, recipe, records
+from hw1.measures import evidence
+
+REGRESSION, NET = "logistic regression", "net"
+TOLERANCE = 1e-8  # of ‖∇C‖₂: rounding leaves about 1e-11
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be changed; every field is a flag."""
+
+    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
+    train: int = question.option(5000, "training examples, out of which come the images of the regression")
+    test: int = question.option(5000, "test examples")
+    images: int = question.option(800, "images of the digits 0 and 1 for the regression, half of each", minimum=2)
+    weakest: float = question.option(1e-6, "smallest λ of the regression (weak enough to learn random labels by heart)")
+    strongest: float = question.option(1e4, "largest λ of the regression")
+    points: int = question.option(31, "values of λ, evenly spaced on a logarithmic axis", minimum=2)
+    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the net's hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option(
+        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes of the nets", at_most="train"
+    )
+    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
+    updates: int = question.option(20000, "optimizer steps, at most")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    net_regularization: float = question.option(50.0, "λ of the nets' Occam factors")
+    steps: int = question.option(40, "steps of Lanczos (more change the Occam factor's logarithm by a few per cent)")
+    probes: int = question.option(3, "starting vectors of Lanczos, the same for all nets", minimum=2)
+    seeds: int = question.option(5, "independent repetitions (images and permutation; weights and batch order)")
+
+
+SIZES = {
+    "smoke": {"train": 400, "test": 400, "images": 40, "points": 5, "hidden": (16,), "batch_sizes": (20, 100)}
+    | {"target_loss": 0.3, "updates": 300, "steps": 10, "seeds": 2},
+    "report": {},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 100, "probes": 8},
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work for the regression with each kind of labels, and one per batch size of the nets."""
+    if settings.images % 2:
+        raise ValueError(f"--images={settings.images}: must be even, half of them zeros and half ones")
+    if settings.weakest >= settings.strongest:
+        raise ValueError(f"--weakest={settings.weakest}: must be below --strongest={settings.strongest}")
+    regressions = [{"model": REGRESSION, "labels": labels} for labels in ("true", "random")]
+    nets = [{"model": NET, "labels": "true", "batch_size": size} for size in settings.batch_sizes]
+    return [unit | {"batch_size": settings.images} for unit in regressions] + nets
+
+
+def run(settings: Settings, data, model: str, labels: str, batch_size: int):
+    """Yields a row per seed, and for the regression per λ."""
+    return _regressions(settings, data, labels) if model == REGRESSION else _nets(settings, data, batch_size)
+
+
+def _regressions(settings, data, labels):
+    """Yields a row per seed and λ; each minimisation starts from the minimum for the λ before."""
+    for seed in range(settings.seeds):
+        rng = np.random.default_rng(seed)
+        x, y = _digits(data.x_train, data.y_train, settings.images // 2, rng)
+        x_test, y_test = _digits(data.x_test, data.y_test)
+        if labels == "random":
+            y, y_test = rng.permutation(y), rng.permutation(y_test)
+        lit = x.any(
+            axis=0
+        )  # A pixel that is dark in all training images keeps the weight 0 and λᵢ = λ: it adds nothing.
+        x, x_test, weights = x[:, lit], x_test[:, lit], np.zeros(np.sum(lit))
+        for regularization in np.geomspace(settings.strongest, settings.weakest, settings.points):
+            weights, updates = fit(x, y, regularization, weights)
+            cost, gradient, hessian = cost_and_derivatives(weights, x, y, regularization)
+            eigenvalues = np.linalg.eigvalsh(hessian) - regularization  # of N times the mean loss's Hessian
+            found = evidence.from_spectrum(cost, eigenvalues / len(x), len(x), 2, regularization)
+            losses, accuracies = zip(scores(weights, x, y), scores(weights, x_test, y_test), strict=True)
+            four = dict(zip(records.FOUR, (*losses, *accuracies), strict=True))
+            status = "ok" if np.linalg.norm(gradient) <= TOLERANCE else "target not reached"
+            about = {"seed": seed, "regularization": regularization, "updates": updates, "status": status}
+            yield about | four | _parts(found, gradient)
+
+
+def _digits(x, y, each=None, rng=None):
+    """Images of the digits 0 and 1, equally many, with a last column of ones, and their labels, in float64.
+
+    Args:
+        x: images, shape [n, ...].
+        y: their digits, shape [n].
+        each: how many of each digit. None: as many as there are of the rarer one.
+        rng: which draws them. None: the first ones.
+    """
+    rows = [np.flatnonzero(y == digit) for digit in (0, 1)]
+    fewest = min(map(len, rows))
+    each = fewest if each is None else each
+    if not 0 < each <= fewest:
+        raise ValueError(f"{each} images of each of the digits 0 and 1 are needed, but there are only {fewest}")
+    chosen = np.concatenate([(part if rng is None else rng.permutation(part))[:each] for part in rows])
+    flat = x[chosen].reshape(len(chosen), -1).astype(np.float64)
+    return np.hstack([flat, np.ones((len(flat), 1))]), y[chosen].astype(np.float64)
+
+
+def _cost(weights, x, y, regularization):
+    """C(ω) = Σ ln(1 + e^z) − y z + ½ λ ‖ω‖² with z = Xω."""
+    z = x @ weights
+    return float(np.sum(np.logaddexp(0, z) - y * z) + regularization * (weights @ weights) / 2)
+
+
+def cost_and_derivatives(weights, x, y, regularization: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """C(ω) of the regression, its gradient and its Hessian, in closed form."""
+    z = x @ weights
+    p = scipy.special.expit(z)
+    gradient = x.T @ (p - y) + regularization * weights
+    hessian = (x.T * (p * scipy.special.expit(-z))) @ x + regularization * np.eye(len(weights))
+    return _cost(weights, x, y, regularization), gradient, hessian
+
+
+def fit(x, y, regularization: float, weights, iterations: int = 100) -> tuple[np.ndarray, int]:
+    """Minimises C by Newton's method; a step is halved until C falls. C is convex, so there is one minimum.
+
+    Args:
+        x: inputs, shape [n, parameters].
+        y: 0 or 1, shape [n].
+        regularization: λ.
+        weights: where to start, shape [parameters].
+        iterations: steps at most.
+
+    Returns:
+        The minimum, where ‖∇C‖ ≤ `TOLERANCE` unless the iterations ran out, and the number of steps.
+    """
+    for taken in range(iterations):
+        cost, gradient, hessian = cost_and_derivatives(weights, x, y, regularization)
+        if np.linalg.norm(gradient) <= TOLERANCE:
+            return weights, taken
+        step = scipy.linalg.solve(hessian, gradient, assume_a="pos")
+        while _cost(weights - step, x, y, regularization) > cost + 1e-9:
+            step /= 2
+        weights = weights - step
+    return weights, iterations
+
+
+def scores(weights, x, y) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy; an output of 0 says digit 1."""
+    z = x @ weights
+    return float(np.mean(np.logaddexp(0, z) - y * z)), float(np.mean((z >= 0) == y))
+
+
+def _nets(settings, data, batch_size):
+    """Yields a row per seed."""
+    regularization = settings.net_regularization
+    for member in recipe.train(settings, data, batch_size):
+        about = {"seed": member.seed, "regularization": regularization, "updates": member.updates, **member.final}
+        about["status"] = member.status
+        if member.status == "diverged":
+            yield {**dict.fromkeys(records.COLUMNS["evidence"][3:], float("nan")), **about}
+            continue
+        x, y, theta = data.x_train, data.y_train, models.flat_parameters(member.model)
+        found = evidence.laplace(member.model, x, y, regularization, steps=settings.steps, probes=settings.probes)
+        gradient = len(x) * evaluation.objective(member.model, x, y)(theta)[1] + regularization * theta
+        yield about | _parts(found, gradient)
+
+
+def _parts(found, gradient):
+    """The columns of the evidence."""
+    return {
+        "cost": found.cost,
+        "log_occam": float(found.log_occam),
+        "standard_error": found.log_occam.standard_error,
+        "log_evidence_ratio": found.log_ratio,
+        "floored": found.floored,
+        "smallest_eigenvalue": found.smallest,
+        "gradient_norm": np.linalg.norm(gradient),
+    }
+
+
+if __name__ == "__main__":
+    question.main(sys.modules[__name__])

@@ -1,0 +1,200 @@
+"""Tests of hw1.measures.adversarial: closed forms of linear models, brute force over boxes and circles, guarantees."""
+
+import keras
+import nets
+import numpy as np
+import pytest
+import references
+import tensorflow as tf
+
+from hw1 import evaluation
+from hw1.measures import adversarial
+
+NAMES = ("relu", "gelu", "convolutional", "convolutional, normalised", "skip", "subclassed")
+
+
+def change(images, x):
+    """The length of each example's change."""
+    return np.linalg.norm((images - x).reshape(len(x), -1), axis=1)
+
+
+def two_classes(inputs=2, scale=1.0, seed=0):
+    """A linear model of two classes on a row of `inputs` pixels, in float64, and the direction that separates them."""
+    model = nets.mlp(hidden=(), input_shape=(inputs,), classes=2, dtype="float64")
+    rng = np.random.default_rng(seed)
+    model.set_weights([scale * rng.normal(size=(inputs, 2)), rng.normal(size=2)])
+    kernel = model.get_weights()[0]
+    return model, kernel[:, 1] - kernel[:, 0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fgsm_is_a_step_along_the_signs(name):
+    """The gradient of one example after the other by a tape on the model itself."""
+    model, x, y = nets.case(name)
+    with nets.unchanged(model):
+        found = adversarial.fgsm(model, x, y, 0.07)
+    for i in range(len(x)):
+        image = tf.constant(x[i : i + 1])
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            value = references.cross_entropy(tf.constant(y[i : i + 1]), model(image, training=False))
+        signs = np.sign(tape.gradient(value, image).numpy())
+        np.testing.assert_allclose(found[i], np.clip(x[i] + 0.07 * signs[0], 0, 1), atol=1e-15)
+    assert found.dtype == x.dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_an_l2_attack_stays_in_ball_and_box_and_never_helps(name, steps):
+    """‖x' − x‖ ≤ ε, x' in [0, 1], no example's loss below the clean one, and some above; the net is as it was."""
+    model, x, y = nets.case(name)
+    clean = references.losses(model, x, y)
+    for epsilon in (0.1, 1.5):
+        with nets.unchanged(model):
+            found = adversarial.l2_attack(model, x, y, epsilon, steps=steps)
+        assert found.shape == x.shape
+        assert change(found, x).max() <= epsilon * (1 + 1e-12)
+        assert 0 <= found.min() <= found.max() <= 1
+        attacked = references.losses(model, found, y)
+        assert (attacked >= clean - 1e-12).all()
+        assert attacked.mean() > clean.mean() + 0.01 * epsilon
+
+
+def test_float32_images_stay_float32_and_within_rounding():
+    """The guarantees hold to the rounding of the images."""
+    model, x, y = nets.case("relu", "float32")
+    found = adversarial.l2_attack(model, x, y, 0.4)
+    assert found.dtype == np.float32
+    assert change(found, x).max() <= 0.4 * (1 + 1e-5)
+    assert 0 <= found.min() <= found.max() <= 1
+    np.testing.assert_allclose(found, adversarial.l2_attack(*nets.case("relu"), 0.4), atol=1e-4)
+
+
+@pytest.mark.parametrize("attack", [adversarial.fgsm, adversarial.l2_attack])
+def test_a_radius_of_zero_changes_nothing_and_a_small_one_little(attack):
+    """ε = 0 gives the images back, bit for bit; for small ε the loss rises by ε times the dual norm of its gradient."""
+    model, x, y = nets.case("gelu")
+    x = 0.1 + 0.8 * x  # away from the edges, so that nothing is clipped
+    np.testing.assert_array_equal(attack(model, x, y, 0.0), x)
+    image = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        losses = references.cross_entropy(tf.constant(y), model(image, training=False))
+    order = 1 if attack is adversarial.fgsm else 2
+    norms = np.linalg.norm(tape.gradient(losses, image).numpy().reshape(len(x), -1), ord=order, axis=1)
+    rise = references.losses(model, attack(model, x, y, 1e-5), y) - losses.numpy()
+    np.testing.assert_allclose(rise / 1e-5, norms, rtol=1e-3)
+
+
+def test_fgsm_is_the_largest_loss_in_the_box_for_two_linear_classes():
+    """All corners of the box within [0, 1], enumerated, where the loss of a linear model of two classes is largest."""
+    model, _ = two_classes(inputs=4)
+    rng = np.random.default_rng(5)
+    x, y = rng.random((6, 4)), rng.integers(0, 2, 6)
+    found = references.losses(model, adversarial.fgsm(model, x, y, 0.3), y)
+    for i in range(len(x)):
+        ends = np.clip(x[i] + 0.3 * np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T, 0, 1)
+        largest = references.losses(model, ends, np.full(len(ends), y[i])).max()
+        assert found[i] == pytest.approx(largest, rel=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_an_l2_attack_is_the_whole_radius_across_two_linear_classes(steps):
+    """Without clipping the largest loss is at x ± ε d/‖d‖, d what separates the classes, which one step reaches."""
+    model, direction = two_classes(inputs=5)
+    x, y = 0.4 + 0.2 * np.random.default_rng(6).random((7, 5)), np.array([0, 1, 0, 1, 1, 0, 0])
+    found = adversarial.l2_attack(model, x, y, 0.3, steps=steps)
+    unit = direction / np.linalg.norm(direction)
+    np.testing.assert_allclose(found, x + 0.3 * np.where(y == 0, 1, -1)[:, None] * unit, atol=1e-12)
+
+
+def test_an_l2_attack_finds_what_a_grid_finds():
+    """Two pixels near an edge, a curved net: no point of a fine grid has a loss larger by half a per cent."""
+    model = nets.perturbed(nets.mlp((6,), activation="tanh", input_shape=(2,), dtype="float64"), seed=4)
+    rng = np.random.default_rng(8)
+    x, y = rng.choice([0.02, 0.5, 0.97], (8, 2)), rng.integers(0, 3, 8)
+    found = references.losses(model, adversarial.l2_attack(model, x, y, 0.4, steps=100), y)
+    side = np.linspace(0, 1, 201)
+    grid = np.array(np.meshgrid(side, side)).reshape(2, -1).T
+    for i in range(len(x)):
+        near = grid[np.linalg.norm(grid - x[i], axis=1) <= 0.4]
+        largest = references.losses(model, near, np.full(len(near), y[i])).max()
+        assert largest * 0.995 <= found[i] <= largest * 1.02
+
+
+def test_confident_examples_are_attacked_too():
+    """In float32 logits 60 apart leave a loss of 0 and no gradient in the usual form; here the attack is the same."""
+    model, direction = two_classes(scale=1.0)
+    x = np.array([[0.5, 0.5]])
+    y = np.array([int(np.argmax(model(x)))])
+    expected = x + 0.2 * direction / np.linalg.norm(direction) * (1 if y[0] == 0 else -1)
+    confident = nets.mlp(hidden=(), input_shape=(2,), classes=2, dtype="float32")
+    kernel, bias = model.get_weights()
+    gap = float(abs(np.diff(np.asarray(model(x)))[0, 0]))
+    confident.set_weights([60 / gap * kernel, 60 / gap * bias])
+    assert evaluation.evaluate(confident, x.astype("float32"), y)[0] == 0
+    found = adversarial.l2_attack(confident, x.astype("float32"), y, 0.2, steps=5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("gap", [-30.0, -3.0, 0.0, 3.0, 30.0])
+def test_the_stable_cross_entropy(gap):
+    """The usual one in float64, and a float32 loss and slope that are right where those of the usual form are not."""
+    logits = np.array([[0.0, gap, gap - 2.0, gap - 1.0]])
+    y = np.array([0])
+    single = tf.constant(logits, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(single)
+        value = adversarial.cross_entropy(y, single)
+    others = np.exp(logits[0, 1:]).sum()
+    assert float(value[0]) == pytest.approx(np.log1p(others), rel=1e-6)
+    share = others / (1 + others)
+    slopes = [-share, *(np.exp(logits[0, 1:]) / (1 + others))]
+    np.testing.assert_allclose(tape.gradient(value, single)[0], slopes, rtol=2e-6)
+
+
+def test_chunks_make_no_difference(monkeypatch):
+    """Eleven examples, four at a time."""
+    model, x, y = nets.case("relu")
+    whole = [attack(model, x, y, 0.2) for attack in (adversarial.fgsm, adversarial.l2_attack)]
+    monkeypatch.setattr("hw1.evaluation.DENSE_CHUNK", 4)
+    for attack, expected in zip((adversarial.fgsm, adversarial.l2_attack), whole, strict=True):
+        np.testing.assert_allclose(attack(model, x, y, 0.2), expected, atol=1e-13)
+
+
+def test_another_loss():
+    """The squared error is raised, not the cross-entropy."""
+    model, x, y = nets.case("gelu")
+    targets, loss = np.eye(nets.CLASSES)[y], keras.losses.mean_squared_error
+    clean = references.losses(model, x, targets, loss)
+    for attack in (adversarial.fgsm, adversarial.l2_attack):
+        attacked = references.losses(model, attack(model, x, targets, 0.05, loss=loss), targets, loss)
+        assert (attacked > clean).all()
+
+
+def test_a_dead_net_cannot_be_attacked():
+    """Where the loss does not depend on the image it comes back as it was."""
+    model, (x, y) = nets.mlp(dtype="float64"), nets.examples()
+    kernel, bias, *others = model.get_weights()
+    model.set_weights([kernel, bias - 100, *others])
+    for attack in (adversarial.fgsm, adversarial.l2_attack):
+        np.testing.assert_array_equal(attack(model, x, y, 0.5), x)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, x, y: adversarial.fgsm(m, x, y, -0.1), ["epsilon", "-0.1"]),
+        (lambda m, x, y: adversarial.fgsm(m, x, y, np.nan), ["epsilon", "nan"]),
+        (lambda m, x, y: adversarial.fgsm(m, 255 * x, y, 0.1), ["[0, 1]", "255"]),
+        (lambda m, x, y: adversarial.fgsm(m, (255 * x).astype("uint8"), y, 0.1), ["[0, 1]", "uint8", "255"]),
+        (lambda m, x, y: adversarial.l2_attack(m, x, y, np.inf), ["epsilon", "inf"]),
+        (lambda m, x, y: adversarial.l2_attack(m, x, y, 0.1, steps=0), ["steps", "at least 1", "0"]),
+        (lambda m, x, y: adversarial.l2_attack(m, x, y, 0.1, step_size=-1), ["step_size", "-1"]),
+    ],
+)
+def test_unfit_arguments(call, words):
+    """The message names what is wrong and what would be right."""
+    with pytest.raises(ValueError, match=words[0].replace("[", r"\[")) as error:
+        call(*nets.case("tanh"))
+    assert all(word in str(error.value) for word in words)
