@@ -7,7 +7,7 @@ import scipy.optimize
 
 from hw1 import datasets, models, plot, question, records
 from hw1.landscape import adversarial, evidence
-from hw1.ledger import landscape
+from hw1.ledger.landscape import evidence as ledger
 from hw1.measures import evidence as measure
 
 
@@ -108,8 +108,8 @@ def test_diverged_nets_are_left_out(rows, name):
     lost.loc[nets.index, columns] = np.nan
     lost.loc[nets.index, "status"] = "diverged"
     plot.FIGURES[name](lost, settings).draw_without_rendering()
-    claims = list({claims.__name__: claims for claims in landscape.QUESTIONS}[name](lost, settings))
-    assert len(claims) == len(list({c.__name__: c for c in landscape.QUESTIONS}[name](frame, settings)))
+    claims = list({claims.__name__: claims for claims in ledger.QUESTIONS}[name](lost, settings))
+    assert len(claims) == len(list({c.__name__: c for c in ledger.QUESTIONS}[name](frame, settings)))
 
 
 def test_a_learning_rate_that_diverges_gives_such_rows():
