@@ -1,6 +1,6 @@
 """What does the whole spectrum of the Hessian look like, and how does it change with the batch size?
 
-    python -m hw1.landscape.spectrum                 about 5 minutes of one core
+    python -m hw1.landscape.spectrum                 about 7 minutes of one core
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
 The net 784-30-20-10 is trained with nine batch sizes to one training loss, on two data sets. H is the full Hessian of
