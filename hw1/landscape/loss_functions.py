@@ -1,6 +1,6 @@
 """Which part of the Hessian does each loss leave, do their solutions differ in spectrum, and do they connect?
 
-    python -m hw1.landscape.loss_functions                 about 2 minutes of one core
+    python -m hw1.landscape.loss_functions                 about 2½ minutes of one core
     python -m hw1.landscape.loss_functions --size=smoke    seconds
 
 The net 784-30-20-10 with outputs f is trained by three losses from the same initial weights, in the same order of

@@ -1,6 +1,6 @@
 """What does the whole spectrum of the Hessian look like, and how does it change with the batch size?
 
-    python -m hw1.landscape.spectrum                 about 5 minutes of one core
+    python -m hw1.landscape.spectrum                 about 7 minutes of one core
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
 The net 784-30-20-10 is trained with nine batch sizes to one training loss, on two data sets. H is the full Hessian of
@@ -11,7 +11,7 @@ the mean loss over all examples of a set, measured by Hessian-vector products:
   λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
   place of the largest ratio λᵢ / λᵢ₊₁. Nets of fewer classes (the first C digits, batch size 100) show whether
   their number follows that of the classes.
-- The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos.
+- The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos, from above.
 - For the smallest and the largest batch: the density by stochastic Lanczos quadrature of these steps (nodes λ and their
   weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues of each layer's
   diagonal block.

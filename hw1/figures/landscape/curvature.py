@@ -5,7 +5,7 @@ Points and lines are means over seeds; bars and bands are 95 % t-intervals of th
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from hw1.figures import style
 from hw1.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, TEST, TRAIN, VERMILION
@@ -36,6 +36,8 @@ def spectrum(frame, settings, eigenvalues, density, layers, dimensions):
     _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
     _along_axes(sixth, dimensions[dimensions.data == name], ends)
     sizes = {f"{name}, batch {size}": {"color": colour} for size, colour in ends.items()}
+    first.yaxis.set_major_formatter(LogFormatter())
+    first.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     style.legend(figure, {name: {"color": colour} for name, colour in sets.items()} | _sets(BLACK) | sizes)
     return figure
 
@@ -81,7 +83,7 @@ def _along_axes(axes, frame, ends):
         means = frame[frame.batch_size == size].groupby("rank")[["eigenvalue", "curvature"]].mean()
         axes.plot(means.index, means.eigenvalue, color=colour)
         axes.plot(means.index, means.curvature, color=colour, linestyle=":")
-    axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net: eigenvectors and axes")
+    axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net")
     axes.set_yscale("symlog", linthresh=1e-3)
     handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
     axes.legend(handles, ("eigenvalues of H", "diagonal of H"), loc="lower left")
