@@ -1,6 +1,6 @@
 """Do large batches end in sharp minima, and do those generalise worse?
 
-    python -m hw1.landscape.large_batch                 about 4 minutes of one core
+    python -m hw1.landscape.large_batch                 about 5 minutes of one core
     python -m hw1.landscape.large_batch --size=smoke    seconds
 
 Three nets (dense with batch normalisation, dense without, convolutional with) are trained with a small batch (SB) and a
@@ -44,7 +44,7 @@ class Settings:
     test: int = question.option(5000, "test examples")
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((50,) * 5, "widths of the dense nets' hidden layers", unique=False)
-    filters: int = question.option(4, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
+    filters: int = question.option(3, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
     sweep: tuple[int, ...] = question.option(
         (50, 100, 250, 1000, 2500), "further batch sizes of the plain net", at_most="train"
@@ -103,7 +103,7 @@ def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
     """
     common = {"input_shape": data.x_train.shape[1:], "classes": data.classes, "seed": seed}
     if net == "convolutional":
-        model = models.cnn((settings.filters,), (5,), (32,), pools=(4,), batch_normalization=True, **common)
+        model = models.cnn((settings.filters,), (5,), (32,), pools=(2,), batch_normalization=True, **common)
     else:
         model = models.mlp(settings.hidden, batch_normalization=net == "normalised", **common)
     for layer in model.layers:
