@@ -76,7 +76,8 @@ def flatness(frame, settings, radii, rescaling):
             first.plot(rows.spectral_norm, rows.loss_gap, marker, color=colour, markersize=3.5, alpha=0.8)
     first.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point a net")
     style.log_x(first, "spectral norm ‖H‖₂")
-    first.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if len(course):  # the locator refuses an axis without points, where every net diverged
+        first.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     first.xaxis.set_major_formatter("{x:g}")
     first.yaxis.set_major_formatter("{x:g}")
     first.yaxis.set_minor_formatter("{x:.1g}")
