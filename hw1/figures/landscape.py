@@ -11,8 +11,6 @@ from hw1 import statistics
 from hw1.figures import style
 from hw1.figures.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, PURPLE, TEST, TRAIN, VERMILION
 
-LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
-
 LOSS = "cross-entropy (nats)"
 
 # large_batch
