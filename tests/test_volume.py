@@ -157,6 +157,13 @@ def test_rays_without_end_are_counted():
     assert found.log == pytest.approx(np.log(100), abs=1e-12)
 
 
+def test_a_loss_that_hides_the_rise_is_refused():
+    """A loss of 1e20 in float64 is the same with 0.3 more: no ray could begin."""
+    *case, loss = nets.quadratic(np.eye(2), np.zeros(2), np.array([1e10, 0.0]))
+    with pytest.raises(ValueError, match=r"too large .* 0\.3 from rounding"):
+        volume.log_volume(*case, EPSILON, loss=loss)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -43,6 +43,8 @@ from hw1.measures import hessian
 from hw1.measures.sharpness import ball_sharpness, keskar_sharpness
 from hw1.measures.volume import log_volume
 
+MOST_LOSS = 1e3  # a net whose loss is larger counts as diverged: rounding would hide the small rises that are measured
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -105,8 +107,8 @@ def run(settings: Settings, data, net: str, batch_size: int, learning_rate: floa
     x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
     for member in members:
         row = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
-        if member.status == "diverged":
-            yield {**dict.fromkeys(records.COLUMNS["flatness"][3:], float("nan")), **row}
+        if member.status == "diverged" or member.final["train_loss"] > MOST_LOSS:
+            yield {**dict.fromkeys(records.COLUMNS["flatness"][3:], float("nan")), **row, "status": "diverged"}
             continue
         yield row | _measures(settings, member.model, x, y, loss)
         if net == "small":

@@ -81,9 +81,10 @@ def log_volume(
     if matrix is not None:
         units = units * matrix if matrix.ndim == 1 else units @ matrix.T
     losses = _losses_at(model, x, y, loss, rays)
-    level = losses(theta[None])[0] + epsilon
-    if not np.isfinite(level):
-        raise ValueError("the loss at the model's parameters is not finite; a region around them needs one that is")
+    start = losses(theta[None])[0]
+    level = start + epsilon
+    if not start < level < np.inf:  # in which case no ray would ever lie inside
+        raise ValueError(f"a loss of {start:g} is too large to tell a rise of epsilon = {epsilon:g} from rounding")
     radii, capped = _first_crossings(lambda points: losses(points) - level, theta, units, cap)
     return _volume(radii, capped, dimension, _log_stretch(matrix))
 
