@@ -55,10 +55,10 @@ def test_true_labels_are_learned_and_random_ones_learned_by_heart(rows):
     assert weakest.test_accuracy["random"] < 0.75
 
 
-@pytest.mark.parametrize("regularization", [1e-2, 10.0])
-def test_the_regression_agrees_with_a_keras_net_and_with_scipy(regularization):
+def test_the_regression_agrees_with_a_keras_net_and_with_scipy():
     """The measure on a net of one output with all 785 parameters, dark pixels too; and L-BFGS finds no lower cost."""
     data, settings = datasets.load("mnist10k", train=400, test=400), question.make_settings(evidence, "smoke", seeds=1)
+    regularization = 0.1
     x, y = evidence._digits(data.x_train, data.y_train, settings.images // 2, np.random.default_rng(0))
     lit = x.any(axis=0)
     weights, _ = evidence.fit(x[:, lit], y, regularization, np.zeros(lit.sum()))

@@ -73,7 +73,9 @@ def evidence(frame, settings):
         below.plot(rows.cost_of_width, rows.test_accuracy, "o", color=colour)
     below.set(xlabel="½ Σ ln(λᵢ/λ)", ylabel="test accuracy")
     ends = _named({size: shades[size] for size in (min(shades), max(shades))})
-    below.legend([Line2D([], [], marker="o", **{**look, "linestyle": ""}) for look in ends.values()], ends)
+    below.legend(
+        [Line2D([], [], marker="o", **{**look, "linestyle": ""}) for look in ends.values()], ends, loc="lower left"
+    )
     looks = {"training": {"color": BLUE, "linestyle": TRAIN}, "test": {"color": BLUE, "linestyle": TEST}}
     looks |= {"test cross-entropy": {"color": VERMILION, "linestyle": TEST}}
     style.legend(figure, looks | {"E, right axis: below 0 for the model, above 0 for chance": {"color": GREEN}})
