@@ -17,7 +17,8 @@ def train(settings, data, batch_size: int, build: Callable | None = None, **opti
     """Trains one net per seed to `settings.target_loss`.
 
     Args:
-        settings: of a question, with target_loss, updates, learning_rate, seeds, and hidden if there is no `build`.
+        settings: of a question, with target_loss, updates, learning_rate and seeds unless the options say otherwise,
+            and with hidden if there is no `build`.
         data: as `hw1.datasets.load` gives it.
         batch_size: examples per step.
         build: makes the net of a seed. None: a fully connected one with the layers `settings.hidden`.
@@ -31,11 +32,9 @@ def train(settings, data, batch_size: int, build: Callable | None = None, **opti
         return models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed)
 
     common = {
-        "updates": settings.updates,
-        "target_loss": settings.target_loss,
         "evaluate_updates": LOOK_EVERY,
         "optimizer": lambda: keras.optimizers.Adam(settings.learning_rate),
-        "seeds": settings.seeds,
         "progress": f"batch size {batch_size}",
     }
+    common |= {name: getattr(settings, name) for name in ("updates", "target_loss", "seeds") if name not in options}
     return training.train(build or mlp, data, batch_size=batch_size, **(common | options))

@@ -159,8 +159,8 @@ def _dimensions(settings, images, batch_size, target):
 
 
 def _train(settings, images, hidden, batch_size, target_loss):
-    settings = dataclasses.replace(settings, hidden=hidden, target_loss=target_loss)
-    return recipe.train(settings, images, min(batch_size, len(images.x_train)))
+    settings = dataclasses.replace(settings, hidden=hidden)
+    return recipe.train(settings, images, min(batch_size, len(images.x_train)), target_loss=target_loss)
 
 
 def _measurable(members):
