@@ -39,9 +39,7 @@ class Settings:
     sign_epsilons: tuple[float, ...] = question.option(
         (0.01, 0.02, 0.05, 0.1, 0.2), "radii of FGSM, of each pixel (pixels are in [0, 1])"
     )
-    l2_epsilons: tuple[float, ...] = question.option(
-        (0.1, 0.25, 0.5, 1.0, 2.0), "radii of the L2 attacks, of a whole image"
-    )
+    l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii of the L2 attacks, of a whole image")
     steps: int = question.option(10, "steps of the longer L2 attack", minimum=2)
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
@@ -50,7 +48,8 @@ SIZES = {
     "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_loss": 0.3, "seeds": 2}
     | {"updates": 300, "sign_epsilons": (0.02, 0.05, 0.1), "l2_epsilons": (0.25, 0.5, 1.0), "steps": 4},
     "report": {},
-    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 40},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 40}
+    | {"l2_epsilons": (0.1, 0.25, 0.5, 1.0, 2.0)},
 }
 
 

@@ -40,7 +40,7 @@ def adversarial(frame, settings):
     style.log_x(third, "batch size")
     third.set(ylabel="test accuracy", ylim=(0, 1))
     fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
-    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper right", title="lower panels")
+    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=2)
     style.legend(figure, _named(shades))
     return figure
 
@@ -72,10 +72,11 @@ def evidence(frame, settings):
         rows = nets[nets.batch_size == size]
         below.plot(rows.cost_of_width, rows.test_accuracy, "o", color=colour)
     below.set(xlabel="½ Σ ln(λᵢ/λ)", ylabel="test accuracy")
-    ends = _named({size: shades[size] for size in (min(shades), max(shades))})
-    below.legend(
-        [Line2D([], [], marker="o", **{**look, "linestyle": ""}) for look in ends.values()], ends, loc="lower left"
-    )
+    ends = {
+        f"B = {size}": Line2D([], [], marker="o", linestyle="", color=shades[size])
+        for size in (min(shades), max(shades))
+    }
+    below.legend(ends.values(), ends, loc="lower left", handletextpad=0.1)
     looks = {"training": {"color": BLUE, "linestyle": TRAIN}, "test": {"color": BLUE, "linestyle": TEST}}
     looks |= {"test cross-entropy": {"color": VERMILION, "linestyle": TEST}}
     style.legend(figure, looks | {"E, right axis: below 0 for the model, above 0 for chance": {"color": GREEN}})
