@@ -1,6 +1,6 @@
 """Which remedies help a large batch to generalise, and do they make its minima flat?
 
-    python -m hw1.landscape.remedies                 about 3 minutes of one core
+    python -m hw1.landscape.remedies                 about 4 minutes of one core
     python -m hw1.landscape.remedies --size=smoke    seconds
 
 A dense net is trained with a small and a large batch as they are, and with the large batch and each remedy:
