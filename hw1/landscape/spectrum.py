@@ -10,11 +10,11 @@ the mean loss over all examples of a set, measured by Hessian-vector products:
 - The 20 largest eigenvalues. *Outliers* are those above the last gap λᵢ − λᵢ₊₁ among them that is wider than 1 % of
   λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
   place of the largest ratio λᵢ / λᵢ₊₁. Nets of fewer classes (the first C digits, batch size 100) show whether
-  their number follows that of the classes.
+  their number follows that of the classes, on the first data set.
 - The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos, from above.
-- For the smallest and the largest batch: the density by stochastic Lanczos quadrature of these steps (nodes λ and their
-  weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues of each layer's
-  diagonal block.
+- On the first data set, for the smallest and the largest batch: the density by stochastic Lanczos quadrature of these
+  steps (nodes λ and their weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues
+  of each layer's diagonal block.
 - For these two also a small net (49-10-10, 610 parameters, images averaged to 7 × 7): all eigenvalues, and the
   curvature ∂²L/∂θᵢ² along each parameter's axis, both from the matrix itself, both sorted.
 
@@ -60,16 +60,14 @@ class Settings:
     class_batch_size: int = question.option(100, "batch size of these nets, one of batch_sizes")
     pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
     small_hidden: tuple[int, ...] = question.option((10,), "hidden layers of the small net", unique=False)
-    small_target_losses: tuple[float, ...] = question.option(
-        (0.4, 0.55), "training loss of the small net, in nats, one per data set", unique=False
-    )
+    small_target_loss: float = question.option(0.4, "training loss of the small net, in nats")
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
     "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_losses": (0.3, 0.5)}
     | {"updates": 300, "top": 6, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (3,)}
-    | {"class_batch_size": 20, "pool": 7, "small_hidden": (2,), "small_target_losses": (1.5, 1.5), "seeds": 2},
+    | {"class_batch_size": 20, "pool": 7, "small_hidden": (2,), "small_target_loss": 1.5, "seeds": 2},
     "report": {},
     "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90},
 }
@@ -77,9 +75,8 @@ SIZES = {
 
 def units(settings: Settings) -> list[dict]:
     """One unit of work per data set and batch size."""
-    for name in ("target_losses", "small_target_losses"):
-        if len(getattr(settings, name)) != len(settings.data):
-            raise ValueError(f"--{name} takes one value per data set ({len(settings.data)}), not {settings.data}")
+    if len(settings.target_losses) != len(settings.data):
+        raise ValueError(f"--target_losses takes one value per data set, so {len(settings.data)} of them")
     if settings.class_batch_size not in settings.batch_sizes:
         raise ValueError(f"--class_batch_size={settings.class_batch_size}: must be one of {settings.batch_sizes}")
     return [{"data": data, "batch_size": size} for data in settings.data for size in settings.batch_sizes]
@@ -87,9 +84,9 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, sets: dict, data: str, batch_size: int):
     """Yields a row per seed, and those of the other tables."""
-    images, number = sets[data], settings.data.index(data)
-    target, small_target = settings.target_losses[number], settings.small_target_losses[number]
-    extreme = batch_size in (min(settings.batch_sizes), max(settings.batch_sizes))
+    images, first = sets[data], data == settings.data[0]
+    target = settings.target_losses[settings.data.index(data)]
+    extreme = first and batch_size in (min(settings.batch_sizes), max(settings.batch_sizes))
     for member in _train(settings, images, settings.hidden, batch_size, target):
         trained = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
         if member.status == "diverged":
@@ -99,14 +96,14 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
         yield from _whole(settings, images, member, trained, density.nodes.min())
         if extreme:
             yield from _parts(settings, images, member, density)
-    if batch_size == settings.class_batch_size:
+    if first and batch_size == settings.class_batch_size:
         for classes in settings.class_counts:
             few = _first_classes(images, classes)
             for member in _measurable(_train(settings, few, settings.hidden, batch_size, target)):
                 values = hessian.eigenvalues(member.model, few.x_train, few.y_train, settings.top, "LA")
                 yield from _eigenvalues(values, member.seed, classes)
     if extreme:
-        yield from _dimensions(settings, datasets.average_pool(images, settings.pool), batch_size, small_target)
+        yield from _dimensions(settings, datasets.average_pool(images, settings.pool), batch_size)
 
 
 def _density(settings, images, member):
@@ -148,9 +145,10 @@ def _parts(settings, images, member, density):
             yield {"table": "layers", "seed": member.seed, "layer": name, "rank": rank, "eigenvalue": value}
 
 
-def _dimensions(settings, images, batch_size, target):
+def _dimensions(settings, images, batch_size):
     """Yields all eigenvalues and axis curvatures of the small nets."""
-    for member in _measurable(_train(settings, images, settings.small_hidden, batch_size, target)):
+    members = _train(settings, images, settings.small_hidden, batch_size, settings.small_target_loss)
+    for member in _measurable(members):
         matrix = hessian.dense(member.model, images.x_train, images.y_train)
         spectra = zip(np.linalg.eigvalsh(matrix)[::-1], np.sort(np.diag(matrix))[::-1], strict=True)
         for rank, (value, curvature) in enumerate(spectra, start=1):

@@ -25,54 +25,51 @@ KINDS = ("other loss", "other seed")  # of the lines of loss_functions
 def spectrum(frame, settings, eigenvalues, density, layers, dimensions) -> Iterator[Claim]:
     """The whole Hessian: its largest eigenvalue against the batch size, its outliers and its bulk."""
     seeds, classes = settings["seeds"], settings["classes"]
+    rules = {"outliers": f"gap of {settings['resolution']:.0%} of λ₁", "largest_ratio": "largest ratio"}
     for name, rows in frame[frame.status != "diverged"].groupby("data", sort=False):
         for part, what in (("train", "training"), ("test", "test")):
             yield claim(
                 YAO,
-                f"{name}: larger batches end where the {what} loss has a larger dominant eigenvalue "
-                "(Spearman's correlation of batch size and λ₁)",
+                f"{name}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
                 rank_correlation(rows, "batch_size", f"{part}_largest"),
                 seeds,
                 above=0,
             )
         yield claim(
             YAO,
-            f"{name}: nets with a larger spectrum have the lower test accuracy (Spearman's correlation of λ₁ of the "
-            "training loss and test accuracy over batch sizes)",
+            f"{name}: nets of larger λ₁ have the lower test accuracy (Spearman's correlation over batch sizes)",
             rank_correlation(rows, "train_largest", "test_accuracy"),
             seeds,
             below=0,
         )
-        counts = _outliers(eigenvalues[eigenvalues.data == name], settings)
-        gap = f"gap of {settings['resolution']:.0%} of λ₁"
-        for column, rule in (("outliers", gap), ("largest_ratio", "largest ratio")):
+        for column, rule in rules.items():
             yield claim(
                 SAGUN,
-                f"{name}: about as many outliers as classes (mean number by the rule of the {rule}, within half and "
-                f"one and a half times the {classes} classes)",
+                f"{name}: about as many outliers as classes (mean number by the rule of the {rule}, {classes} ± half)",
                 over_seeds(rows, column),
                 seeds,
                 within=(0.5 * classes, 1.5 * classes),
             )
-            yield claim(
-                SAGUN,
-                f"{name}: the number of outliers follows that of the classes (Spearman's correlation of the two, same "
-                f"net and batch size, rule of the {rule})",
-                rank_correlation(counts, "classes", column),
-                seeds,
-                above=0,
-            )
-        nodes = density[density.data == name]
-        largest = nodes.groupby(["batch_size", "seed"]).node.transform("max")
-        near = nodes.weight * (nodes.node.abs() <= 0.01 * largest)
-        share = near.groupby([nodes.batch_size, nodes.seed]).sum().groupby("seed").mean()
+    counts = _outliers(eigenvalues[eigenvalues.data == settings["data"][0]], settings)
+    for column, rule in rules.items():
         yield claim(
             SAGUN,
-            f"{name}: the bulk of the spectrum is near zero (share of the eigenvalues within 1 % of λ₁)",
-            mean_interval(share),
+            "The number of outliers follows that of the classes (Spearman's correlation of the two, rule of the "
+            f"{rule})",
+            rank_correlation(counts, "classes", column),
             seeds,
-            above=0.9,
+            above=0,
         )
+    largest = density.groupby(["batch_size", "seed"]).node.transform("max")
+    near = density.weight * (density.node.abs() <= 0.01 * largest)
+    share = near.groupby([density.batch_size, density.seed]).sum().groupby("seed").mean()
+    yield claim(
+        SAGUN,
+        "The bulk of the spectrum is near zero (share of the eigenvalues within 1 % of λ₁)",
+        mean_interval(share),
+        seeds,
+        above=0.9,
+    )
 
 
 def _outliers(eigenvalues, settings):
