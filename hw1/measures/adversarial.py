@@ -17,8 +17,8 @@ def cross_entropy(y, logits):
     """Softmax cross-entropy per example as ln(1 + e^z), z the other logits' logarithmic sum less the label's logit.
 
     It is `hw1.evaluation.cross_entropy` written so that confident examples keep their gradient. That of the usual form
-    has p − 1 for the label, which float32 rounds to 0 once the loss is below 6e-8. One example in ten is there after
-    training with small batches; their attack would leave out the label, and the net would pass for robust.
+    has p − 1 for the label, which float32 rounds to 0 once the loss is below 6e-8: after training here that holds for 2
+    to 10 % of the test images, most of them with the smallest batches. An attack along it would leave out the label.
 
     Args:
         y: integer labels, shape [n].
