@@ -1,6 +1,6 @@
 """Do large batches end in sharp minima, and do those generalise worse?
 
-    python -m hw1.landscape.large_batch                 about 5 minutes of one core
+    python -m hw1.landscape.large_batch                 over 10 minutes of one core, most for the convolutional net
     python -m hw1.landscape.large_batch --size=smoke    seconds
 
 Three nets (dense with batch normalisation, dense without, convolutional with) are trained with a small batch (SB) and a
