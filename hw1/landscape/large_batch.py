@@ -28,7 +28,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import models, question, recipe, records
+from hw1 import datasets, models, question, recipe, records
 from hw1.measures.interpolation import line
 from hw1.measures.sharpness import keskar_sharpness
 
@@ -45,6 +45,7 @@ class Settings:
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((50,) * 5, "widths of the dense nets' hidden layers", unique=False)
     filters: int = question.option(3, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
+    pool: int = question.option(2, "convolutional net: side of the squares of pixels that are averaged; 1 for none")
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
     sweep: tuple[int, ...] = question.option(
         (50, 100, 250, 1000, 2500), "further batch sizes of the plain net", at_most="train"
@@ -55,7 +56,7 @@ class Settings:
     epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes of the box, the source's")
     manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
     iterations: int = question.option(10, "of L-BFGS-B, as in the source, from each of three starts")
-    points: int = question.option(31, "values of α from -1 to 2, both ends included", minimum=4)
+    points: int = question.option(16, "values of α from -1 to 2, both ends included", minimum=4)
     seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
 
 
@@ -73,12 +74,13 @@ def units(settings: Settings) -> list[dict]:
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
         raise ValueError(f"--batch_sizes takes two values, the smaller first, not {settings.batch_sizes}")
     if settings.points % 3 != 1:
-        raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 31, so that α = 0 and 1 are among them")
+        raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 16, so that α = 0 and 1 are among them")
     return [{"net": net} for net in settings.nets]
 
 
 def run(settings: Settings, data, net: str):
     """Yields a row per batch size, seed and box, and the rows of the other tables."""
+    data = datasets.average_pool(data, settings.pool) if net == "convolutional" else data
     ends = [_train(settings, data, net, size) for size in settings.batch_sizes]
     boxes = [(space, epsilon) for space in ("full", "manifold") for epsilon in settings.epsilons]
     for size, members in zip(settings.batch_sizes, ends, strict=True):
