@@ -12,14 +12,11 @@ from hw1.measures import evidence as measure
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
+def rows(at_smoke_size):
     """The rows of both questions at smoke size, and their settings."""
-    folder, found = tmp_path_factory.mktemp("runs"), {}
-    for module in (evidence, adversarial):
-        question.answer(module, question.make_settings(module, "smoke"), folder)
-        name = question.name_of(module)
-        found[name] = records.read(folder, name), records.settings(folder, name)
-    return found
+    names = ("evidence", "adversarial")
+    folder = at_smoke_size(*names)
+    return {name: (records.read(folder, name), records.settings(folder, name)) for name in names}
 
 
 def test_the_parts_add_up_to_the_evidence(rows):

@@ -8,29 +8,28 @@ from hw1.landscape import flatness, redundancy, straight_line
 from hw1.ledger.landscape import flatness as ledger
 
 
-def answered(module, tmp_path_factory):
+def answered(at_smoke_size, name):
     """Rows, settings and tables of a question at smoke size."""
-    folder, name = tmp_path_factory.mktemp("runs"), question.name_of(module)
-    question.answer(module, question.make_settings(module, "smoke"), folder)
+    folder = at_smoke_size(name)
     return records.read(folder, name), records.settings(folder, name), records.tables(folder, name)
 
 
 @pytest.fixture(scope="module")
-def flat(tmp_path_factory):
+def flat(at_smoke_size):
     """The answer of flatness."""
-    return answered(flatness, tmp_path_factory)
+    return answered(at_smoke_size, "flatness")
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory):
+def lines(at_smoke_size):
     """The answer of straight_line."""
-    return answered(straight_line, tmp_path_factory)
+    return answered(at_smoke_size, "straight_line")
 
 
 @pytest.fixture(scope="module")
-def valley(tmp_path_factory):
+def valley(at_smoke_size):
     """The answer of redundancy."""
-    return answered(redundancy, tmp_path_factory)
+    return answered(at_smoke_size, "redundancy")
 
 
 # flatness

@@ -14,23 +14,10 @@ from hw1.measures.sharpness import keskar_sharpness
 QUESTIONS = {"large_batch": large_batch, "remedies": remedies}
 
 
-def answer(name, folder, **changes):
-    """Answers a question at smoke size, with fewer nets or remedies, each of which costs a compilation."""
-    module = QUESTIONS[name]
-    with pytest.MonkeyPatch.context() as patch:
-        if name == "remedies":
-            few = [{"remedy": remedy} for remedy in ("small batch", "large batch", "growing batches")]
-            patch.setattr(remedies, "units", lambda settings: few)
-        question.answer(module, question.make_settings(module, "smoke", **changes), folder)
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A folder with both questions."""
-    folder = tmp_path_factory.mktemp("runs")
-    answer("large_batch", folder, nets=("normalised", "plain"))
-    answer("remedies", folder)
-    return folder
+def runs(at_smoke_size):
+    """A folder with both questions at smoke size."""
+    return at_smoke_size(*QUESTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +42,7 @@ def test_the_smaller_box_is_inside_the_larger(runs):
     settings = records.settings(runs, "large_batch")
     pairs = frame[frame.batch_size.isin(settings["batch_sizes"])]
     wide = pairs.pivot(index=["net", "batch_size", "seed", "space"], columns="epsilon", values="value")
-    assert len(wide) == 2 * 2 * settings["seeds"] * 2
+    assert len(wide) == len(settings["nets"]) * 2 * settings["seeds"] * 2
     assert (wide[5e-4] < wide[1e-3]).all()
 
 
@@ -92,10 +79,11 @@ def test_further_batch_sizes_are_those_of_the_plain_net(runs):
     assert set(further.space) == {"full"}
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_diverged_nets_are_rows_and_crash_nothing(name, tmp_path):
+@pytest.mark.parametrize(("name", "fewer"), [("large_batch", {"nets": ("plain",)}), ("remedies", {"attacks": (0.1,)})])
+def test_diverged_nets_are_rows_and_crash_nothing(name, fewer, tmp_path):
     """With an absurd step size every row says so, and figure and claims are still made."""
-    answer(name, tmp_path, learning_rate=1e30, updates=10, **({"nets": ("plain",)} if name == "large_batch" else {}))
+    settings = question.make_settings(QUESTIONS[name], "smoke", learning_rate=1e30, updates=10, **fewer)
+    question.answer(QUESTIONS[name], settings, tmp_path)
     frame = records.read(tmp_path, name)
     assert set(frame.status) == {"diverged"}
     assert frame.value.isna().all()

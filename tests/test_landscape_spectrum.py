@@ -11,12 +11,9 @@ from hw1.ledger.landscape import curvature as ledger
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(at_smoke_size):
     """A folder with both questions at smoke size."""
-    folder = tmp_path_factory.mktemp("runs")
-    for module in (spectrum, loss_functions):
-        question.answer(module, question.make_settings(module, "smoke"), folder)
-    return folder
+    return at_smoke_size("spectrum", "loss_functions")
 
 
 NET = ["data", "batch_size", "seed"]

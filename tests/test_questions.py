@@ -19,11 +19,15 @@ MODULES = {path.rpartition(".")[2]: path for path in reproduce.QUESTIONS}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(at_smoke_size):
     """A folder with the results of all questions at smoke size."""
-    folder = tmp_path_factory.mktemp("runs")
-    assert reproduce.reproduce("smoke", str(folder)) == []
-    return folder
+    return at_smoke_size(*MODULES)
+
+
+def test_the_main_job_goes_on_from_what_is_there(runs, capsys):
+    """All questions are found done, none fails."""
+    assert reproduce.reproduce("smoke", str(runs)) == []
+    assert f"{len(MODULES)} of {len(MODULES)} done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -17,7 +17,7 @@ Source: Keskar et al., arXiv 1609.04836: tables 3 and 4, figures 2, 3 and 4.
 
 Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256: the ratio to the large
 batch, 10 % of the data, stays about 20. Narrower nets (--size=paper has the source's 5 × 512), and a convolutional net
-of our own. All nets are trained to one training loss, so that the large batch is not merely undertrained. Batch
+of our own that sees images averaged to 14 × 14. All nets are trained to one training loss, so that the large batch is not merely undertrained. Batch
 normalisation follows its statistics with momentum 0.9 instead of 0.99, since the large batch takes few steps; f takes
 the stored statistics.
 """
@@ -65,7 +65,7 @@ SIZES = {
     | {"target_loss": 0.3, "updates": 300, "manifold": 5, "iterations": 3, "points": 7, "seeds": 2},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
-    | {"filters": 16, "sweep": (64, 128, 512, 1000, 2000, 15000), "points": 61, "updates": 200000},
+    | {"filters": 16, "pool": 1, "sweep": (64, 128, 512, 1000, 2000, 15000), "points": 61, "updates": 200000},
 }
 
 
