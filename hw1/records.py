@@ -67,9 +67,9 @@ COLUMNS = {
     "remedies": (*("remedy", "seed", "updates", *FOUR, "space", "value", "loss", "largest", "status"),),
     "straight_line": ("net", "line", "seed", "alpha", *FOUR, "status"),
     "straight_line.training": ("net", "seed", "epoch", *FOUR),
-    "spectrum": (
-        *("data", "batch_size", "seed", "updates", *FOUR, "train_largest", "test_largest", "smallest"),
-        *("trace", "trace_error", "outliers", "largest_ratio", "status"),
+    "spectrum": ("data", "batch_size", "seed", "updates", *FOUR, "train_largest", "test_largest", "status"),
+    "spectrum.nets": (
+        *("data", "batch_size", "seed", "smallest", "trace", "trace_error", "outliers", "largest_ratio"),
     ),
     "spectrum.eigenvalues": ("data", "batch_size", "classes", "seed", "rank", "eigenvalue"),
     "spectrum.density": ("data", "batch_size", "seed", "node", "weight"),

@@ -17,9 +17,9 @@ Source: Keskar et al., arXiv 1609.04836: tables 3 and 4, figures 2, 3 and 4.
 
 Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256: the ratio to the large
 batch, 10 % of the data, stays about 20. Narrower nets (--size=paper has the source's 5 × 512), and a convolutional net
-of our own that sees images averaged to 14 × 14. All nets are trained to one training loss, so that the large batch is not merely undertrained. Batch
-normalisation follows its statistics with momentum 0.9 instead of 0.99, since the large batch takes few steps; f takes
-the stored statistics.
+of our own that sees images averaged to 14 × 14. All nets are trained to one training loss, so that the large batch is
+not merely undertrained. Batch normalisation follows its statistics with momentum 0.9 instead of 0.99, since the large
+batch takes few steps; f takes the stored statistics.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class Settings:
     train: int = question.option(5000, "training examples")
     test: int = question.option(5000, "test examples")
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
-    hidden: tuple[int, ...] = question.option((50,) * 5, "widths of the dense nets' hidden layers", unique=False)
+    hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the dense nets' hidden layers", unique=False)
     filters: int = question.option(3, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
     pool: int = question.option(2, "convolutional net: side of the squares of pixels that are averaged; 1 for none")
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
@@ -55,7 +55,8 @@ class Settings:
     learning_rate: float = question.option(1e-3, "step size of Adam (the source's optimizer; the default of both)")
     epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes of the box, the source's")
     manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
-    iterations: int = question.option(10, "of L-BFGS-B, as in the source, from each of three starts")
+    iterations: int = question.option(10, "of L-BFGS-B from each start, as in the source")
+    starts: int = question.option(2, "of L-BFGS-B: one along the gradient, the others in random corners")
     points: int = question.option(16, "values of α from -1 to 2, both ends included", minimum=4)
     seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
 
@@ -133,6 +134,7 @@ def _sharpness(settings, data, batch_size, member, boxes):
                 epsilon,
                 manifold=settings.manifold if space == "manifold" else None,
                 iterations=settings.iterations,
+                starts=settings.starts,
                 seed=member.seed,
             )
             found = {

@@ -7,14 +7,16 @@ The net 784-30-20-10 is trained with nine batch sizes to one training loss, on t
 the mean loss over all examples of a set, measured by Hessian-vector products:
 
 - λ₁, the eigenvalue of largest magnitude, of the training and of the test loss, by Lanczos.
+
+On the first data set also:
+
 - The 20 largest eigenvalues. *Outliers* are those above the last gap λᵢ − λᵢ₊₁ among them that is wider than 1 % of
   λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
   place of the largest ratio λᵢ / λᵢ₊₁. Nets of fewer classes (the first C digits, batch size 100) show whether
-  their number follows that of the classes, on the first data set.
+  their number follows that of the classes.
 - The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos, from above.
-- On the first data set, for the smallest and the largest batch: the density by stochastic Lanczos quadrature of these
-  steps (nodes λ and their weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues
-  of each layer's diagonal block.
+- For the smallest and the largest batch: the density by stochastic Lanczos quadrature of these steps (nodes λ and their
+  weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues of each layer's block.
 - For these two also a small net (49-10-10, 610 parameters, images averaged to 7 × 7): all eigenvalues, and the
   curvature ∂²L/∂θᵢ² along each parameter's axis, both from the matrix itself, both sorted.
 
@@ -92,10 +94,13 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
         if member.status == "diverged":
             yield {**dict.fromkeys(records.COLUMNS["spectrum"][2:], float("nan")), **trained}
             continue
-        density = _density(settings, images, member)
-        yield from _whole(settings, images, member, trained, density.nodes.min())
-        if extreme:
-            yield from _parts(settings, images, member, density)
+        (on_train,), (on_test,) = (
+            hessian.eigenvalues(member.model, x, y)
+            for x, y in ((images.x_train, images.y_train), (images.x_test, images.y_test))
+        )
+        yield trained | {"train_largest": on_train, "test_largest": on_test}
+        if first:
+            yield from _whole(settings, images, member, extreme)
     if first and batch_size == settings.class_batch_size:
         for classes in settings.class_counts:
             few = _first_classes(images, classes)
@@ -106,27 +111,24 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
         yield from _dimensions(settings, datasets.average_pool(images, settings.pool), batch_size)
 
 
-def _density(settings, images, member):
-    return hessian.density(
-        member.model, images.x_train, images.y_train, steps=settings.steps, probes=1, seed=member.seed
-    )
-
-
-def _whole(settings, images, member, trained, smallest):
-    """Yields the row of a net, and its largest eigenvalues."""
+def _whole(settings, images, member, extreme):
+    """Yields what is known of a net's whole spectrum, and if its batch size is extreme the density and the layers."""
     model, x, y = member.model, images.x_train, images.y_train
+    density = hessian.density(model, x, y, steps=settings.steps, probes=1, seed=member.seed)
     values = hessian.eigenvalues(model, x, y, settings.top, "LA")
     trace = hessian.trace(model, x, y, probes=settings.probes)
-    yield trained | {
-        "train_largest": max(values[0], smallest, key=abs),
-        "test_largest": hessian.eigenvalues(model, images.x_test, images.y_test)[0],
-        "smallest": smallest,
+    yield {
+        "table": "nets",
+        "seed": member.seed,
+        "smallest": density.nodes.min(),
         "trace": trace,
         "trace_error": trace.standard_error,
         "outliers": statistics.outliers(values, settings.resolution),
         "largest_ratio": statistics.largest_ratio(values),
     }
     yield from _eigenvalues(values, member.seed, images.classes)
+    if extreme:
+        yield from _parts(settings, images, member, density)
 
 
 def _eigenvalues(values, seed, classes):

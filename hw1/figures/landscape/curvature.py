@@ -14,7 +14,7 @@ LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
 SETS = {"train": TRAIN, "test": TEST}
 
 
-def spectrum(frame, settings, eigenvalues, density, layers, dimensions):
+def spectrum(frame, settings, eigenvalues, density, layers, dimensions, **_):
     """The Hessian's spectrum against the batch size, its outliers, its density, and its layers and axes."""
     figure, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
     sets = dict(zip(dict.fromkeys(frame.data), (BLUE, VERMILION, GREEN, PURPLE), strict=False))

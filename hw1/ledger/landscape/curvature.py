@@ -22,7 +22,7 @@ OWN = "our hypothesis"
 KINDS = ("other loss", "other seed")  # of the lines of loss_functions
 
 
-def spectrum(frame, settings, eigenvalues, density, layers, dimensions) -> Iterator[Claim]:
+def spectrum(frame, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
     """The whole Hessian: its largest eigenvalue against the batch size, its outliers and its bulk."""
     seeds, classes = settings["seeds"], settings["classes"]
     rules = {"outliers": f"gap of {settings['resolution']:.0%} of λ₁", "largest_ratio": "largest ratio"}
@@ -42,14 +42,14 @@ def spectrum(frame, settings, eigenvalues, density, layers, dimensions) -> Itera
             seeds,
             below=0,
         )
-        for column, rule in rules.items():
-            yield claim(
-                SAGUN,
-                f"{name}: about as many outliers as classes (mean number by the rule of the {rule}, {classes} ± half)",
-                over_seeds(rows, column),
-                seeds,
-                within=(0.5 * classes, 1.5 * classes),
-            )
+    for column, rule in rules.items():
+        yield claim(
+            SAGUN,
+            f"There are about as many outliers as classes (mean number by the rule of the {rule}, {classes} ± half)",
+            over_seeds(nets, column),
+            seeds,
+            within=(0.5 * classes, 1.5 * classes),
+        )
     counts = _outliers(eigenvalues[eigenvalues.data == settings["data"][0]], settings)
     for column, rule in rules.items():
         yield claim(
