@@ -57,7 +57,7 @@ class Settings:
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
     net_regularization: float = question.option(50.0, "λ of the nets' Occam factors")
     steps: int = question.option(40, "steps of Lanczos (more change the Occam factor's logarithm by a few per cent)")
-    probes: int = question.option(3, "starting vectors of Lanczos, the same for all nets", minimum=2)
+    probes: int = question.option(2, "starting vectors of Lanczos, the same for all nets", minimum=2)
     seeds: int = question.option(5, "independent repetitions (images and permutation; weights and batch order)")
 
 

@@ -3,12 +3,12 @@
     python -m hw1.landscape.spectrum                 about 7 minutes of one core
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
-The net 784-30-20-10 is trained with nine batch sizes to one training loss, on two data sets. H is the full Hessian of
-the mean loss over all examples of a set, measured by Hessian-vector products:
+The net 784-30-20-10 is trained with nine batch sizes to one training loss, on two data sets. H is the full Hessian,
+measured by Hessian-vector products, of the mean loss over all examples of a set:
 
 - λ₁, the eigenvalue of largest magnitude, of the training and of the test loss, by Lanczos.
 
-On the first data set also:
+On the first data set also, of the mean loss over the first 1,000 training examples:
 
 - The 20 largest eigenvalues. *Outliers* are those above the last gap λᵢ − λᵢ₊₁ among them that is wider than 1 % of
   λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
@@ -53,6 +53,7 @@ class Settings:
     )
     updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    examples: int = question.option(1000, "training examples for all but λ₁", at_most="train")
     top: int = question.option(20, "eigenvalues to compute from the largest down (twice the classes)", minimum=2)
     resolution: float = question.option(0.01, "gap below an outlier, as a share of λ₁ (as the density's width)")
     probes: int = question.option(30, "Hessian-vector products for the trace", minimum=6)
@@ -68,10 +69,11 @@ class Settings:
 
 SIZES = {
     "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_losses": (0.3, 0.5)}
-    | {"updates": 300, "top": 6, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (3,)}
+    | {"updates": 300, "examples": 200, "top": 6, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (3,)}
     | {"class_batch_size": 20, "pool": 7, "small_hidden": (2,), "small_target_loss": 1.5, "seeds": 2},
     "report": {},
-    "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90},
+    "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90}
+    | {"examples": 60000},
 }
 
 
@@ -104,8 +106,9 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
     if first and batch_size == settings.class_batch_size:
         for classes in settings.class_counts:
             few = _first_classes(images, classes)
+            x, y = few.x_train[: settings.examples], few.y_train[: settings.examples]
             for member in _measurable(_train(settings, few, settings.hidden, batch_size, target)):
-                values = hessian.eigenvalues(member.model, few.x_train, few.y_train, settings.top, "LA")
+                values = hessian.eigenvalues(member.model, x, y, settings.top, "LA")
                 yield from _eigenvalues(values, member.seed, classes)
     if extreme:
         yield from _dimensions(settings, datasets.average_pool(images, settings.pool), batch_size)
@@ -113,7 +116,7 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
 
 def _whole(settings, images, member, extreme):
     """Yields what is known of a net's whole spectrum, and if its batch size is extreme the density and the layers."""
-    model, x, y = member.model, images.x_train, images.y_train
+    model, x, y = member.model, images.x_train[: settings.examples], images.y_train[: settings.examples]
     density = hessian.density(model, x, y, steps=settings.steps, probes=1, seed=member.seed)
     values = hessian.eigenvalues(model, x, y, settings.top, "LA")
     trace = hessian.trace(model, x, y, probes=settings.probes)
@@ -128,7 +131,7 @@ def _whole(settings, images, member, extreme):
     }
     yield from _eigenvalues(values, member.seed, images.classes)
     if extreme:
-        yield from _parts(settings, images, member, density)
+        yield from _parts(settings, x, y, member, density)
 
 
 def _eigenvalues(values, seed, classes):
@@ -136,11 +139,11 @@ def _eigenvalues(values, seed, classes):
         yield {"table": "eigenvalues", "classes": classes, "seed": seed, "rank": rank, "eigenvalue": value}
 
 
-def _parts(settings, images, member, density):
+def _parts(settings, x, y, member, density):
     """Yields the density's nodes and the layers' spectra of a net."""
     for node, weight in zip(density.nodes[0], density.weights[0], strict=True):
         yield {"table": "density", "seed": member.seed, "node": node, "weight": weight}
-    found = hessian.layer_eigenvalues(member.model, images.x_train, images.y_train, settings.layer_top, "LA")
+    found = hessian.layer_eigenvalues(member.model, x, y, settings.layer_top, "LA")
     for layer, values in found.items():
         for rank, value in enumerate(values, start=1):
             name = layer.rpartition("/")[2]

@@ -39,7 +39,7 @@ class Settings:
     )
     momentum: float = question.option(0.9, "of gradient descent (the usual value)", minimum=0, maximum=0.999)
     epochs: int = question.option(15, "passes over the training set")
-    points: int = question.option(61, "values of α from -0.5 to 1.5, both ends included", minimum=5)
+    points: int = question.option(33, "values of α from -0.5 to 1.5, both ends included", minimum=5)
     seeds: int = question.option(5, "independent repetitions, each with two trained nets")
 
 
