@@ -3,8 +3,8 @@
     python -m hw1.claims                         # runs/claims.csv, seconds
     python -m hw1.claims --out=hw1/results
 
-A question without a CSV in the folder is judged by the committed one in hw1/results. Each line has source, claim,
-published figure, our statistic with its 95 % interval, seeds and a verdict that follows from the interval.
+A question that is not completely answered in the folder is judged by the committed results in hw1/results. Each line
+has source, claim, published figure, our statistic with its 95 % interval, seeds and a verdict that follows from that.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,11 +42,18 @@ def judge(
     """
     lines = []
     for name in names:
-        places = [place for place in (folder, fallback) if place and Path(place, f"{name}.csv").exists()]
-        if places:
-            rows, tables = records.read(places[0], name), records.tables(places[0], name)
-            lines += CLAIMS[name](rows, records.settings(places[0], name), **tables)
+        if place := source(name, folder, fallback):
+            rows, tables = records.read(place, name), records.tables(place, name)
+            lines += CLAIMS[name](rows, records.settings(place, name), **tables)
     return pd.DataFrame(lines, columns=Claim._fields)
+
+
+def source(name: str, folder: str | Path, fallback: str | Path | None = records.COMMITTED) -> Path | None:
+    """The folder by which a question is judged: the first of the two that has all of its units, if any has."""
+    for place in (folder, fallback):
+        if place and Path(place, f"{name}.csv").exists() and records.about(place, name)["complete"]:
+            return Path(place)
+    return None
 
 
 def write(folder: str | Path) -> pd.DataFrame:
@@ -101,8 +108,8 @@ def main(argv: list[str] | None = None) -> None:
         ledger = write(values.out)
         counts = ", ".join(f"{number} {verdict}" for verdict, number in ledger.verdict.value_counts().items())
         question.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
-        if taken := [name for name in CLAIMS if not Path(values.out, f"{name}.csv").exists()]:
-            question.say(f"judged by the committed results, because {values.out} has none: {', '.join(taken)}")
+        if taken := [name for name in CLAIMS if source(name, values.out) == records.COMMITTED]:
+            question.say(f"judged by the committed results, as {values.out} has not all: {', '.join(taken)}")
         if Path(values.out).resolve() != records.COMMITTED:
             changed = differences(ledger, read(records.COMMITTED))
             question.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")

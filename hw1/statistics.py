@@ -89,8 +89,13 @@ def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed
         half = scipy.stats.norm.ppf(0.975) * np.sqrt((1 + value**2 / 2) / max(len(rows) - 3, 1))
         return Interval(value, *np.tanh(np.arctanh(np.clip(value, -1 + 1e-15, 1 - 1e-15)) + half * np.array([-1, 1])))
     rows = frame.dropna(subset=[a, b]).groupby(by)
-    value, low, high = mean_interval([scipy.stats.spearmanr(part[a], part[b])[0] for _, part in rows if len(part) > 2])
+    value, low, high = mean_interval([_spearman(part[a], part[b]) for _, part in rows if len(part) > 2])
     return Interval(value, max(low, -1.0), min(high, 1.0))
+
+
+def _spearman(a, b) -> float:
+    """Spearman's rank correlation; 0 where one of the two never changes, for then it does not go with the other."""
+    return float(scipy.stats.spearmanr(a, b)[0]) if a.nunique() > 1 and b.nunique() > 1 else 0.0
 
 
 def outliers(values, resolution: float = 0.01) -> int:

@@ -87,6 +87,7 @@ def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
     claims.main(["claims", f"--out={tmp_path}"])
     said = capsys.readouterr().err
     assert "judged by the committed results" in said
+    assert all(name in said for name in claims.CLAIMS)
     assert "0 of them differ from the committed ledger" in said
     assert (tmp_path / "claims.csv").read_bytes() == (records.COMMITTED / "claims.csv").read_bytes()
 

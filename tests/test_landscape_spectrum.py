@@ -172,7 +172,7 @@ def ranked(shares, seeds=5):
 def test_verdicts_follow_the_rows(share, bulk):
     """Made-up rows with known verdicts: λ₁ rises on train and falls on test, 9.4 outliers, and one by the ratio."""
     frame, tables = ranked(share)
-    settings = {"data": ["a"], "seeds": 5, "classes": 10, "resolution": 0.01, "class_batch_size": 100}
+    settings = {"data": "a, b", "seeds": 5, "classes": 10, "resolution": 0.01, "class_batch_size": 100}
     found = {c.claim.partition(" (")[0]: c.verdict for c in ledger.spectrum(frame, settings, **tables)}
     assert found["a: larger batches end at a larger λ₁ of the training loss"] == "held"
     assert found["a: larger batches end at a larger λ₁ of the test loss"] == "did not hold"

@@ -84,6 +84,14 @@ def test_numbers_as_the_report_writes_them(value, digits, text):
     assert words.number(value, digits) == text
 
 
+def test_a_constant_column_counts_against_a_correlation():
+    """A seed in which nothing changes has correlation 0, and is not left out."""
+    frame = pd.DataFrame({"seed": np.repeat(range(5), 4), "a": np.tile(range(4), 5), "b": 1.0})
+    assert statistics.rank_correlation(frame, "a", "b") == (0, 0, 0)
+    frame.loc[frame.seed > 2, "b"] = frame.a
+    assert statistics.rank_correlation(frame, "a", "b").value == pytest.approx(0.4)
+
+
 def test_a_correlation_of_independent_rows_covers_the_true_one():
     """Of 1,000 samples of 40 normal pairs 95 % of the intervals hold their true rank correlation; 3 s.e. are 2 %."""
     rng, true = np.random.default_rng(0), 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's of a normal pair with r = 0.6

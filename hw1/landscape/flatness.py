@@ -87,21 +87,23 @@ SIZES = {
 
 def units(settings: Settings) -> list[dict]:
     """One unit of work per batch size and learning rate, and one for the small net."""
-    if 1.0 not in settings.alphas:
-        raise ValueError(f"--alphas must contain 1, the untransformed net, not only {settings.alphas}")
+    if 1.0 not in settings.alphas or len(settings.alphas) < 2:
+        raise ValueError(f"--alphas must contain 1, the untransformed net, and another, not only {settings.alphas}")
     course = [
         {"net": "course", "batch_size": size, "learning_rate": rate}
         for rate in settings.learning_rates
         for size in settings.batch_sizes
     ]
-    return [*course, {"net": "small"} | {name: course[-1][name] for name in ("batch_size", "learning_rate")}]
+    small = {"net": "small", "batch_size": min(settings.batch_sizes), "learning_rate": settings.learning_rates[-1]}
+    return [*course, small]
 
 
 def run(settings: Settings, data, net: str, batch_size: int, learning_rate: float):
     """Yields a row per seed, and those of the tables."""
     loss = None
     if net == "small":
-        data, loss, batch_size = _two_classes(data, settings.pool), squared_error, min(settings.batch_sizes)
+        data, loss = _two_classes(data, settings.pool), squared_error
+        batch_size = min(batch_size, len(data.x_train))
     members = _train(settings, data, net, batch_size, learning_rate)
     ends = settings.learning_rates[0], (min(settings.batch_sizes), max(settings.batch_sizes))
     x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]

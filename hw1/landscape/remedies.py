@@ -66,7 +66,7 @@ SIZES = {
     | {"updates": 300, "slow_updates": 40, "copies": 2, "attacks": (0.1,), "manifold": 5},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
-    | {"updates": 200000, "slow_updates": 20000, "copies": 50},
+    | {"updates": 200000, "slow_updates": 20000, "copies": 10},
 }
 
 

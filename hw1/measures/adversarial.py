@@ -72,8 +72,8 @@ def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | N
     projection onto the ball and then by clipping to [0, 1]. In this order both hold at the end, to rounding: x lies in
     [0, 1], so clipping moves no pixel away from x and cannot leave the ball. (It is not the projection onto the
     intersection, which the steps only approach.) Of all points on the way, x among them, that of the largest loss is
-    kept: the loss never falls. With one step it is Yao et al.'s L2 attack x + ε g/‖g‖ (arXiv 1802.08241) within [0, 1],
-    where that raises the loss.
+    kept: the loss never falls. With one step it is a stronger form of Yao et al.'s
+    L2 attack x + ε g/‖g‖ (arXiv 1802.08241): what would leave [0, 1] is spent on the other pixels.
 
     Args:
         model: a built Keras model; it is not changed.

@@ -46,8 +46,7 @@ def build(results: Path, out: Path) -> None:
         OSError: `out` cannot be written.
     """
     names = [name for questions in PARTS.values() for name in questions]
-    fresh = [name for name in claims.CLAIMS if Path(results, f"{name}.csv").exists()]
-    committed = [name for name in claims.CLAIMS if name not in fresh]
+    committed = [name for name in claims.CLAIMS if claims.source(name, results) == records.COMMITTED != results]
     said = f"Judged by the committed results, not this run: {', '.join(committed)}." if committed else ""
     parts = [
         {

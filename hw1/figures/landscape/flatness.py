@@ -1,6 +1,7 @@
 """The figures of flat regions, of lines and of valleys. Functions as in `hw1.figures.generalization`.
 
-Points and lines are means over seeds; bars and bands are 95 % t-intervals of the mean. Solid is training, dashed test.
+Points and lines are means over seeds, geometric ones on logarithmic axes; bars and bands are 95 % t-intervals of the
+mean. Solid is training, dashed test.
 """
 
 import numpy as np

@@ -15,13 +15,12 @@ def straight_line(frame, settings, training) -> Iterator[Claim]:
     for net in settings["nets"]:
         lines = inside[inside.net == net].groupby(["line", "seed"]).train_loss
         rises = {key: _largest_rise(losses.to_numpy()) for key, losses in lines}
-        barriers = {key: losses.max() - max(losses.iloc[0], losses.iloc[-1]) for key, losses in lines}
+        barriers = {key: losses.iloc[1:-1].max() - max(losses.iloc[0], losses.iloc[-1]) for key, losses in lines}
         starts = {key: losses.iloc[0] for key, losses in lines}
         from_start = [key for key in rises if key[0] == "start to end"]
         yield claim(
             "Goodfellow et al., arXiv 1412.6544",
-            f"The training loss falls all the way from start to end, {net} net (largest rise on the line, as a share "
-            "of the loss at the start, below 0.01)",
+            f"From start to end the training loss falls all the way, {net} net (largest rise by share of the start's)",
             statistics.mean_interval([rises[key] / starts[key] for key in from_start]),
             len(from_start),
             below=0.01,
@@ -29,8 +28,7 @@ def straight_line(frame, settings, training) -> Iterator[Claim]:
         between = [barriers[key] for key in barriers if key[0] == "end to end"]
         yield claim(
             "Goodfellow et al., arXiv 1412.6544",
-            f"Between two solutions there is a barrier, {net} net (largest training loss on the line − that of the "
-            "worse end, nats)",
+            f"Between two solutions lies a barrier, {net} net (rise of the training loss over the worse end, nats)",
             statistics.mean_interval(between),
             len(between),
             above=0,
@@ -42,47 +40,35 @@ def _largest_rise(losses) -> float:
     return float(np.max(losses - np.minimum.accumulate(losses)))
 
 
-def flatness(frame, settings, radii, rescaling) -> Iterator[Claim]:
-    """Whether sharper nets generalise worse, by five measures; what rescaling does; how far the quadratic reaches."""
+def flatness(frame, settings, radii, **_) -> Iterator[Claim]:
+    """Whether sharper nets generalise worse, by five measures; how far the quadratic reaches."""
     course = frame[(frame.net == "course") & (frame.status != "diverged")]
     course = course.assign(minus_log_volume=-course.log_volume)
     gaps = {
-        "test loss − training loss": course.test_loss - course.train_loss,
-        "training accuracy − test accuracy": course.train_accuracy - course.test_accuracy,
+        "the gap of the loss": course.test_loss - course.train_loss,
+        "the gap of the accuracy": course.train_accuracy - course.test_accuracy,
     }
     measures = {
         "spectral_norm": ("Keskar et al., arXiv 1609.04836", "the spectral norm"),
         "trace": ("Keskar et al., arXiv 1609.04836", "the trace"),
         "ball_sharpness": ("Keskar et al., arXiv 1609.04836", "the ε-sharpness in the L2 ball"),
         "subspace_sharpness": ("Keskar et al., arXiv 1609.04836", "the sharpness in a random subspace"),
-        "minus_log_volume": ("Hochreiter and Schmidhuber 1997", "minus the log volume of the ε-flat region"),
+        "minus_log_volume": ("Hochreiter and Schmidhuber 1997", "−ln of the ε-flat volume in a random section"),
     }
     for (gap, values), (column, (source, name)) in itertools.product(gaps.items(), measures.items()):
         yield claim(
             source,
-            "Sharper minima generalise worse, over batch sizes and step sizes at one training loss (Spearman's "
-            f"correlation of {name} with {gap})",
+            f"Sharper minima generalise worse (Spearman's correlation of {name} and {gap})",
             statistics.rank_correlation(course.assign(gap=values), column, "gap"),
             settings["seeds"],
             above=0,
         )
-    whole = rescaling[rescaling.region == "whole"]
-    exponent = whole.exponent.max()
-    slopes = [np.polyfit(np.log(rows.alpha), rows.log_volume, 1)[0] for _, rows in whole.groupby("seed")]
-    yield claim(
-        "Dinh et al., arXiv 1703.04933",
-        "(αθ₁, θ₂/α) is the same function with α^(n₁ − n₂) times the flat volume that θ sees, without bound "
-        f"(slope of the log volume against ln α, within 0.5 of n₁ − n₂ = {exponent:g})",
-        statistics.mean_interval(slopes),
-        len(slopes),
-        within=(exponent - 0.5, exponent + 0.5),
-    )
     for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
         rows = radii[radii.epsilon == epsilon].assign(ratio=lambda r: np.log(r.quadratic / r.maximum))
         interval = statistics.over_seeds(rows, "ratio")
         yield claim(
             "MLDS 2018, homework 1-3",
-            f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (geometric mean of the ratio, 1 ± 0.1)",
+            f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (ratio of the two, 1 ± 0.1)",
             statistics.Interval(*np.exp(interval)),
             rows.seed.nunique(),
             within=(0.9, 1.1),
@@ -90,8 +76,8 @@ def flatness(frame, settings, radii, rescaling) -> Iterator[Claim]:
 
 
 def redundancy(frame, settings) -> Iterator[Claim]:
-    """Where descent ends in the valley of (w₁w₂)², and that noise ends where it is flatter."""
-    source = "Sagun et al., arXiv 1706.04454 (our example)"
+    """Where descent ends in the valley of (w₁w₂)², and that noise of the labels ends where it is flatter."""
+    source = "our hypothesis"
     ends, starts = (
         frame[frame.step == step].set_index(["part", "seed"]).sort_index() for step in (settings["steps"], 0)
     )
@@ -104,15 +90,13 @@ def redundancy(frame, settings) -> Iterator[Claim]:
         below=0.05,
     )
     curvature = ends.largest_eigenvalue
-    for noise in ("label noise", "parameter noise"):
-        yield claim(
-            source,
-            f"With {noise} descent ends where the valley is flatter (largest eigenvalue at the end − that of descent "
-            "from the same start)",
-            statistics.paired_difference(curvature[noise], curvature["descent"]),
-            len(curvature[noise]),
-            below=0,
-        )
+    yield claim(
+        source,
+        "With noisy labels descent ends where the valley is flatter (difference in λ₁ to descent without)",
+        statistics.paired_difference(curvature["label noise"], curvature["descent"]),
+        len(curvature["label noise"]),
+        below=0,
+    )
 
 
 QUESTIONS = (
