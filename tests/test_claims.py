@@ -1,5 +1,6 @@
 """Verdicts, and the ledger as it is made from the CSVs of a run and from the committed ones."""
 
+import json
 import shutil
 
 import numpy as np
@@ -90,6 +91,16 @@ def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
     assert all(name in said for name in claims.CLAIMS)
     assert "0 of them differ from the committed ledger" in said
     assert (tmp_path / "claims.csv").read_bytes() == (records.COMMITTED / "claims.csv").read_bytes()
+
+
+def test_a_question_that_is_not_finished_is_judged_by_the_committed_rows(tmp_path):
+    """Half a question has half its units: its claims would fail, or judge what is not there."""
+    about = json.loads((records.COMMITTED / "random_labels.json").read_text())
+    (tmp_path / "random_labels.json").write_text(json.dumps(about | {"complete": False}))
+    lines = (records.COMMITTED / "random_labels.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "random_labels.csv").write_text("".join(lines[: len(lines) // 2]))
+    assert claims.judge(tmp_path).equals(claims.judge(records.COMMITTED))
+    assert claims.judge(tmp_path, fallback=None).empty
 
 
 def test_a_claim_that_is_gone_or_new_is_a_difference():

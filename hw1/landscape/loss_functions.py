@@ -93,7 +93,8 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, loss: str):
     """Yields a row per seed and epoch, and those of the other tables."""
-    members = _train(settings, data, loss)
+    trained = _train(settings, data, loss, 2 * settings.seeds)
+    members, others = trained[: settings.seeds], trained[settings.seeds :]
     for member in members:
         if member.status == "diverged":
             missing = dict.fromkeys(records.COLUMNS["loss_functions"][1:], float("nan"))
@@ -102,9 +103,9 @@ def run(settings: Settings, data, loss: str):
             yield from _along_training(settings, data, loss, member)
             yield from _at_the_end(settings, data, loss, member)
     other = settings.losses[(settings.losses.index(loss) + 1) % len(settings.losses)]
-    pairs = {("other seed", loss): members[1:] + members[:1]}
+    pairs = {("other seed", loss): others}
     if other != loss:
-        pairs["other loss", other] = _train(settings, data, other)
+        pairs["other loss", other] = _train(settings, data, other, settings.seeds)
     for (kind, name), partners in pairs.items():
         for first, second in zip(members, partners, strict=True):
             if "diverged" not in (first.status, second.status):
@@ -157,14 +158,14 @@ def _build(settings, data, seed):
     return models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed)
 
 
-def _train(settings, data, loss):
+def _train(settings, data, loss, seeds):
     return training.train(
         lambda seed: _build(settings, data, seed),
         data,
         batch_size=settings.batch_size,
         epochs=settings.epochs[-1],
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=seeds,
         loss=LOSSES[loss],
         record=["weights"],
         progress=loss,
