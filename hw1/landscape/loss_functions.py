@@ -13,10 +13,10 @@ batches and for the same number of updates:
 Before training and along it the spectral norms of H, of its Gauss–Newton part G = mean Jᵀ (∂²ℓ/∂f²) J and of the
 residual R = H − G are measured, of the net's own loss on the whole training set. The hinge is linear in its pieces:
 ∂²ℓ/∂f² = 0 almost everywhere, so G = 0 and H = R, which the rows show. At the end follow the largest eigenvalues of its
-own loss and, so that losses of different units can be compared, of the nll.
+own loss and of the nll, whose size depends on the scale of the outputs: squared error keeps them near 0 and 1.
 
 Straight lines θ_α = (1 − α) θ₁ + α θ₂ go from each solution to that of the next loss and the same seed, and to that of
-the same loss and the next seed (from other initial weights). Error and nll are measured on both sets.
+the same loss and a further seed (other initial weights), a partner for each. Error and nll are measured on both sets.
 
 Source: Sagun et al., arXiv 1611.07476 and 1706.04454 (the two parts, and losses); LeCun et al., Efficient BackProp
 (1998).
