@@ -141,9 +141,7 @@ def test_augmentation_shifts_images():
     images[:, 13:15, 13:15] = 1
     first, second = moved(images, copies=2)
     places = np.arange(28) - 13.5
-    shifts = [
-        [(part.sum(axis=3 - axis) @ places) / part.sum(axis=(1, 2)) for axis in (1, 2)] for part in (first, second)
-    ]
+    shifts = [(part.sum(axis=axis) @ places) / part.sum(axis=(1, 2)) for part in (first, second) for axis in (1, 2)]
     assert np.abs(shifts).max() <= 0.2 * 28 + 0.5
     assert np.std(shifts, axis=1) == pytest.approx(0.2 * 28 / np.sqrt(3), rel=0.2)  # of a uniform distribution
     assert np.abs(np.corrcoef(shifts) - np.eye(4)).max() < 0.25  # 4 standard errors
