@@ -248,22 +248,23 @@ def test_the_ledger_is_judged_from_the_results(runs):
 # What the Readme says
 
 README = (ROOT / "Readme.md").read_text(encoding="utf-8")
-TABLE = re.findall(r"^\| (.+?) \| `(hw1\.[\w.]+)` \| ([\d.]+) \| (.+?) \|$", README, re.MULTILINE)
+TABLE = re.findall(r"^\| .+? \| `(hw1\.[\w.]+)` \| ([\d.]+) \| (.+?) \| \[png\]\((.+?)\) \|$", README, re.MULTILINE)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 def test_the_table_of_the_readme_has_every_question_once():
     """In order, each with the tables that it writes, and with the minutes of the committed run."""
-    assert [module for _, module, *_ in TABLE] == list(reproduce.QUESTIONS)
-    for _, module, minutes, files in TABLE:
+    assert [module for module, *_ in TABLE] == list(reproduce.QUESTIONS)
+    for module, minutes, files, figure in TABLE:
         name = module.rpartition(".")[2]
         tables = [table.partition(".")[2] for table in records.COLUMNS if table.startswith(f"{name}.")]
         assert files == ", ".join([f"`{name}.csv`", *(f"`.{table}.csv`" for table in tables)])
+        assert figure == f"hw1/results/figures/{name}.png"
         measured = records.about(records.COMMITTED, name)["wall_time_seconds"] / 60
         assert float(minutes) == pytest.approx(measured, rel=0.5, abs=0.2), name
 
 
-@pytest.mark.parametrize("module", [module for _, module, *_ in TABLE])
+@pytest.mark.parametrize("module", [module for module, *_ in TABLE])
 def test_commands_of_the_table_run(runs, module, capsys):
     """Each at smoke size, on a folder where nothing is left to do."""
     question.main(importlib.import_module(module), [module, "--size=smoke", f"--out={runs}"])
