@@ -9,10 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, GREEN, TEST, TRAIN, VERMILION
+from hw1.figures.style import ACCURACY, BLACK, BLUE, GREEN, LOSS, TEST, TRAIN, VERMILION
 
 LINES = {"training": TRAIN, "test": TEST}
-LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
 FORMULAS = {"sinc": "sin(5πx) / (5πx)", "sign": "sgn(sin(5πx))"}
 COLOURS = (BLUE, GREEN, VERMILION, *style.COLOURS)  # of nets, deepest first
 

@@ -7,10 +7,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, TEST, TRAIN, VERMILION
-
-LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
-SETS = {"train": TRAIN, "test": TEST}
+from hw1.figures.style import ACCURACY, BLACK, BLUE, GREEN, LOSS, ORANGE, PURPLE, SETS, SKY, TEST, TRAIN, VERMILION
 
 
 def random_labels(frame, settings):
@@ -40,7 +37,7 @@ def random_labels(frame, settings):
         color="#666666",
     )
     names = {f"{share:.0%} of the labels permuted": {"color": colour} for share, colour in shares.items()}
-    style.legend(figure, names | _sets(BLACK))
+    style.legend(figure, names | style.sets(BLACK))
     return figure
 
 
@@ -66,20 +63,13 @@ def interpolation(frame, settings):
     pairs = {"batch size": "batch_sizes", "learning rate": "learning_rates"}
     for axes, (pair, setting) in zip(panels, pairs.items(), strict=True):
         rows = frame[(frame.pair == pair) & (frame.status != "diverged")]
-        axes.set_yscale("log")
-        right = style.twin(axes, VERMILION, ACCURACY)
-        style.colour_axis(axes, BLUE, LOSS)
-        for part, line in SETS.items():
-            style.curve(axes, rows, "alpha", f"{part}_loss", band=True, color=BLUE, linestyle=line)
-            style.curve(right, rows, "alpha", f"{part}_accuracy", band=True, color=VERMILION, linestyle=line)
-        right.set_ylim(0, 1.03)
+        style.line_between(axes, rows)
         for end, value in zip((0, 1), settings[setting], strict=True):
-            axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
             axes.text(end, 1.01, f"{value:g}", transform=axes.get_xaxis_transform(), ha="center", fontsize=7)
         axes.set(xlabel="α")
         axes.set_title(f"{pair}", pad=12)
     quantities = {"loss (left axis)": {"color": BLUE}, "accuracy (right axis)": {"color": VERMILION}}
-    style.legend(figure, quantities | _sets(BLACK))
+    style.legend(figure, quantities | style.sets(BLACK))
     return figure
 
 
@@ -98,7 +88,7 @@ def sensitivity(frame, settings):
         style.curve(last, scaled, "batch_size", column, color=colour)
     style.log_x(last, "batch size")
     last.set_ylabel("sensitivity (per pixel)")
-    style.legend(figure, _sets(BLUE) | {name: {"color": colour} for name, colour in measures.values()})
+    style.legend(figure, style.sets(BLUE) | {name: {"color": colour} for name, colour in measures.values()})
     return figure
 
 
@@ -128,7 +118,7 @@ def sharpness(frame, settings):
     for axes, room in ((third, 1.35), (fourth, 4)):  # for the legends
         style.log_x(axes, "batch size")
         axes.set_ylim(top=axes.get_ylim()[1] * room)
-    style.legend(figure, _sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
+    style.legend(figure, style.sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
     return figure
 
 
@@ -225,10 +215,6 @@ def _ends(values):
 
 def _line(look):
     return Line2D([], [], **look)
-
-
-def _sets(colour):
-    return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
 
 
 QUESTIONS = (random_labels, parameter_count, interpolation, sensitivity, sharpness, reparametrization)

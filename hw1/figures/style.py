@@ -14,6 +14,8 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
 )
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
 TRAIN, TEST = "-", "--"  # line styles
+SETS = {"train": TRAIN, "test": TEST}
+LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
 
 matplotlib.rcParams.update(
     {
@@ -81,6 +83,24 @@ def legend(figure, entries: dict[str, dict]) -> None:
     """A legend above all panels, made of label → line style."""
     handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in entries.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+def sets(colour: str) -> dict[str, dict]:
+    """The legend's entries of training and test lines."""
+    return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
+
+
+def line_between(axes, rows) -> None:
+    """Loss (blue, left, logarithmic) and accuracy (red, right) against α on the line between two nets, at 0 and 1."""
+    axes.set_yscale("log")
+    right = twin(axes, VERMILION, ACCURACY)
+    colour_axis(axes, BLUE, LOSS)
+    for part, line in SETS.items():
+        curve(axes, rows, "alpha", f"{part}_loss", band=True, color=BLUE, linestyle=line)
+        curve(right, rows, "alpha", f"{part}_accuracy", band=True, color=VERMILION, linestyle=line)
+    right.set_ylim(0, 1.03)
+    for end in (0, 1):
+        axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
 
 
 def log_x(axes, label: str) -> None:

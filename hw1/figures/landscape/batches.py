@@ -7,11 +7,8 @@ mean. Solid is training, dashed test.
 from matplotlib.lines import Line2D
 
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, GREEN, PURPLE, TEST, TRAIN, VERMILION
+from hw1.figures.style import BLACK, BLUE, GREEN, LOSS, PURPLE, SETS, VERMILION
 from hw1.statistics import geometric_mean, mean_interval
-
-LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
-SETS = {"train": TRAIN, "test": TEST}
 
 
 def large_batch(frame, settings, line, convergence):
@@ -24,7 +21,8 @@ def large_batch(frame, settings, line, convergence):
     for number, net in enumerate(nets):
         above, below = panels[:2, number]
         above.set_title(f"{net} net")
-        _line_between(above, line[line.net == net], sizes)
+        style.line_between(above, line[line.net == net])
+        above.set_xlabel(f"α (batch size {sizes[0]} at 0, {sizes[1]} at 1)")
         below.set_yscale("log")
         for size, look in looks.items():
             rows = convergence[(convergence.net == net) & (convergence.batch_size == size)]
@@ -45,22 +43,8 @@ def large_batch(frame, settings, line, convergence):
     style.log_x(last, "batch size")
     last.set_title(f"{net} net, full space")
     names = {f"batch size {size}": look for size, look in looks.items()}
-    style.legend(figure, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | names | _sets(BLACK))
+    style.legend(figure, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | names | style.sets(BLACK))
     return figure
-
-
-def _line_between(axes, rows, ends):
-    """Loss (blue, left) and accuracy (red, right) on the line between two nets."""
-    axes.set_yscale("log")
-    right = style.twin(axes, VERMILION, ACCURACY)
-    style.colour_axis(axes, BLUE, LOSS)
-    for part, stroke in SETS.items():
-        style.curve(axes, rows, "alpha", f"{part}_loss", band=True, color=BLUE, linestyle=stroke)
-        style.curve(right, rows, "alpha", f"{part}_accuracy", band=True, color=VERMILION, linestyle=stroke)
-    right.set_ylim(0, 1.03)
-    for end in (0, 1):
-        axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set_xlabel(f"α (batch size {ends[0]} at 0, {ends[1]} at 1)")
 
 
 def _by_all(rows):
@@ -96,10 +80,6 @@ def _boxes(axes, rows, settings, looks):
     labels = ["\n" * (number % 2) + net for number, net in enumerate(settings["nets"])]  # staggered: they are long
     axes.set_xticks(range(len(labels)), labels)
     axes.legend(handles=handles, loc="upper left", handletextpad=0.2)
-
-
-def _sets(colour):
-    return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
 
 
 def remedies(frame, settings):

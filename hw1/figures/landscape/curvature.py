@@ -9,10 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, TEST, TRAIN, VERMILION
-
-LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
-SETS = {"train": TRAIN, "test": TEST}
+from hw1.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SETS, SKY, VERMILION
 
 
 def spectrum(frame, settings, eigenvalues, density, layers, dimensions, **_):
@@ -39,7 +36,7 @@ def spectrum(frame, settings, eigenvalues, density, layers, dimensions, **_):
     sizes = {f"{name}, batch {size}": {"color": colour} for size, colour in ends.items()}
     first.yaxis.set_major_formatter(LogFormatter())
     first.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-    style.legend(figure, {name: {"color": colour} for name, colour in sets.items()} | _sets(BLACK) | sizes)
+    style.legend(figure, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
     return figure
 
 
@@ -88,10 +85,6 @@ def _along_axes(axes, frame, ends):
     axes.set_yscale("symlog", linthresh=1e-3)
     handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
     axes.legend(handles, ("eigenvalues of H", "diagonal of H"), loc="lower left")
-
-
-def _sets(colour):
-    return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
 
 
 def loss_functions(frame, settings, spectrum, lines):

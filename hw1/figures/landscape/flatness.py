@@ -10,9 +10,7 @@ from matplotlib.ticker import LogLocator
 
 from hw1 import statistics
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, PURPLE, TEST, TRAIN, VERMILION
-
-LOSS = "cross-entropy (nats)"
+from hw1.figures.style import BLACK, BLUE, COLOURS, GREEN, LOSS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
 
 
 def straight_line(frame, settings, training):
@@ -34,7 +32,7 @@ def straight_line(frame, settings, training):
         for end in (0, 1) if by == "alpha" else ():
             axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
     first.set_ylabel(LOSS)
-    sets = {"training": {"color": BLACK, "linestyle": TRAIN}, "test": {"color": BLACK, "linestyle": TEST}}
+    sets = style.sets(BLACK)
     style.legend(figure, {net: {"color": colour} for net, colour in colours.items()} | sets)
     return figure
 
