@@ -1,10 +1,11 @@
-"""Reproduces the results: every question in the order of the course, two at a time.
+"""Reproduces the results: every question, two at a time.
 
     python -m hw1.reproduce                      # the course's questions at size report, to runs/
     python -m hw1.reproduce --part=landscape     # the papers' questions
     python -m hw1.reproduce --size=smoke --out=/tmp/smoke --only=random_labels,spectrum
 
-Small nets keep one core busy, so two questions share two cores (--jobs=1 runs one after the other).
+Small nets keep one core busy, so two questions share two cores, the long ones first (--jobs=1 runs one after the
+other, in the order of the course).
 Each question runs with its own default settings for the size; its own command, named in its module, changes
 them. Finished units are kept, so the same command goes on after an interruption. A question that fails is
 reported and the others still run.
@@ -72,11 +73,14 @@ def reproduce(size: str, out: str, only: tuple[str, ...] = (), traceback: bool =
     """
     modules = {path.rpartition(".")[2]: path for path in QUESTIONS}
     names = [name for name in modules if not only or name in only]
+    if expected := _expected(names, size):
+        names = sorted(names, key=expected.get, reverse=True) if jobs > 1 else names  # the long ones first
     answer = functools.partial(_answer, size, out, traceback)
     failed = []
     with records.lock(out):
         question.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
-        if minutes := _expected(names, size, jobs):
+        if expected:
+            minutes = max(sum(expected.values()) / jobs, *expected.values()) / 60
             question.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
         answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 else map
         for number, (name, seconds, error) in enumerate(answers(answer, [modules[name] for name in names]), 1):
@@ -93,14 +97,12 @@ def names(part: str = "all") -> list[str]:
     ]
 
 
-def _expected(names: list[str], size: str, jobs: int) -> float | None:
-    """The minutes that the committed runs of these questions took, so many at once; None if they are not known."""
+def _expected(names: list[str], size: str) -> dict[str, float]:
+    """Name → seconds that the committed run of the question took; nothing where that is not known."""
     try:
-        abouts = [records.about(records.COMMITTED, name) for name in names]
+        return {name: records.about(records.COMMITTED, name)["wall_time_seconds"] for name in names if size == "report"}
     except (OSError, ValueError):
-        return None
-    seconds = [about["wall_time_seconds"] for about in abouts]
-    return max(sum(seconds) / jobs, *seconds) / 60 if size == "report" else None
+        return {}
 
 
 def _answer(size: str, out: str, traceback: bool, path: str) -> tuple[str, float, str | None]:

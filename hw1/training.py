@@ -27,6 +27,10 @@ _ELEMENTWISE = (
     *(keras.optimizers.Adagrad, keras.optimizers.Adadelta, keras.optimizers.Adamax, keras.optimizers.Nadam),
     *(keras.optimizers.Ftrl, keras.optimizers.Lion),
 )
+_PIECES = 5  # looks at the training loss in each interval between evaluations, where it nears the target
+# XLA halves the time of small steps, takes a second to compile, and is no faster at large ones.
+_XLA_STEPS = 2000  # fewer steps than these at most are not compiled by XLA
+_XLA_ROWS = 1000  # nor steps of more rows (members × batch size) than these
 _EVALUATED_AT_ONCE = 2000  # rows (members × examples) of one forward pass
 RECORDS = ("weights", "steps")
 
@@ -133,15 +137,16 @@ def train(
     per_epoch = -(-n // batch_size)
     if epochs is None and updates is None:
         raise ValueError("give epochs, updates or both")
-    if evaluate_updates is not None and evaluate_updates >= per_epoch:
-        evaluate_every, evaluate_updates = evaluate_updates // per_epoch, None
+    every = evaluate_updates or evaluate_every * per_epoch
+    piece = -(-every // _PIECES) if evaluate_updates and target_loss is not None else every
     most = min(np.inf if epochs is None else epochs * per_epoch, np.inf if updates is None else updates)
     template = _build(build, seeds[0])
     elementwise = _elementwise(optimizer())
     together = _stackable(template) and elementwise
     groups = [models] if together else [[model] for model in models]
     step = (objective, inner_steps, float(proximal))
-    program = _program(template, optimizer(), len(groups[0]), batch_size, loss, step, "steps" in record, together)
+    jit = evaluation.jit_compile(template) and most >= _XLA_STEPS and batch_size * len(groups[0]) <= _XLA_ROWS
+    program = _program(template, optimizer(), len(groups[0]), batch_size, loss, step, "steps" in record, together, jit)
     members = []
     with tqdm(
         total=most * len(groups), desc=progress, unit="step", disable=None if progress else True, leave=False
@@ -149,7 +154,7 @@ def train(
         for number, group in enumerate(groups):
             group_seeds = seeds if together else [seeds[number]]
             run = _Run(program, group, group_seeds, sets, target_loss, record)
-            run.train(most, per_epoch, batch_size, (evaluate_every, evaluate_updates), bar)
+            run.train(most, per_epoch, batch_size, every, piece, bar)
             members += run.members()
     return members
 
@@ -317,12 +322,11 @@ def _rule(optimizer) -> str | int:
     return json.dumps([type(optimizer).__name__, config], default=repr, sort_keys=True)
 
 
-def _program(template, optimizer, members, batch_size, loss, step, record_steps, stacked) -> _Program:
-    key = (evaluation.architecture(template), _rule(optimizer), members, batch_size, loss, step, record_steps)
+def _program(template, optimizer, members, batch_size, loss, step, record_steps, stacked, jit) -> _Program:
+    key = (evaluation.architecture(template), _rule(optimizer), members, batch_size, loss, step, record_steps, jit)
 
     def make():
         net = _stack(template, members) if stacked else template
-        jit = evaluation.jit_compile(template)
         per_example = evaluation.per_example(loss)
         optimizer.build(net.trainable_variables)
         fresh = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
@@ -437,39 +441,58 @@ class _Run:
         self.ends: list[tuple[int, int]] = [(0, 0)] * len(models)  # evaluations and updates of each member
         program.load(models, seeds)
 
-    def train(self, most: int, per_epoch: int, batch_size: int, every: tuple[int, int | None], bar) -> None:
-        """Runs at most `most` updates, evaluating between; stops when every member has ended."""
+    def train(self, most: int, per_epoch: int, batch_size: int, every: int, piece: int, bar) -> None:
+        """Runs at most `most` updates, `piece` at once, evaluating after `every`; ends when every member has."""
         done = 0
-        for order, taken in self._orders(most, per_epoch, batch_size, *every):
+        for order, taken, due in self._pieces(most, per_epoch, batch_size, every, piece):
             found = self.program.run(*self.sets[0], tf.constant(order, tf.int32))
             if "steps" in self.record:
                 self.steps.append(found.numpy())
             done += taken
-            self._evaluate(done / per_epoch if every[1] else -(-done // per_epoch), done)
             bar.update(taken)
-            bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
-            if None not in self.status:
-                break
+            if due or self._target_passed(every / per_epoch):
+                self._evaluate(done / per_epoch, done)
+                bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
+                if None not in self.status:
+                    break
         for member, status in enumerate(self.status):
             if status is None:
                 self._finish(member, "ok" if self.target is None else "target not reached", done)
         bar.update(most - done)
 
-    def _orders(self, most, per_epoch, batch_size, epochs, updates):
-        """Yields the rows of the steps between two evaluations, shape [epochs, members, rows], and how many steps."""
+    def _pieces(self, most, per_epoch, batch_size, every, piece):
+        """Yields the rows of some steps, shape [epochs, members, rows], how many steps, and whether a look is due."""
         n, done = len(self.sets[0][0]), 0
         while done < most:
-            whole = 0 if updates else min(epochs, (most - done) // per_epoch)
+            whole = min(every, most - done) // per_epoch
             order = np.stack([[rng.permutation(n) for rng in self.orders] for _ in range(whole or 1)])
-            if whole:
-                steps = whole * per_epoch
-                yield order, steps
-            else:
-                steps = min(per_epoch, most - done)
-                for start in range(0, steps, updates or steps):
-                    end = min(start + (updates or steps), steps)
-                    yield order[:, :, start * batch_size : end * batch_size], end - start
+            steps, start = whole * per_epoch or min(per_epoch, most - done), 0
+            for end in [*range(every, steps, every), steps]:
+                while start < end:
+                    epoch, first = divmod(start, per_epoch)
+                    epochs = min(piece, end - start) // per_epoch
+                    last = first + min(piece, end - start, per_epoch - first)
+                    rows = slice(None) if epochs else slice(first * batch_size, last * batch_size)
+                    taken = epochs * per_epoch or last - first
+                    start += taken
+                    yield order[epoch : epoch + (epochs or 1), :, rows], taken, start == end
             done += steps
+
+    def _target_passed(self, epochs) -> bool:
+        """Whether a member is at the target or diverged.
+
+        It is not looked at where no loss, falling as it last did, would reach the target in so many epochs.
+        """
+        if self.target is None or len(self.evaluations) < 2:
+            return False
+        before, last = self.evaluations[-2:]
+        slope = (last["train_loss"] - before["train_loss"]) / (last["epoch"] - before["epoch"])
+        going = [status is None for status in self.status]
+        if not np.any((last["train_loss"] + epochs * slope)[going] <= self.target):
+            return False
+        x, y = self.sets[0]
+        losses = self.program.totals(x, y).numpy()[0] / len(x)
+        return not np.all(losses[going] > self.target)
 
     def _evaluate(self, epoch, done) -> None:
         values = {"epoch": np.full(len(self.models), epoch)}

@@ -59,8 +59,14 @@ def reference(make, data, seed, optimizer, updates, **options):
     )
 
 
+@pytest.fixture
+def xla(monkeypatch):
+    """Lets XLA compile dense nets, as it does for trainings of thousands of steps."""
+    monkeypatch.setattr(training, "_XLA_STEPS", 0)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_members_equal_an_ordinary_loop_with_every_optimizer(name):
+def test_members_equal_an_ordinary_loop_with_every_optimizer(name, xla):
     """Stacked where the optimizer is elementwise, one by one where it is not: always the training of one net."""
     make, data, optimizer = build("tanh"), dataset(), OPTIMIZERS[name]
     members = fit(make, data, optimizer, record=("steps", "weights"))
@@ -100,7 +106,7 @@ def test_what_is_stacked():
 
 
 @pytest.mark.parametrize("name", ["dropout", "normalised"])
-def test_a_member_does_not_depend_on_who_is_trained_beside_it(name):
+def test_a_member_does_not_depend_on_who_is_trained_beside_it(name, xla):
     """Same weights and same history alone and in company, with dropout's masks too."""
     alone, together = fit(build(name), seeds=[7])[0], fit(build(name), seeds=[3, 7, 5])[1]
     np.testing.assert_allclose(models.flat_parameters(alone.model), models.flat_parameters(together.model), **CLOSE)
@@ -199,7 +205,7 @@ def test_evaluations_between_epochs_change_nothing():
     np.testing.assert_allclose(seldom.history["test_loss"], often.history["test_loss"][[1, 3, 4]], **CLOSE)
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(2, [0.4, 0.8, 1, 1.4, 1.8, 2, 2.4]), (5, [1, 2, 3]), (11, [2, 3])])
+@pytest.mark.parametrize(("every", "epochs"), [(2, [0.4, 0.8, 1, 1.4, 1.8, 2, 2.4]), (5, [1, 2, 2.4]), (11, [2, 2.4])])
 def test_evaluations_after_so_many_updates(every, epochs):
     """Within epochs of five steps, or after whole ones; the training is the same, and the end is always evaluated."""
     members = fit(build("tanh"), epochs=None, updates=12, evaluate_updates=every, record=["weights", "steps"])
@@ -219,6 +225,19 @@ def test_a_target_is_met_within_an_epoch():
     first = int(np.argmax(whole.history["train_loss"] <= target))
     assert (member.status, member.updates) == ("ok", first + 1)
     assert member.final["train_loss"] == pytest.approx(whole.history["train_loss"][first], rel=1e-9)
+
+
+@pytest.mark.parametrize(("every", "updates"), [(3, 112), (25, 115)])
+def test_the_target_is_looked_out_for_between_evaluations(every, updates):
+    """Near it five times as often: after every step, or every fifth, of which none is due to be evaluated."""
+    (fine,) = fit(build("tanh"), seeds=[4], epochs=40, evaluate_updates=1)
+    target = fine.history["train_loss"][111]
+    assert np.argmax(fine.history["train_loss"] <= target) == 111
+    (member,) = fit(build("tanh"), seeds=[4], epochs=40, evaluate_updates=every, target_loss=target)
+    assert (member.status, member.updates) == ("ok", updates)
+    assert member.final["train_loss"] == pytest.approx(fine.history["train_loss"][updates - 1], rel=1e-9)
+    due = (member.history["epoch"][:-1] * 5).round()
+    assert set(np.diff(due)) == ({3, 2} if every == 3 else {25})
 
 
 def test_other_losses_and_targets():

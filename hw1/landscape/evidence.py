@@ -47,7 +47,7 @@ class Settings:
         1e-8, "smallest λ of the regression (at 1e-6 some random labels are not yet learned by heart)"
     )
     strongest: float = question.option(1e5, "largest λ of the regression")
-    points: int = question.option(40, "values of λ, evenly spaced on a logarithmic axis", minimum=2)
+    points: int = question.option(27, "values of λ, evenly spaced on a logarithmic axis", minimum=2)
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the net's hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes of the nets", at_most="train"

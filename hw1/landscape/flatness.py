@@ -67,10 +67,10 @@ class Settings:
     radius: float = question.option(0.1, "ε of the L2 ball, in units of the parameters")
     epsilon: float = question.option(1e-3, "size of the box of Keskar's measure")
     manifold: int = question.option(100, "dimension of the random manifold of Keskar's measure")
-    radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0), "ε of the table of radii")
+    radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.1, 1.0), "ε of the table of radii")
     pool: int = question.option(14, "small net: side of the squares of pixels that are averaged")
     small_updates: int = question.option(2000, "small net: optimizer steps")
-    small_rays: int = question.option(500, "small net: rays of the volumes", minimum=2)
+    small_rays: int = question.option(300, "small net: rays of the volumes", minimum=2)
     alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "small net: factors α")
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 

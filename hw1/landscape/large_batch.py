@@ -44,7 +44,7 @@ class Settings:
     test: int = question.option(5000, "test examples")
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the dense nets' hidden layers", unique=False)
-    filters: int = question.option(3, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
+    filters: int = question.option(6, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
     pool: int = question.option(2, "convolutional net: side of the squares of pixels that are averaged; 1 for none")
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
     sweep: tuple[int, ...] = question.option(
@@ -116,9 +116,7 @@ def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
 
 
 def _train(settings, data, net, batch_size):
-    looks = max(recipe.LOOK_EVERY, 2500 // batch_size)  # to look more often would cost more than the training
-    options = {"evaluate_updates": looks}
-    return recipe.train(settings, data, batch_size, lambda seed: build(settings, net, data, seed), **options)
+    return recipe.train(settings, data, batch_size, lambda seed: build(settings, net, data, seed))
 
 
 def _sharpness(settings, data, batch_size, member, boxes):

@@ -11,7 +11,7 @@ batches and for the same number of updates:
 - hinge, the multi-class one of Crammer and Singer: ℓ = max(0, 1 + max_{k≠y} f_k − f_y).
 
 Before training and along it the spectral norms of H, of its Gauss–Newton part G = mean Jᵀ (∂²ℓ/∂f²) J and of the
-residual R = H − G are measured, of the net's own loss on the whole training set. The hinge is linear in its pieces:
+residual R = H − G are measured, of the net's own loss on a part of the training set. The hinge is linear in its pieces:
 ∂²ℓ/∂f² = 0 almost everywhere, so G = 0 and H = R, which the rows show. At the end follow the largest eigenvalues of its
 own loss and of the nll, whose size depends on the scale of the outputs: squared error keeps them near 0 and 1.
 
@@ -26,6 +26,7 @@ recorded. The hinge's generalised second derivatives at its kinks are left aside
 """
 
 import dataclasses
+import functools
 import sys
 
 import keras
@@ -70,6 +71,7 @@ class Settings:
     )
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    examples: int = question.option(1000, "training examples for norms and spectra", at_most="train")
     top: int = question.option(20, "largest eigenvalues at the end")
     probes: int = question.option(30, "Hessian-vector products for the trace", minimum=6)
     points: int = question.option(26, "values of α from 0 to 1, both ends included", minimum=3)
@@ -77,10 +79,11 @@ class Settings:
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (12,), "epochs": (0, 8), "batch_size": 20, "top": 3}
-    | {"probes": 6, "points": 5, "seeds": 2},
+    "smoke": {"train": 200, "test": 200, "hidden": (12,), "epochs": (0, 8), "batch_size": 20, "examples": 200}
+    | {"top": 3, "probes": 6, "points": 5, "seeds": 2},
     "report": {},
-    "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": (0, 1, 3, 10, 30, 100), "points": 101},
+    "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": (0, 1, 3, 10, 30, 100), "points": 101}
+    | {"examples": 60000},
 }
 
 
@@ -93,7 +96,7 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, loss: str):
     """Yields a row per seed and epoch, and those of the other tables."""
-    trained = _train(settings, data, loss, 2 * settings.seeds)
+    trained = _train(settings, data, loss)
     members, others = trained[: settings.seeds], trained[settings.seeds :]
     for member in members:
         if member.status == "diverged":
@@ -105,7 +108,7 @@ def run(settings: Settings, data, loss: str):
     other = settings.losses[(settings.losses.index(loss) + 1) % len(settings.losses)]
     pairs = {("other seed", loss): others}
     if other != loss:
-        pairs["other loss", other] = _train(settings, data, other, settings.seeds)
+        pairs["other loss", other] = _train(settings, data, other)[: settings.seeds]
     for (kind, name), partners in pairs.items():
         for first, second in zip(members, partners, strict=True):
             if "diverged" not in (first.status, second.status):
@@ -123,7 +126,7 @@ def _along_training(settings, data, loss, member):
             evaluation.evaluate(model, x, y, own) for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
         )
         norms = {
-            part.replace("-", "_"): gauss_newton.spectral_norm(model, data.x_train, data.y_train, own, part)
+            part.replace("-", "_"): gauss_newton.spectral_norm(model, *_measured(settings, data), own, part)
             for part in gauss_newton.PARTS
         }
         four = dict(zip(records.FOUR, (train[0], test[0], train[1], test[1]), strict=True))
@@ -133,13 +136,17 @@ def _along_training(settings, data, loss, member):
 def _at_the_end(settings, data, loss, member):
     """Yields the largest eigenvalues and the trace of the Hessian, of the net's own loss and of the nll."""
     for measured in dict.fromkeys((loss, "nll")):
-        arguments = member.model, data.x_train, data.y_train
+        arguments = member.model, *_measured(settings, data)
         row = {"table": "spectrum", "seed": member.seed, "measured": measured}
         trace = hessian.trace(*arguments, LOSSES[measured], settings.probes)
         yield row | {"rank": 0, "quantity": "trace", "value": trace}
         values = hessian.eigenvalues(*arguments, settings.top, "LA", LOSSES[measured])
         for rank, value in enumerate(values, start=1):
             yield row | {"rank": rank, "quantity": "eigenvalue", "value": value}
+
+
+def _measured(settings, data):
+    return data.x_train[: settings.examples], data.y_train[: settings.examples]
 
 
 def _line(settings, data, kind, other, first, second):
@@ -158,18 +165,21 @@ def _build(settings, data, seed):
     return models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed)
 
 
-def _train(settings, data, loss, seeds):
-    return training.train(
+def _train(settings, data, loss):
+    """Two members per seed: those that are measured, and those at the other ends of lines. Each loss is needed twice."""
+    train = functools.partial(
+        training.train,
         lambda seed: _build(settings, data, seed),
         data,
         batch_size=settings.batch_size,
         epochs=settings.epochs[-1],
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=seeds,
+        seeds=2 * settings.seeds,
         loss=LOSSES[loss],
         record=["weights"],
         progress=loss,
     )
+    return evaluation.remember((_train, settings, loss), train)
 
 
 if __name__ == "__main__":
