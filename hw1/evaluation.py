@@ -23,17 +23,22 @@ CHUNK, DENSE_CHUNK = 1000, 5000
 
 
 def cross_entropy(y, logits):
-    """Softmax cross-entropy per example, in nats.
+    """Softmax cross-entropy per example, as ln(1 + e^z), z the other logits' logarithmic sum less the label's logit.
+
+    The usual form, all logits' logarithmic sum less the label's, has the slope p − 1 for the label. In float32 that is
+    0 once the loss is below 6e-8, as it is of a tenth of the test images after training with small batches: measures
+    and attacks would leave out their labels.
 
     Args:
         y: integer labels, shape [n].
         logits: shape [n, classes].
 
     Returns:
-        Tensor of shape [n], of the logits' dtype.
+        Tensor of shape [n], in nats, of the logits' dtype; right to rounding for losses above its smallest number.
     """
-    picked = tf.reduce_sum(logits * tf.one_hot(y, logits.shape[-1], dtype=logits.dtype), axis=-1)
-    return tf.reduce_logsumexp(logits, axis=-1) - picked
+    own = tf.one_hot(y, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+    others = tf.reduce_logsumexp(tf.where(own, logits.dtype.min, logits), axis=-1)
+    return tf.nn.softplus(others - tf.reduce_sum(tf.where(own, logits, 0), axis=-1))
 
 
 def per_example(loss) -> Callable:

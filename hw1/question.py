@@ -229,6 +229,11 @@ def name_of(module: ModuleType) -> str:
     return (module.__spec__.name if module.__spec__ else module.__name__).rpartition(".")[2]
 
 
+def label(data: str) -> str:
+    """What rows and records call a data set: its name, or the last part of its path."""
+    return Path(data).name or data
+
+
 def _fields(settings: type) -> Iterator[tuple[dataclasses.Field, type, bool]]:
     """Yields each field with the type of its entries and whether it is a tuple of them."""
     hints = typing.get_type_hints(settings)
@@ -287,7 +292,7 @@ def _wanted(field: dataclasses.Field, kind: type, many: bool) -> str:
 def _load_data(settings) -> tuple[object, dict | None]:
     """Loads the data set that the settings name, and describes it; without a field `data`, None and None.
 
-    Where `data` names several, they come as a dict by name.
+    Where `data` names several, they come as a dict by `label`.
     """
     if not hasattr(settings, "data"):
         return None, None
@@ -297,13 +302,20 @@ def _load_data(settings) -> tuple[object, dict | None]:
     names = settings.data if isinstance(settings.data, tuple) else (settings.data,)
     sets = [datasets.load(name, **sizes) for name in names]
     about = {
-        "name": ", ".join(Path(data.name).name or data.name for data in sets),  # a path's folders are nobody's business
+        "name": ", ".join(label(data.name) for data in sets),
         "sha256": ", ".join(data.sha256 for data in sets),
         "train": min(len(data.x_train) for data in sets),
         "test": min(len(data.x_test) for data in sets),
         "classes": max(data.classes for data in sets),
     }
-    return (dict(zip(names, sets, strict=True)) if isinstance(settings.data, tuple) else sets[0]), about
+    if not isinstance(settings.data, tuple):
+        return sets[0], about
+    by_label = dict(zip(map(label, names), sets, strict=True))
+    if len(by_label) < len(sets):
+        raise ValueError(
+            f"--data={_write(settings.data)}: must be files of different names, as rows tell them by these"
+        )
+    return by_label, about
 
 
 def _make_deterministic() -> None:

@@ -89,7 +89,7 @@ COLUMNS = {
     ),
     "flatness": (
         *("net", "batch_size", "learning_rate", "seed", "updates", *FOUR, "log_volume", "log_volume_error", "capped"),
-        *("ball_sharpness", "subspace_sharpness", "spectral_norm", "trace", "status"),
+        *("effective", "ball_sharpness", "subspace_sharpness", "spectral_norm", "trace", "status"),
     ),
     "flatness.radii": ("net", "batch_size", "learning_rate", "seed", "epsilon", "maximum", "quadratic", "linear"),
     "flatness.rescaling": (
@@ -164,7 +164,7 @@ class Record:
         Args:
             unit: one of `units`.
             rows: dicts of column → value, without the columns of the unit; at least one for the CSV. Those of
-                another table name it as "table".
+                another table name it as "table". What the row of a net of status "diverged" lacks is written as NaN.
             seconds: the time that the unit took.
 
         Raises:
@@ -319,6 +319,8 @@ def _text(value: object, column: str) -> str:
 
 def _line(question: str, unit: dict, row: dict) -> list[str]:
     """Writes a row in the order of `COLUMNS`."""
+    if row.get("status") == "diverged":
+        row = {name: float("nan") for name in COLUMNS[question] if name not in unit} | row
     columns, found = Counter(COLUMNS[question]), Counter([*unit, *row])
     if columns != found:
         lacks, extra = (", ".join(names.elements()) or "none" for names in (columns - found, found - columns))

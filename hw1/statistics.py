@@ -8,11 +8,12 @@ import scipy.stats
 
 
 class Interval(NamedTuple):
-    """A mean or another statistic with its 95 % interval."""
+    """A mean or another statistic with its 95 % interval, and how many independent repetitions are behind them."""
 
     value: float
     low: float
     high: float
+    seeds: int = 0
 
 
 def mean_interval(values) -> Interval:
@@ -24,14 +25,15 @@ def mean_interval(values) -> Interval:
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
     if len(values) < 2:
-        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
+        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, len(values))
     half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(values.mean(), values.mean() - half, values.mean() + half)
+    return Interval(values.mean(), values.mean() - half, values.mean() + half, len(values))
 
 
 def geometric_mean(values) -> Interval:
     """The geometric mean of positive numbers, one per seed, with its 95 % interval: those of the logarithms."""
-    return Interval(*np.exp(mean_interval(np.log(np.asarray(values, np.float64)))))
+    *logarithms, seeds = mean_interval(np.log(np.asarray(values, np.float64)))
+    return Interval(*np.exp(logarithms), seeds)
 
 
 def paired_difference(a, b) -> Interval:
@@ -49,13 +51,13 @@ def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -
         geometric: take mean and interval of the logarithm (for positive values on a log axis).
 
     Returns:
-        A frame with columns `by`, value, low, high.
+        A frame with columns `by`, value, low, high, seeds.
     """
     rows = []
     for key, group in frame.groupby(by, sort=True):
         values = group[value].to_numpy(np.float64)
         rows.append((key, *(geometric_mean(values) if geometric else mean_interval(values))))
-    return pd.DataFrame(rows, columns=[by, "value", "low", "high"])
+    return pd.DataFrame(rows, columns=[by, *Interval._fields])
 
 
 def over_seeds(frame: pd.DataFrame, value: str | pd.Series, by: str = "seed") -> Interval:
@@ -85,12 +87,13 @@ def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed
     """
     if by is None:
         rows = frame.dropna(subset=[a, b])
-        value = float(scipy.stats.spearmanr(rows[a], rows[b])[0]) if len(rows) > 3 else np.nan
+        value = _spearman(rows[a], rows[b]) if len(rows) > 3 else np.nan
         half = scipy.stats.norm.ppf(0.975) * np.sqrt((1 + value**2 / 2) / max(len(rows) - 3, 1))
-        return Interval(value, *np.tanh(np.arctanh(np.clip(value, -1 + 1e-15, 1 - 1e-15)) + half * np.array([-1, 1])))
+        z = np.arctanh(np.clip(value, -1 + 1e-15, 1 - 1e-15))
+        return Interval(value, np.tanh(z - half), np.tanh(z + half), len(rows))
     rows = frame.dropna(subset=[a, b]).groupby(by)
-    value, low, high = mean_interval([_spearman(part[a], part[b]) for _, part in rows if len(part) > 2])
-    return Interval(value, max(low, -1.0), min(high, 1.0))
+    value, low, high, seeds = mean_interval([_spearman(part[a], part[b]) for _, part in rows if len(part) > 2])
+    return Interval(value, max(low, -1.0), min(high, 1.0), seeds)
 
 
 def _spearman(a, b) -> float:

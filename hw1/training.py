@@ -63,6 +63,11 @@ class Member:
         """The last value of each curve of the history but its epoch."""
         return {name: float(values[-1]) for name, values in self.history.items() if name != "epoch"}
 
+    @property
+    def row(self) -> dict[str, float | str]:
+        """Seed, updates, the final losses and accuracies, and status: what the row of a measured net begins with."""
+        return {"seed": self.seed, "updates": self.updates, **self.final, "status": self.status}
+
 
 def train(
     build: Callable[[int], keras.Model],

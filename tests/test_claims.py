@@ -10,7 +10,7 @@ import pytest
 from hw1 import claims, records
 from hw1.ledger import verdict
 from hw1.ledger.verdict import HELD, NOT, UNDECIDED
-from hw1.statistics import Interval
+from hw1.statistics import Interval, mean_interval
 
 COLUMNS = ["source", "claim", "published", "ours", "low", "high", "seeds", "verdict"]
 
@@ -37,14 +37,25 @@ COLUMNS = ["source", "claim", "published", "ours", "low", "high", "seeds", "verd
 )
 def test_the_verdict_follows_from_the_interval(interval, prediction, expected):
     """Held if all of the interval is where the source says, not held if none of it is, else undecided."""
-    assert verdict.claim("source", "claim", Interval(*interval), 5, **prediction).verdict == expected
+    assert verdict.claim("source", "claim", Interval(*interval), **prediction).verdict == expected
 
 
 @pytest.mark.parametrize("prediction", [{}, {"above": 0, "below": 1}])
 def test_a_claim_predicts_one_thing(prediction):
     """A claim without a prediction, or with two, has no verdict."""
     with pytest.raises(ValueError, match="one of above, below and within"):
-        verdict.claim("source", "claim", Interval(1, 0, 2), 5, **prediction)
+        verdict.claim("source", "claim", Interval(1, 0, 2), **prediction)
+
+
+def test_nets_above_their_target_are_counted_in_the_claim():
+    """Once each, however many rows they have; and the seeds are those behind the interval, not those that were set."""
+    nets = pd.DataFrame({"batch_size": [20, 20, 50, 50], "seed": [0, 0, 0, 1], "space": list("abab"), "status": "ok"})
+    interval = mean_interval([1.0, 2.0, np.nan])
+    met = verdict.claim("source", "claim (mean)", interval, nets, above=0)
+    assert (met.claim, met.seeds) == ("claim (mean)", 2)
+    short = nets.assign(status=["target not reached"] * 2 + ["ok"] * 2)
+    claim = verdict.claim("source", "claim (mean)", interval, short, above=0).claim
+    assert claim == "claim (mean; 1 of 3 nets ended above the target loss)"
 
 
 def test_the_committed_ledger_is_what_the_committed_rows_say():

@@ -38,6 +38,22 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_label(logits, label):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=3e-13)
 
 
+@pytest.mark.parametrize("gap", [-30.0, -3.0, 0.0, 3.0, 30.0])
+def test_cross_entropy_keeps_the_slopes_of_confident_examples(gap):
+    """Loss and slopes in float32 to rounding, also where p of the label rounds to 1."""
+    logits = np.array([[0.0, gap, gap - 2.0, gap - 1.0]])
+    y = np.array([0])
+    single = tf.constant(logits, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(single)
+        value = evaluation.cross_entropy(y, single)
+    others = np.exp(logits[0, 1:]).sum()
+    assert float(value[0]) == pytest.approx(np.log1p(others), rel=1e-6)
+    share = others / (1 + others)
+    slopes = [-share, *(np.exp(logits[0, 1:]) / (1 + others))]
+    np.testing.assert_allclose(tape.gradient(value, single)[0], slopes, rtol=2e-6)
+
+
 @CASES
 def test_evaluate_is_the_mean_over_all_examples(name):
     """Loss and accuracy against the model called as it is, in inference mode, on all examples at once."""

@@ -87,7 +87,7 @@ def test_numbers_as_the_report_writes_them(value, digits, text):
 def test_a_constant_column_counts_against_a_correlation():
     """A seed in which nothing changes has correlation 0, and is not left out."""
     frame = pd.DataFrame({"seed": np.repeat(range(5), 4), "a": np.tile(range(4), 5), "b": 1.0})
-    assert statistics.rank_correlation(frame, "a", "b") == (0, 0, 0)
+    assert statistics.rank_correlation(frame, "a", "b") == (0, 0, 0, 5)
     frame.loc[frame.seed > 2, "b"] = frame.a
     assert statistics.rank_correlation(frame, "a", "b").value == pytest.approx(0.4)
 

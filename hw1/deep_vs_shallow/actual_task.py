@@ -58,7 +58,11 @@ def units(settings: Settings) -> list[dict]:
     for hidden in settings.dnns:
         models.widths(hidden)  # a net that cannot be read is an error before anything is trained
     nets = [("dnn", hidden) for hidden in settings.dnns] + [("cnn", hidden) for hidden in settings.cnns]
-    return [{"data": data, "kind": kind, "hidden": hidden} for data in settings.data for kind, hidden in nets]
+    return [
+        {"data": data, "kind": kind, "hidden": hidden}
+        for data in map(question.label, settings.data)
+        for kind, hidden in nets
+    ]
 
 
 def run(settings: Settings, sets: dict, data: str, kind: str, hidden: str):

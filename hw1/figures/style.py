@@ -104,6 +104,11 @@ def line_between(axes, rows) -> None:
 
 
 def log_x(axes, label: str) -> None:
-    """A logarithmic x axis that labels the powers of ten only."""
+    """A logarithmic x axis that labels the powers of ten, and what is between them where it shows few of those."""
     axes.set(xscale="log", xlabel=label)
-    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    axes.xaxis.set_minor_formatter(between_decades())
+
+
+def between_decades():
+    """A formatter of the minor ticks of a logarithmic axis: some of them on less than a decade and a half."""
+    return matplotlib.ticker.LogFormatter(minor_thresholds=(1.5, 0.5))

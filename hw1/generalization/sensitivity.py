@@ -54,22 +54,16 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, batch_size: int):
     """Yields a row per seed."""
     for member in recipe.train(settings, data, batch_size):
-        yield {
-            "seed": member.seed,
-            "updates": member.updates,
-            **member.final,
-            **_sensitivities(member, data.x_test, data.y_test),
-            "status": member.status,
-        }
+        yield member.row if member.status == "diverged" else {**member.row, **_sensitivities(member.model, data)}
 
 
-def _sensitivities(member, x, y) -> dict[str, float]:
-    names = ("loss_gradient_norm", "whole_loss_gradient_norm", "jacobian_norm")
-    if member.status == "diverged":
-        return dict.fromkeys(names, float("nan"))
-    model = member.model
-    values = loss_gradient_norm(model, x, y), loss_gradient_norm(model, x, y, "whole"), jacobian_norm(model, x)
-    return dict(zip(names, values, strict=True))
+def _sensitivities(model, data) -> dict[str, float]:
+    x, y = data.x_test, data.y_test
+    return {
+        "loss_gradient_norm": loss_gradient_norm(model, x, y),
+        "whole_loss_gradient_norm": loss_gradient_norm(model, x, y, "whole"),
+        "jacobian_norm": jacobian_norm(model, x),
+    }
 
 
 if __name__ == "__main__":

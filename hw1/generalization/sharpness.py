@@ -19,7 +19,7 @@ import sys
 
 import numpy as np
 
-from hw1 import evaluation, models, question, recipe, records
+from hw1 import evaluation, models, question, recipe
 from hw1.measures import hessian
 
 
@@ -71,13 +71,12 @@ def run(settings: Settings, data, net: str, batch_size: int):
     if net == "reference":
         trained_as = dataclasses.replace(settings, hidden=settings.reference_hidden, seeds=settings.reference_seeds)
     for member in recipe.train(trained_as, data, batch_size):
-        trained = {"seed": member.seed, "updates": member.updates, **member.final, "status": member.status}
         if member.status == "diverged":
-            yield {**dict.fromkeys(records.COLUMNS["sharpness"][2:], float("nan")), **trained}
+            yield member.row
             continue
         for measured in _norms(settings, data, member.model, net):
             factor = settings.epsilon**2 / (2 * (1 + measured.pop("loss")))
-            yield {**trained, **measured, "sharpness": measured["value"] * factor}
+            yield {**member.row, **measured, "sharpness": measured["value"] * factor}
 
 
 def _norms(settings, data, model, net):

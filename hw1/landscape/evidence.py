@@ -1,6 +1,6 @@
 """Does the Bayesian evidence tell memorising from learning, and flat from sharp?
 
-    python -m hw1.landscape.evidence                 about 3 minutes of one core
+    python -m hw1.landscape.evidence                 about 2 minutes of one core
     python -m hw1.landscape.evidence --size=smoke    seconds
 
 *Logistic regression.* A weight per pixel and a bias, one output z, p = 1 / (1 + e^(−z)), learn 800 images of the digits
@@ -177,10 +177,9 @@ def _nets(settings, data, batch_size):
     """Yields a row per seed."""
     regularization = settings.net_regularization
     for member in recipe.train(settings, data, batch_size):
-        about = {"seed": member.seed, "regularization": regularization, "updates": member.updates, **member.final}
-        about["status"] = member.status
+        about = {**member.row, "regularization": regularization}
         if member.status == "diverged":
-            yield {**dict.fromkeys(records.COLUMNS["evidence"][3:], float("nan")), **about}
+            yield about
             continue
         x, y, theta = data.x_train, data.y_train, models.flat_parameters(member.model)
         found = evidence.laplace(member.model, x, y, regularization, steps=settings.steps, probes=settings.probes)

@@ -1,6 +1,6 @@
 """Do large batches end in sharp minima, and do those generalise worse?
 
-    python -m hw1.landscape.large_batch                 over 10 minutes of one core, most for the convolutional net
+    python -m hw1.landscape.large_batch                 about 5 minutes of one core, half for the convolutional net
     python -m hw1.landscape.large_batch --size=smoke    seconds
 
 Three nets (dense with batch normalisation, dense without, convolutional with) are trained with a small batch (SB) and a
@@ -81,7 +81,9 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, net: str):
     """Yields a row per batch size, seed and box, and the rows of the other tables."""
-    data = datasets.average_pool(data, settings.pool) if net == "convolutional" else data
+    pooled = "convolutional" in settings.nets  # a pool that does not fit is an error of the first unit
+    averaged = datasets.average_pool(data, settings.pool) if pooled else data
+    data = averaged if net == "convolutional" else data
     ends = [_train(settings, data, net, size) for size in settings.batch_sizes]
     boxes = [(space, epsilon) for space in ("full", "manifold") for epsilon in settings.epsilons]
     for size, members in zip(settings.batch_sizes, ends, strict=True):
@@ -120,10 +122,8 @@ def _train(settings, data, net, batch_size):
 
 
 def _sharpness(settings, data, batch_size, member, boxes):
-    trained = {"batch_size": batch_size, "seed": member.seed, "updates": member.updates}
-    trained |= {**member.final, "status": member.status}
     for space, epsilon in boxes:
-        found = dict.fromkeys(("value", "loss", "largest", "iterations"), float("nan")) | {"message": "diverged"}
+        row = {"batch_size": batch_size, **member.row, "space": space, "epsilon": epsilon, "message": member.status}
         if member.status != "diverged":
             found = keskar_sharpness(
                 member.model,
@@ -135,12 +135,12 @@ def _sharpness(settings, data, batch_size, member, boxes):
                 starts=settings.starts,
                 seed=member.seed,
             )
-            found = {
+            row |= {
                 **{name: getattr(found, name) for name in ("value", "loss", "largest")},
                 "iterations": sum(found.iterations),
                 "message": "; ".join(sorted({message.partition(":")[0].lower() for message in found.messages})),
             }
-        yield {**trained, "space": space, "epsilon": epsilon, **found}
+        yield row
 
 
 def _convergence(batch_size, member):

@@ -1,6 +1,6 @@
 """What does a redundant parameter change? w² against (w₁w₂)², the same function with w = w₁w₂.
 
-    python -m hw1.landscape.redundancy                 about ½ minute of one core
+    python -m hw1.landscape.redundancy                 about ¼ minute of one core
     python -m hw1.landscape.redundancy --size=smoke    seconds
 
 f(w) = w² has one minimum with curvature 2. g(w₁, w₂) = (w₁w₂)² has a valley of minima, the cross w₁w₂ = 0, and its

@@ -23,7 +23,6 @@ def simulate_function(frame, settings, predictions) -> Iterator[Claim]:
             f"Of equally many parameters, deep {deep} learns {FUNCTIONS[function]} better than shallow {shallow} "
             "(ratio of errors, shallow to deep)",
             geometric_mean(losses[shallow] / losses[deep]),
-            len(losses),
             published=SLIDES[function],
             above=1,
         )
@@ -41,7 +40,6 @@ def actual_task(frame, settings) -> Iterator[Claim]:
             f"At equal size the deepest {kind.upper()} generalises best on {data} "
             "(difference in test accuracy, deepest less shallowest)",
             paired_difference(accuracy[names[0]], accuracy[names[-1]]),
-            len(accuracy),
             above=0,
         )
 

@@ -25,7 +25,6 @@ def random_labels(frame, settings) -> Iterator[Claim]:
         ZHANG,
         "A net fits random labels (training accuracy)",
         mean_interval(random.train_accuracy),
-        len(random),
         published="1",
         above=0.99,
     )
@@ -33,7 +32,6 @@ def random_labels(frame, settings) -> Iterator[Claim]:
         ZHANG,
         "What it fits there says nothing of test images (test accuracy, chance ± 0.02)",
         mean_interval(random.test_accuracy),
-        len(random),
         published="chance",
         within=(chance - 0.02, chance + 0.02),
     )
@@ -49,7 +47,6 @@ def parameter_count(frame, settings) -> Iterator[Claim]:
         "Beyond the size that fits the training set, more parameters still raise test accuracy (largest net less the "
         "first that fits)",
         gain,
-        len(accuracy),
         above=0,
     )
 
@@ -61,12 +58,14 @@ def interpolation(frame, settings) -> Iterator[Claim]:
     if losses.empty:
         return
     step = min(losses.columns, key=lambda alpha: abs(alpha - 1.5)) - 1
-    beyond, behind = losses[1 + step] - losses[1], losses[-step] - losses[0]
+    behind, start, end, beyond = (
+        losses.iloc[:, abs(losses.columns - alpha).argmin()] for alpha in (-step, 0, 1, 1 + step)
+    )
     yield claim(
         KESKAR,
         f"On the line of two nets the loss rises faster beyond the large batch's (ratio of rises, {step:.2g} outward)",
-        geometric_mean(beyond.clip(lower=1e-6) / behind.clip(lower=1e-6)),
-        len(losses),
+        geometric_mean((beyond - end).clip(lower=1e-6) / (behind - start).clip(lower=1e-6)),
+        rows,
         above=1,
     )
 
@@ -80,7 +79,7 @@ def sensitivity(frame, settings) -> Iterator[Claim]:
         "The larger the Jacobian of the class probabilities, the larger the generalisation gap "
         "(Spearman's correlation over batch sizes)",
         rank_correlation(rows, "jacobian_norm", "gap"),
-        rows.seed.nunique(),
+        rows,
         above=0,
     )
 
@@ -94,23 +93,22 @@ def sharpness(frame, settings) -> Iterator[Claim]:
         KESKAR,
         "Larger batches end in sharper minima (Spearman's correlation of batch size and the course's sharpness)",
         rank_correlation(recipe, "batch_size", "sharpness"),
-        recipe.seed.nunique(),
+        recipe,
         above=0,
     )
     yield claim(
         KESKAR,
         "Sharper minima generalise worse (Spearman's correlation of the course's sharpness and test accuracy)",
         rank_correlation(recipe, "sharpness", "test_accuracy"),
-        recipe.seed.nunique(),
+        recipe,
         below=0,
     )
     keys = ["batch_size", "seed"]
-    ratio = np.log(slip.set_index(keys).value / recipe.set_index(keys).value)
+    ratio = np.log(slip.set_index(keys).value / recipe.set_index(keys).value).groupby("seed").mean()
     yield claim(
         COURSE,
         "tf.norm(A, 2) is the 2-norm (its ratio to the spectral norm, 1 ± 0.01)",
-        Interval(*np.exp(mean_interval(ratio.groupby("seed").mean()))),
-        recipe.seed.nunique(),
+        geometric_mean(np.exp(ratio)),
         published="1",
         within=(0.99, 1.01),
     )
@@ -119,14 +117,13 @@ def sharpness(frame, settings) -> Iterator[Claim]:
 def reparametrization(frame, settings) -> Iterator[Claim]:
     """The same function, as sharp as one likes."""
     rows = frame[frame.transformation == "two-layer"].set_index(["measure", "alpha", "seed"]).value.sort_index()
-    least = min(settings["alphas"])
+    least = rows.index.get_level_values("alpha").min()
     names = {"spectral_norm": "the spectral norm", "box_sharpness": "Keskar's sharpness"}
     for measure, name in names.items():
         yield claim(
             DINH,
             f"A net of the same function is far sharper (factor of {name} at α = {least:g})",
             geometric_mean(rows[measure, least] / rows[measure, 1.0]),
-            settings["seeds"],
             above=10,
         )
     scaled = rows["adaptive_sharpness"].unstack("alpha")
@@ -134,7 +131,6 @@ def reparametrization(frame, settings) -> Iterator[Claim]:
         KWON,
         "Sharpness normalised by the scale of the weights does not move (largest relative change)",
         mean_interval(scaled.div(scaled[1.0], axis=0).sub(1).abs().max(axis=1)),
-        settings["seeds"],
         below=1e-4,
     )
 

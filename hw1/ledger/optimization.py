@@ -22,7 +22,6 @@ def gradient_norm(frame, settings) -> Iterator[Claim]:
             BOOK,
             f"The gradient's norm grows while training on {task} succeeds (ratio, last to first tenth of the steps)",
             geometric_mean(last / first),
-            len(last),
             above=1,
         )
 
@@ -36,7 +35,6 @@ def zero_gradient(frame, settings) -> Iterator[Claim]:
         f"Where gradient and loss (< {NEAR_ZERO:g}) vanish, a third to a half of the curvatures are positive "
         "(mean minimal ratio)",
         mean_interval(near.minimal_ratio),
-        len(near),
         published="0.3 to 0.57",
         within=(0.3, 0.57),
     )
@@ -44,7 +42,6 @@ def zero_gradient(frame, settings) -> Iterator[Claim]:
         COURSE,
         "The lower the loss, the higher the minimal ratio (Spearman's correlation over nets)",
         rank_correlation(rows, "loss", "minimal_ratio", by=None),
-        len(rows),
         published="0.087 at 0 to 0.25, near 0 at 0.3 to 0.57",
         below=0,
     )

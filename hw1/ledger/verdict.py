@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import pandas as pd
+
 from hw1.statistics import Interval
 
+NET = ("data", "net", "model", "remedy", "batch_size", "learning_rate", "seed")  # columns that tell nets apart
 HELD, NOT, UNDECIDED = "held", "did not hold", "undecided"
 
 
@@ -35,7 +38,7 @@ def claim(
     source: str,
     sentence: str,
     interval: Interval,
-    seeds: int,
+    nets: pd.DataFrame | None = None,
     published: str = "",
     above: float | None = None,
     below: float | None = None,
@@ -49,8 +52,9 @@ def claim(
     Args:
         source: where the claim was made.
         sentence: the claim, and in brackets the statistic that tests it.
-        interval: our statistic with its interval.
-        seeds: independent repetitions behind it.
+        interval: our statistic with its interval and number of seeds.
+        nets: rows of the nets behind it, where they were trained to one loss: the sentence then says how many of them
+            did not come down to it.
         published: the source's own figures.
         above: the statistic is predicted to be larger than this.
         below: the statistic is predicted to be smaller than this.
@@ -58,13 +62,17 @@ def claim(
     """
     if sum(side is not None for side in (above, below, within)) != 1:
         raise ValueError("a claim predicts one of above, below and within")
+    if nets is not None:
+        nets = nets.drop_duplicates([column for column in NET if column in nets])
+        if short := (nets.status == "target not reached").sum():
+            sentence = f"{sentence.removesuffix(')')}; {short} of {len(nets)} nets ended above the target loss)"
     least, most = within or (above, below)
     least, most = (-float("inf") if least is None else least), (float("inf") if most is None else most)
-    value, low, high = interval
+    value, low, high, seeds = interval
     if low > least and high < most:
         verdict = HELD
     elif high <= least or low >= most:
         verdict = NOT
     else:
         verdict = UNDECIDED
-    return Claim(source, sentence, published, float(value), float(low), float(high), int(seeds), verdict)
+    return Claim(source, sentence, published, float(value), float(low), float(high), seeds, verdict)

@@ -17,7 +17,7 @@ def number(value: float, digits: int = 3) -> str:
 
 def show(interval: Interval, digits: int = 3) -> str:
     """A number with its 95 % interval, to so many significant digits."""
-    value, low, high = (number(part, digits) for part in interval)
+    value, low, high = (number(part, digits) for part in interval[:3])
     return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 

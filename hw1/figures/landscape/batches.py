@@ -109,7 +109,7 @@ def remedies(frame, settings):
 def _across(axes, values, place, marker, colour):
     """A mean with its interval, lying; of the logarithms on a logarithmic axis."""
     mean = geometric_mean if axes.get_xscale() == "log" else mean_interval
-    value, low, high = mean(values)
+    value, low, high, _ = mean(values)
     axes.plot([value], [place], marker, color=colour)
     axes.plot([low, high], [place, place], color=colour, linewidth=0.8)
 

@@ -28,14 +28,14 @@ def spectrum(frame, settings, eigenvalues, density, layers, dimensions, **_):
         style.log_x(axes, "batch size")
     name = next(iter(sets))
     ends = {min(settings["batch_sizes"]): SKY, max(settings["batch_sizes"]): ORANGE}
-    _ranks(third, eigenvalues[(eigenvalues.data == name) & (eigenvalues.classes == settings["classes"])], ends)
+    _ranks(third, eigenvalues[(eigenvalues.data == name) & (eigenvalues.classes == eigenvalues.classes.max())], ends)
     third.set(xlabel="rank", ylabel="eigenvalue", title="largest eigenvalues")
     _smoothed(fourth, density[density.data == name], ends)
     _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
     _along_axes(sixth, dimensions[dimensions.data == name], ends)
     sizes = {f"{name}, batch {size}": {"color": colour} for size, colour in ends.items()}
     first.yaxis.set_major_formatter(LogFormatter())
-    first.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    first.yaxis.set_minor_formatter(style.between_decades())
     style.legend(figure, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
     return figure
 

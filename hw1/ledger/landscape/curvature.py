@@ -22,7 +22,7 @@ KINDS = ("other loss", "other seed")  # of the lines of loss_functions
 
 def spectrum(frame, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
     """The whole Hessian: its largest eigenvalue against the batch size, its outliers and its bulk."""
-    seeds, classes = settings["seeds"], settings["classes"]
+    classes = eigenvalues.classes.max()  # of the first data set, whose nets these are
     rules = {"outliers": f"gap of {settings['resolution']:.0%} of λ₁", "largest_ratio": "largest ratio"}
     for name, rows in frame[frame.status != "diverged"].groupby("data", sort=False):
         for part, what in (("train", "training"), ("test", "test")):
@@ -30,14 +30,14 @@ def spectrum(frame, settings, nets, eigenvalues, density, **_) -> Iterator[Claim
                 YAO,
                 f"{name}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
                 rank_correlation(rows, "batch_size", f"{part}_largest"),
-                seeds,
+                rows,
                 above=0,
             )
         yield claim(
             YAO,
             f"{name}: nets of larger λ₁ have the lower test accuracy (Spearman's correlation over batch sizes)",
             rank_correlation(rows, "train_largest", "test_accuracy"),
-            seeds,
+            rows,
             below=0,
         )
     for column, rule in rules.items():
@@ -45,7 +45,6 @@ def spectrum(frame, settings, nets, eigenvalues, density, **_) -> Iterator[Claim
             SAGUN,
             f"There are about as many outliers as classes (mean number by the rule of the {rule}, {classes} ± half)",
             over_seeds(nets, column),
-            seeds,
             within=(0.5 * classes, 1.5 * classes),
         )
     counts = _outliers(eigenvalues, settings)
@@ -55,7 +54,6 @@ def spectrum(frame, settings, nets, eigenvalues, density, **_) -> Iterator[Claim
             "The number of outliers follows that of the classes (Spearman's correlation of the two, rule of the "
             f"{rule})",
             rank_correlation(counts, "classes", column),
-            seeds,
             above=0,
         )
     largest = density.groupby(["batch_size", "seed"]).node.transform("max")
@@ -65,7 +63,6 @@ def spectrum(frame, settings, nets, eigenvalues, density, **_) -> Iterator[Claim
         SAGUN,
         "The bulk of the spectrum is near zero (share of the eigenvalues within 1 % of λ₁)",
         mean_interval(share),
-        seeds,
         above=0.9,
     )
 
@@ -80,7 +77,7 @@ def _outliers(eigenvalues, settings):
 
 def loss_functions(frame, settings, lines, **_) -> Iterator[Claim]:
     """What the Hessian is made of under each loss, and whether the losses' solutions differ and connect."""
-    rows, seeds = frame[frame.status != "diverged"], settings["seeds"]
+    rows = frame[frame.status != "diverged"]
     rows = rows.assign(share=rows.residual / rows.hessian)
     for name in [name for name in ("nll", "squared") if name in settings["losses"]]:
         shares = rows[rows.loss == name].pivot(index="seed", columns="epoch", values="share")
@@ -89,7 +86,6 @@ def loss_functions(frame, settings, lines, **_) -> Iterator[Claim]:
             SAGUN,
             f"{name}: at the end the Gauss–Newton part makes the Hessian (‖R‖₂ / ‖H‖₂, below 0.5)",
             mean_interval(last),
-            seeds,
             below=0.5,
         )
         if settings["epochs"][0]:  # nothing was measured before training
@@ -98,7 +94,6 @@ def loss_functions(frame, settings, lines, **_) -> Iterator[Claim]:
             SAGUN,
             f"{name}: the residual's share falls (difference of ‖R‖₂ / ‖H‖₂, end to start)",
             paired_difference(last, first),
-            seeds,
             below=0,
         )
     for name in settings["losses"]:
@@ -109,14 +104,12 @@ def loss_functions(frame, settings, lines, **_) -> Iterator[Claim]:
                 OWN,
                 f"The line from a solution of {name} to one of {partner} crosses a barrier (rise of training error)",
                 mean_interval(other),
-                seeds,
                 above=0,
             )
             yield claim(
                 OWN,
                 f"It is lower than that between two seeds of {name} (difference of the rises)",
                 paired_difference(*other.align(same, join="inner")),
-                seeds,
                 below=0,
             )
 

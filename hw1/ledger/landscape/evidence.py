@@ -21,19 +21,19 @@ def adversarial(frame, settings) -> Iterator[Claim]:
     for sentence, (column, name) in causes.items():
         for attack, epsilons in (("FGSM", settings["sign_epsilons"]), ("L2", settings["l2_epsilons"])):
             middle = epsilons[len(epsilons) // 2]
-            rows = frame[(frame.attack == attack) & (frame.epsilon == middle)]
+            rows = frame[(frame.attack == attack) & np.isclose(frame.epsilon, middle)]
             yield claim(
                 YAO,
                 f"{sentence} (Spearman's correlation of {name} and test accuracy under {attack}, ε = {middle:g})",
                 rank_correlation(rows, column, "attacked_accuracy"),
-                settings["seeds"],
+                rows,
                 below=0,
             )
 
 
 def evidence(frame, settings) -> Iterator[Claim]:
     """What the evidence says of regressions with true and random labels, and of nets."""
-    regressions, seeds = frame[frame.model == "logistic regression"], settings["seeds"]
+    regressions = frame[frame.model == "logistic regression"]
     random, true = (
         regressions[regressions.labels == labels].set_index("regularization") for labels in ("random", "true")
     )
@@ -43,35 +43,30 @@ def evidence(frame, settings) -> Iterator[Claim]:
         SMITH,
         "Random labels: the evidence is for the null model (E at the λ that is best with true labels, nats)",
         mean_interval([there[at, seed] for seed, at in best.log_evidence_ratio.items()]),
-        seeds,
         above=0,
     )
     yield claim(
         SMITH,
         "True labels: the evidence is for the model at the best λ (smallest E over λ, nats)",
         mean_interval(true.groupby("seed").log_evidence_ratio.min()),
-        seeds,
         below=0,
     )
     yield claim(
         SMITH,
         "The λ of most evidence is near that of least test loss, true labels (difference of log₁₀ λ)",
         mean_interval(np.log10(best.log_evidence_ratio / best.test_loss)),
-        seeds,
         within=(-1, 1),
     )
     yield claim(
         SMITH,
         "Evidence goes with test loss as λ changes, true labels (Spearman's correlation of E and test loss)",
         rank_correlation(true, "log_evidence_ratio", "test_loss"),
-        seeds,
         above=0,
     )
     yield claim(
         SMITH,
         "A weakly regularised regression learns random labels by heart (training accuracy at the smallest λ)",
         mean_interval(random[random.index == random.index.min()].train_accuracy),
-        seeds,
         above=0.99,
     )
     nets = frame[(frame.model == "net") & (frame.status != "diverged")]
@@ -79,14 +74,14 @@ def evidence(frame, settings) -> Iterator[Claim]:
         SMITH,
         "Small batches end in minima of larger Occam factors (Spearman's correlation of batch size and Occam factor)",
         rank_correlation(nets, "batch_size", "log_occam"),
-        seeds,
+        nets,
         below=0,
     )
     yield claim(
         SMITH,
         "Larger Occam factors go with better generalisation (Spearman's correlation of Occam factor and test accuracy)",
         rank_correlation(nets, "log_occam", "test_accuracy"),
-        seeds,
+        nets,
         above=0,
     )
 

@@ -22,7 +22,6 @@ def straight_line(frame, settings, training) -> Iterator[Claim]:
             "Goodfellow et al., arXiv 1412.6544",
             f"From start to end the training loss falls all the way, {net} net (largest rise by share of the start's)",
             statistics.mean_interval([rises[key] / starts[key] for key in from_start]),
-            len(from_start),
             below=0.01,
         )
         between = [barriers[key] for key in barriers if key[0] == "end to end"]
@@ -30,7 +29,6 @@ def straight_line(frame, settings, training) -> Iterator[Claim]:
             "Goodfellow et al., arXiv 1412.6544",
             f"Between two solutions lies a barrier, {net} net (rise of the training loss over the worse end, nats)",
             statistics.mean_interval(between),
-            len(between),
             above=0,
         )
 
@@ -60,17 +58,16 @@ def flatness(frame, settings, radii, **_) -> Iterator[Claim]:
             source,
             f"Sharper minima generalise worse (Spearman's correlation of {name} and {gap})",
             statistics.rank_correlation(course.assign(gap=values), column, "gap"),
-            settings["seeds"],
+            course,
             above=0,
         )
     for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
-        rows = radii[radii.epsilon == epsilon].assign(ratio=lambda r: np.log(r.quadratic / r.maximum))
-        interval = statistics.over_seeds(rows, "ratio")
+        rows = radii[radii.epsilon == epsilon]
+        ratio = np.log(rows.quadratic / rows.maximum).groupby(rows.seed).mean()
         yield claim(
             "MLDS 2018, homework 1-3",
             f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (ratio of the two, 1 ± 0.1)",
-            statistics.Interval(*np.exp(interval)),
-            rows.seed.nunique(),
+            statistics.geometric_mean(np.exp(ratio)),
             within=(0.9, 1.1),
         )
 
@@ -86,7 +83,6 @@ def redundancy(frame, settings) -> Iterator[Claim]:
         source,
         "Gradient descent keeps w₁² − w₂² of its start (relative change at the end, below 0.05)",
         statistics.mean_interval((last / first - 1).abs()),
-        len(first),
         below=0.05,
     )
     curvature = ends.largest_eigenvalue
@@ -94,7 +90,6 @@ def redundancy(frame, settings) -> Iterator[Claim]:
         source,
         "With noisy labels descent ends where the valley is flatter (difference in λ₁ to descent without)",
         statistics.paired_difference(curvature["label noise"], curvature["descent"]),
-        len(curvature["label noise"]),
         below=0,
     )
 
