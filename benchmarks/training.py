@@ -72,10 +72,16 @@ def _train(data, seeds, epochs):
     )
 
 
+def _program(net, members, batch_size, loss=None):
+    """The trainer's program for stacked members, as it compiles it for thousands of plain steps."""
+    step = (None, 1, 0.0)  # no objective but the loss, one step on each mini-batch, no pull to its start
+    return training._program(net, keras.optimizers.Adam(), members, batch_size, loss, step, False, True, True)
+
+
 def _epochs_alone(data, members):
     """The program of `train` as a function that runs EPOCHS epochs of all members."""
     nets = [_net(seed) for seed in range(members)]
-    program = training._program(nets[0], keras.optimizers.Adam(), members, BATCH_SIZE, None, False, True)
+    program = _program(nets[0], members, BATCH_SIZE)
     program.load(nets, range(members))
     x, y, rng = tf.constant(data.x_train), tf.constant(data.y_train), np.random.default_rng(0)
     order = [[rng.permutation(len(data.x_train)) for _ in range(members)] for _ in range(EPOCHS)]
@@ -112,7 +118,7 @@ def _small_net_times(repetitions):
     data, loss = datasets.function("sinc"), keras.losses.mean_squared_error
     n, nets, model = len(data.x_train), [_small_net(seed) for seed in range(SMALL_MEMBERS)], _small_net(0)
     model.compile(keras.optimizers.Adam(), loss)
-    program = training._program(nets[0], keras.optimizers.Adam(), SMALL_MEMBERS, SMALL_BATCH, loss, False, True)
+    program = _program(nets[0], SMALL_MEMBERS, SMALL_BATCH, loss)
     program.load(nets, range(SMALL_MEMBERS))
     x, y = tf.constant(data.x_train), tf.constant(data.y_train)
     order = tf.constant(np.tile(np.arange(n), (SMALL_EPOCHS, SMALL_MEMBERS, 1)), tf.int32)

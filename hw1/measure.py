@@ -14,6 +14,7 @@ The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
                               L and the share of right answers, on all training and on all test images
     spectral_norm_block       largest |eigenvalue| of H without what lies between two variables, as `tf.hessians` has it
     spectral_norm_full        largest |eigenvalue| of H
+    gauss_newton_norm         largest eigenvalue of the Gauss–Newton part of H, what the loss curves and not the net
     trace                     sum of the eigenvalues of H, by Hutch++
     frobenius_norm            root of the sum of their squares, by Hutch++
     hessian_sharpness         the course's ‖H‖₂ ε² / (2 (1 + L)), of the blocks, ε = --epsilon
@@ -113,7 +114,7 @@ def measure(
         TypeError, ValueError: the model does not fit the data.
     """
     from hw1 import evaluation
-    from hw1.measures import hessian, sensitivity, sharpness
+    from hw1.measures import gauss_newton, hessian, sensitivity, sharpness
 
     train, test = (shaped(data.x_train, model), data.y_train), (shaped(data.x_test, model), data.y_test)
     first = train[0][:examples], train[1][:examples]
@@ -136,6 +137,7 @@ def measure(
 
     yield row("spectral_norm_block", "‖H‖₂, blocks", hessian.spectral_norm, first, "block")
     yield row("spectral_norm_full", "‖H‖₂", hessian.spectral_norm, first, "full")
+    yield row("gauss_newton_norm", "‖G‖₂", gauss_newton.spectral_norm, first)
     yield row("trace", "trace H", hessian.trace, first, seed=seed)
     yield row("frobenius_norm", "‖H‖_F", hessian.frobenius_norm, first, seed=seed)
     unit = f"‖H‖₂ ε² / (2 (1 + L)), blocks, ε = {epsilon:g}"

@@ -14,7 +14,7 @@ import pytest
 import references
 
 from hw1 import measure
-from hw1.measures import sharpness
+from hw1.measures import gauss_newton, sharpness
 
 ROOT = Path(measure.__file__).parents[1]
 
@@ -69,6 +69,8 @@ def test_rows_are_what_the_measures_give():
     full = np.linalg.eigvalsh(references.hessian(nets.case("tanh").model, data.x_train[:5], data.y_train[:5]))
     assert rows["parameters"].value == len(full)
     assert rows["spectral_norm_full"].value == pytest.approx(np.abs(full).max(), rel=1e-4)
+    curvature = gauss_newton.dense(nets.case("tanh").model, data.x_train[:5], data.y_train[:5])
+    assert rows["gauss_newton_norm"].value == pytest.approx(np.linalg.eigvalsh(curvature).max(), rel=1e-4)
     assert rows["trace"].value == pytest.approx(full.sum(), abs=5 * rows["trace"].standard_error)
     assert rows["frobenius_norm"].value == pytest.approx(np.linalg.norm(full), rel=1e-4)
     loss = references.losses(model, data.x_train[:5], data.y_train[:5]).mean()

@@ -1,5 +1,7 @@
 """What all figures share: sizes, colours, and lines with intervals."""
 
+import math
+
 import matplotlib
 import matplotlib.lines
 import matplotlib.ticker
@@ -106,9 +108,14 @@ def line_between(axes, rows) -> None:
 def log_x(axes, label: str) -> None:
     """A logarithmic x axis that labels the powers of ten, and what is between them where it shows few of those."""
     axes.set(xscale="log", xlabel=label)
-    axes.xaxis.set_minor_formatter(between_decades())
+    axes.xaxis.set_minor_formatter(BetweenDecades())
 
 
-def between_decades():
-    """A formatter of the minor ticks of a logarithmic axis: some of them on less than a decade and a half."""
-    return matplotlib.ticker.LogFormatter(minor_thresholds=(1.5, 0.5))
+class BetweenDecades(matplotlib.ticker.Formatter):
+    """Labels 2 and 5 times a power of ten on an axis of less than a decade and a half, all on less than half a one."""
+
+    def __call__(self, value, position=None):
+        """The label of a minor tick."""
+        low, high = self.axis.get_view_interval()
+        digit = round(value / 10 ** math.floor(math.log10(value)))
+        return f"{value:g}" if high / low < 10**0.5 or (high / low < 10**1.5 and digit in (2, 5)) else ""

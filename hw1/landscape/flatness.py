@@ -56,7 +56,7 @@ class Settings:
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option((20, 100, 500, 2500), "batch sizes to compare", at_most="train")
     learning_rates: tuple[float, ...] = question.option(
-        (1e-3, 3e-3, 1e-2), "step sizes of Adam to compare (around three times its default in Keras)"
+        (2e-3, 5e-3, 1e-2), "step sizes of Adam to compare (two to ten times its default in Keras)"
     )
     target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
     updates: int = question.option(20000, "optimizer steps, at most")

@@ -3,7 +3,7 @@
     python -m hw1.landscape.spectrum                 about 4 minutes of one core
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
-The net 784-30-20-10 is trained with nine batch sizes to one training loss, on two data sets. H is the full Hessian,
+The net 784-30-20-10 is trained with eight batch sizes to one training loss, on two data sets. H is the full Hessian,
 measured by Hessian-vector products, of the mean loss over all examples of a set:
 
 - λ₁, the eigenvalue of largest magnitude, of the training and of the test loss, by Lanczos.
@@ -46,7 +46,7 @@ class Settings:
     test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
-        (10, 20, 50, 100, 200, 500, 1000, 2500, 5000), "batch sizes to compare", at_most="train"
+        (10, 20, 50, 100, 200, 500, 1000, 5000), "batch sizes to compare", at_most="train"
     )
     target_losses: tuple[float, ...] = question.option(
         (0.05, 0.2), "training loss to which every net is trained, in nats, one per data set", unique=False

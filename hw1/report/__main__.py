@@ -21,8 +21,8 @@ import typst
 from absl import flags
 
 from hw1 import claims, plot, question, records
-from hw1.figures import landscape
-from hw1.report import deep_vs_shallow, generalization, optimization, words
+from hw1.figures import landscape as figures
+from hw1.report import deep_vs_shallow, generalization, landscape, optimization, words
 from hw1.statistics import Interval
 
 PARTS = {
@@ -30,7 +30,7 @@ PARTS = {
     "Part 1-2: optimization": optimization.QUESTIONS,
     "Part 1-3: generalization": generalization.QUESTIONS,
 }
-PAPERS = sorted((figure.__name__ for figure in landscape.QUESTIONS), key=list(records.COLUMNS).index)
+PAPERS = sorted((figure.__name__ for figure in figures.QUESTIONS), key=list(records.COLUMNS).index)
 
 
 def build(results: Path, out: Path) -> None:
@@ -62,7 +62,7 @@ def build(results: Path, out: Path) -> None:
 
 
 def supplement(results: Path, out: Path) -> None:
-    """Sets the supplement: every question of the papers with its figure, method, source, deviations and claims.
+    """Sets the supplement: every question of the papers with its figure, method, source, deviations, table and claims.
 
     Args:
         results: as for `build`.
@@ -73,7 +73,9 @@ def supplement(results: Path, out: Path) -> None:
         OSError: `out` cannot be written.
     """
     sections = [
-        _shown(name, results) | _docstring(name) | {"ledger": _by_source(claims.judge(results, None, [name]))}
+        _shown(name, results)
+        | _docstring(name)
+        | {"table": _table(name, results), "ledger": _by_source(claims.judge(results, None, [name]))}
         for name in PAPERS
     ]
     _typeset("supplement.typ", {"sections": sections, "run": _run(results, PAPERS)}, results, PAPERS, out)
@@ -120,6 +122,14 @@ def _docstring(name: str) -> dict:
         "question": title,
         "text": [part if part.startswith(" ") else " ".join(part.split()) for part in paragraphs],
     }
+
+
+def _table(name: str, results: Path) -> dict | None:
+    """Caption and lines of a question's table, if it has one."""
+    if name not in landscape.TABLES:
+        return None
+    tables = records.tables(results, name)
+    return landscape.TABLES[name](records.read(results, name), records.settings(results, name), **tables)
 
 
 def _by_source(ledger: pd.DataFrame) -> list[dict]:

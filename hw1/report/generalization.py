@@ -142,7 +142,7 @@ def interpolation(frame, settings) -> dict:
     return {
         "title": "On the line between two solutions",
         "method": "Both nets start from the same weights and are trained to a training loss at or below "
-        f"{settings['target_loss']:g}, looked at every 25 steps. The learning rates "
+        f"{settings['target_loss']:g}. The learning rates "
         f"are compared at batch size {settings['batch_sizes'][0]}, the batch sizes at learning rate "
         f"{settings['learning_rates'][0]:g}.",
         "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. "
@@ -208,7 +208,7 @@ def _training_loss(frame, settings) -> str:
     """How equal the training losses are at which nets are compared."""
     low, high = (number(bound) for bound in (frame.train_loss.min(), frame.train_loss.max()))
     return (
-        f"Every net is trained until its training loss, looked at every 25 steps or whole epochs, is at or below "
+        f"Every net is trained until its loss over the training set is at or below "
         f"{settings['target_loss']:g}; the losses reached lie between {low} and {high}."
     )
 

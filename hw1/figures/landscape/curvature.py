@@ -35,7 +35,7 @@ def spectrum(frame, settings, eigenvalues, density, layers, dimensions, **_):
     _along_axes(sixth, dimensions[dimensions.data == name], ends)
     sizes = {f"{name}, batch {size}": {"color": colour} for size, colour in ends.items()}
     first.yaxis.set_major_formatter(LogFormatter())
-    first.yaxis.set_minor_formatter(style.between_decades())
+    first.yaxis.set_minor_formatter(style.BetweenDecades())
     style.legend(figure, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
     return figure
 

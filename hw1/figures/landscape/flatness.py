@@ -59,7 +59,7 @@ def flatness(frame, settings, radii, rescaling):
             first.plot(rows.spectral_norm, rows.loss_gap, marker, color=colour, markersize=3.5, alpha=0.8)
     first.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point a net")
     first.yaxis.set_major_formatter("{x:g}")
-    first.yaxis.set_minor_formatter(style.between_decades())
+    first.yaxis.set_minor_formatter(style.BetweenDecades())
     rates = zip(COLOURS, settings["learning_rates"], strict=False)
     looks = {f"step size {rate:g}": {"color": colour} for colour, rate in rates}
     looks |= {f"B = {size}": {"color": BLACK, "marker": m, "linestyle": ""} for size, m in markers.items()}
