@@ -331,6 +331,26 @@ def test_the_added_question_of_the_readme_runs(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "figures" / "weight_decay.png").exists()
 
 
+def test_numbers_of_the_readme_are_those_of_the_committed_results():
+    """What each trap of the assignment changes, computed from the rows as the sentence says."""
+    text = " ".join(README.split())
+    norms = records.read(records.COMMITTED, "sharpness").query("net == 'course' and scope == 'block'")
+    norms = norms.pivot(index=["batch_size", "seed"], columns="method", values="value")
+    slip = (norms["hutch++"] / norms.lanczos).mean()
+    assert f"here {slip:.1f} times the spectral norm" in text
+    curves = records.tables(records.COMMITTED, "large_batch")["convergence"].query("net == 'plain' and epoch == 6")
+    small, large = curves.groupby("batch_size").train_loss.mean().items()
+    assert (
+        f"training loss of {small[1]:.2f} with batches of {small[0]} and of {large[1]:.2f} with batches of {large[0]}"
+    ) in text
+    rows = records.read(records.COMMITTED, "sensitivity")
+    assert f"{(rows.loss_gradient_norm / rows.whole_loss_gradient_norm).mean():.0f} times smaller" in text
+    norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()
+    assert f"at a norm of {norms['gradient norm']:.0e} in the median" in text
+    assert f"second-order steps reach {norms['Levenberg–Marquardt']:.0e}" in text
+    assert not re.search(r"TODO|TBD|XX|\?\?", README)
+
+
 def test_links_and_files_of_the_readme_exist():
     """Every relative link, and every path of the file tree; the committed report is the one beside hw1."""
     for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):

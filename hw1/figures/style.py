@@ -112,10 +112,10 @@ def log_x(axes, label: str) -> None:
 
 
 class BetweenDecades(matplotlib.ticker.Formatter):
-    """Labels 2 and 5 times a power of ten on an axis of less than a decade and a half, all on less than half a one."""
+    """Labels 2 and 5 times a power of ten on an axis of less than some 1.7 decades, all on less than half a one."""
 
     def __call__(self, value, position=None):
         """The label of a minor tick."""
         low, high = self.axis.get_view_interval()
         digit = round(value / 10 ** math.floor(math.log10(value)))
-        return f"{value:g}" if high / low < 10**0.5 or (high / low < 10**1.5 and digit in (2, 5)) else ""
+        return f"{value:g}" if high / low < 10**0.5 or (high / low < 10**1.7 and digit in (2, 5)) else ""

@@ -11,6 +11,7 @@ The layouts are in report.typ, supplement.typ and layout.typ.
 
 import ast
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -118,6 +119,8 @@ def _docstring(name: str) -> dict:
     text = ast.get_docstring(ast.parse(source))
     title, *paragraphs = text.split("\n\n")
     paragraphs = [part for part in paragraphs if not part.lstrip().startswith("python -m")]
+    paragraphs = [item for part in paragraphs for item in re.split(r"\n(?=- )", part)]  # each point of a list is one
+    paragraphs = [re.sub("^- ", "• ", part) for part in paragraphs]
     return {
         "question": title,
         "text": [part if part.startswith(" ") else " ".join(part.split()) for part in paragraphs],
