@@ -21,7 +21,7 @@ The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
     keskar_box                Keskar's sharpness in per cent: the largest L in a box of --keskar_epsilon around the net
     keskar_subspace           the same within a random subspace of --manifold dimensions
     loss_gradient_norm        mean over images of the norm of the gradient of an image's loss with respect to the image
-    whole_loss_gradient_norm  norm of the gradient of L with respect to all images, smaller by about √n
+    whole_loss_gradient_norm  norm of the gradient of L with respect to all images, smaller the more there are
     jacobian_norm             mean over images of the norm of the Jacobian of the class probabilities
 
 The Hessian is that of the first --examples training images, Keskar's maxima are sought on all training images, and the

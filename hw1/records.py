@@ -43,7 +43,15 @@ COLUMNS = {
     "error_surface": ("view", "seed", "kind", "index", "u", "v", "loss"),
     "gradient_norm": ("task", "seed", "step", "loss", "gradient_norm", "status"),
     "zero_gradient": (
-        *("seed", "method", "gradient_norm", "loss", "minimal_ratio", "minimal_ratio_sampled"),
+        *(
+            "seed",
+            "method",
+            "gradient_norm",
+            "loss",
+            "minimal_ratio",
+            "minimal_ratio_computed",
+            "minimal_ratio_sampled",
+        ),
         *("smallest_eigenvalue", "largest_eigenvalue", "negative", "zero", "positive", "iterations", "trained_loss"),
     ),
     "random_labels": ("fraction", "seed", "epoch", *FOUR, "status"),

@@ -1,6 +1,6 @@
 """Does depth help on a real task, with as many parameters?
 
-    python -m hw1.deep_vs_shallow.actual_task                 about 2¼ minutes of one core
+    python -m hw1.deep_vs_shallow.actual_task                 about 2¾ minutes of one core
     python -m hw1.deep_vs_shallow.actual_task --size=smoke    seconds
 
 Fully connected nets (DNN) of five, two and one hidden layers and convolutional nets (CNN) of three, two and one

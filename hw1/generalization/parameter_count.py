@@ -1,6 +1,6 @@
 """How do loss and accuracy depend on the number of parameters?
 
-    python -m hw1.generalization.parameter_count                 about 2 minutes of one core
+    python -m hw1.generalization.parameter_count                 about 2½ minutes of one core
     python -m hw1.generalization.parameter_count --size=smoke    seconds
 
 Nets of one hidden layer, from 1 unit to 12,000, are trained until the training loss falls to a target or the epochs

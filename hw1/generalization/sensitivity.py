@@ -5,8 +5,8 @@
 
 The same net is trained with ten batch sizes to the same training loss. Then, on one fixed set, the gradient of the
 loss with respect to the image is measured in three ways: the mean over examples of its norm (the default), the norm of
-the gradient of the mean loss over the whole set (the slides' literal reading, smaller by about √n), and the Jacobian
-of the class probabilities (Novak et al.).
+the gradient of the mean loss over the whole set (the slides' literal reading, smaller the larger the set), and the
+Jacobian of the class probabilities (Novak et al.).
 
 Source: MLDS 2018, homework 1-3; Novak et al., arXiv 1802.08760.
 

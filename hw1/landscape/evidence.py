@@ -17,7 +17,8 @@ Source: Smith & Le, arXiv 1710.06451, sections 2 and 3.
 
 Deviations: the 800 images are 400 of each digit out of 505 and 555 in the training set, so repetitions share most of
 them; the test set is the zeros and ones of the shipped test part. Permuted labels stay balanced. The nets are trained
-without the prior, so that they are not quite minima of C: ‖∇C‖ is recorded, and so is the share of eigenvalues below
+without the prior and are no minima of C: ‖∇C‖ is as large as the prior's own slope λ ‖ω‖. So only their Occam factors
+are compared, not their E. Recorded are ‖∇C‖ and the share of eigenvalues below
 λ/2, which count as λ/2 (see `hw1.measures.evidence`).
 """
 

@@ -19,7 +19,9 @@ Deviations: 5,000 training images instead of 60,000, so the small batch is 25 in
 batch, 10 % of the data, stays about 20. Narrower nets (--size=paper has the source's 5 × 512), and a convolutional net
 of our own that sees images averaged to 14 × 14. All nets are trained to one training loss, so that the large batch is
 not merely undertrained. Batch normalisation follows its statistics with momentum 0.9 instead of 0.99, since the large
-batch takes few steps; f takes the stored statistics.
+batch takes few steps; f takes the stored statistics. A has independent N(0, 1) entries, of which the source says
+nothing: a corner of the manifold's box lies farther from θ than one of the full space's, so φ is larger there, not
+smaller as in the source.
 """
 
 import dataclasses

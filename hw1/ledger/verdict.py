@@ -47,14 +47,14 @@ def claim(
     """Makes a claim with its verdict; give one of `above`, `below` and `within`, what the source predicts.
 
     It *held* if the whole 95 % interval lies where the source says, *did not hold* if no part of it does, and is
-    *undecided* otherwise, also where there is no interval.
+    *undecided* otherwise, also where there is no interval or where most of the nets are not comparable.
 
     Args:
         source: where the claim was made.
         sentence: the claim, and in brackets the statistic that tests it.
         interval: our statistic with its interval and number of seeds.
         nets: rows of the nets behind it, where they were trained to one loss: the sentence then says how many of them
-            did not come down to it.
+            did not come down to it. If that is most of them, the claim is undecided.
         published: the source's own figures.
         above: the statistic is predicted to be larger than this.
         below: the statistic is predicted to be smaller than this.
@@ -62,14 +62,19 @@ def claim(
     """
     if sum(side is not None for side in (above, below, within)) != 1:
         raise ValueError("a claim predicts one of above, below and within")
+    comparable = True
     if nets is not None:
         nets = nets.drop_duplicates([column for column in NET if column in nets])
-        if short := (nets.status == "target not reached").sum():
+        short = (nets.status == "target not reached").sum()
+        comparable = short <= len(nets) / 2
+        if short:
             sentence = f"{sentence.removesuffix(')')}; {short} of {len(nets)} nets ended above the target loss)"
     least, most = within or (above, below)
     least, most = (-float("inf") if least is None else least), (float("inf") if most is None else most)
     value, low, high, seeds = interval
-    if low > least and high < most:
+    if not comparable:
+        verdict = UNDECIDED
+    elif low > least and high < most:
         verdict = HELD
     elif high <= least or low >= most:
         verdict = NOT

@@ -14,7 +14,9 @@ METHODS = ("lanczos", "tf.hessians")
 def hessian_sharpness(
     model, x, y, epsilon: float = 1e-4, scope: str = "block", method: str = "lanczos", loss=None, tolerance=1e-3
 ) -> float:
-    """The course's sharpness ‖H‖₂ ε² / (2 (1 + L)): the largest rise of the loss within radius ε, to second order.
+    """The course's sharpness ‖H‖₂ ε² / (2 (1 + L)): the largest rise of the loss within radius ε.
+
+    To second order and without the gradient, whose rise ‖∇L‖ ε is the larger one at a small ε.
 
     Args:
         model: a built Keras model.

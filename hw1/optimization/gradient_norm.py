@@ -1,6 +1,6 @@
 """How does the norm of the gradient go while the loss falls?
 
-    python -m hw1.optimization.gradient_norm                 about 20 seconds of one core
+    python -m hw1.optimization.gradient_norm                 about 5 seconds of one core
     python -m hw1.optimization.gradient_norm --size=smoke    seconds
 
 Two tasks, the function sin(5πx) / (5πx) and images, are trained on by mini-batches. At every step the loss of the batch

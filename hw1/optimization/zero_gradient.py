@@ -9,14 +9,16 @@ minimises ‖∇L‖² by Adam, "Levenberg–Marquardt" takes damped second-orde
 of each:
 
     gradient_norm           ‖∇L‖₂, and the loss there, the mean squared error
-    minimal_ratio           share of the eigenvalues of the exact Hessian that are positive
+    minimal_ratio           share of the eigenvalues of the exact Hessian that are positive, more than zero (see below)
+    minimal_ratio_computed  share of them that are above 0 as computed, rounding and all
     minimal_ratio_sampled   share of random neighbours, all at one distance, with a higher loss
     negative, zero, positive   numbers of eigenvalues, where zero is |λ| ≤ 1e-10 max |λ| (see the flag --zero)
     trained_loss            before the method
 
 Where the error is fitted to a residual of 1e-8, H = 2/n (JᵀJ + Σ rᵢ∇²fᵢ) has no negative eigenvalues but those of its
 second part, which vanish with the residuals rᵢ: they are some 1e-11 of the largest, the rounding of H is 3e-14. So zero
-stands for 1e-10, within which neither can be told from 0.
+stands for 1e-10, within which neither can be told from 0. Where the residuals vanish H has the rank of J, so no more
+positive eigenvalues than there are points.
 
 Source: MLDS 2018, homework 1-2; Transtrum and Sethna, arXiv 1201.5885, for the second-order steps.
 
@@ -124,6 +126,7 @@ def _row(settings, data, end, point, eigenvalues) -> dict:
         "gradient_norm": point.gradient_norm,
         "loss": point.loss,
         "minimal_ratio": stationary.minimal_ratio(eigenvalues, settings.zero),
+        "minimal_ratio_computed": np.mean(eigenvalues > 0),
         "minimal_ratio_sampled": stationary.sampled_minimal_ratio(
             end, data.x_train, data.y_train, settings.radius, settings.samples, loss=LOSS
         ),

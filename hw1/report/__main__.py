@@ -75,6 +75,7 @@ def supplement(results: Path, out: Path) -> None:
     """
     sections = [
         _shown(name, results)
+        | {"caption": " ".join(plot.FIGURES[name].__doc__.split())}
         | _docstring(name)
         | {"table": _table(name, results), "ledger": _by_source(claims.judge(results, None, [name]))}
         for name in PAPERS

@@ -160,12 +160,18 @@ def sensitivity(frame, settings) -> dict:
     frame = frame[frame.status != "diverged"]
     text = "".join(_trend(frame, column, name) for column, name in measures.items())
     with_loss = rank_correlation(frame, "loss_gradient_norm", "test_loss")
-    text += f"Across all nets, sensitivity and test loss have a rank correlation of {show(with_loss, 2)}"
+    jacobian = {part: rank_correlation(frame, "jacobian_norm", f"test_{part}") for part in ("loss", "accuracy")}
+    text += (
+        f"With test loss the norm of the loss gradient has a rank correlation of {show(with_loss, 2)} over batch sizes, but "
+        "it grows with the loss by its own factor p − y. The Jacobian, which knows no labels, has "
+        f"{show(jacobian['loss'], 2)} with test loss and {show(jacobian['accuracy'], 2)} with test accuracy"
+    )
+    verdicts = sign(jacobian["loss"]), sign(jacobian["accuracy"])
     text += {
-        1: ": the more sensitive net generalises worse.",
-        -1: ": the more sensitive net generalises better.",
-        0: ".",
-    }[sign(with_loss)]
+        (1, -1): ": the more sensitive net generalises worse.",
+        (-1, 1): ": the more sensitive net generalises better.",
+        (0, -1): ": the more sensitive net errs more often, but not measurably at a higher loss.",
+    }.get(verdicts, ".")
     ends = [frame[frame.batch_size == size] for size in (frame.batch_size.min(), frame.batch_size.max())]
     ratio = over_seeds(frame, frame.loss_gradient_norm / frame.whole_loss_gradient_norm)
     second = (
@@ -275,7 +281,7 @@ def sharpness(frame, settings) -> dict:
     )
     return {
         "title": "Sharpness (bonus)",
-        "method": f"{_training_loss(course, settings)} $norm(H)_2$ by Hessian-vector products and Lanczos, $norm(H)_F$ by "
+        "method": f"{_training_loss(course, settings)} The recipe leaves the gradient out. $norm(H)_2$ by Hessian-vector products and Lanczos, $norm(H)_F$ by "
         "Hutch++.",
         "caption": f"Sharpness on {few} training examples, block-diagonal Hessian, beside loss and accuracy (top); the "
         "spectral norm by scope and number of examples (bottom left); what the wrong norm changes (bottom right).",
@@ -326,7 +332,7 @@ def reparametrization(frame, settings) -> dict:
         f"{'stays' if len(orders) == 1 else 'changes'} with α (that by spectral norm {'stays' if len(spectra) == 1 else 'changes'}). "
         f"Sharpness normalised by the scale of each weight moves by {number(adaptive, 1)} at most, relatively. Bottom right: along one "
         "line, a change of coordinate alone makes either solution the sharper one. Sharpness without a stated "
-        "parametrisation says nothing; the previous section compares nets whose training gave them a common scale."
+        "parametrisation says nothing, and training alone need not give all nets one scale of weights."
     )
     return {
         "title": "Reparametrisation (more bonus)",

@@ -19,14 +19,17 @@ def large_batch(frame, settings, **_) -> dict:
     return {"caption": "Sharpness φ of small and large batches (geometric means).", "lines": lines}
 
 
-def spectrum(frame, settings, **_) -> dict:
-    """Yao et al.'s table: accuracies and λ₁ of both losses for each batch size."""
+def spectrum(frame, settings, nets, **_) -> dict:
+    """Yao et al.'s table: accuracies and λ₁ of both losses for each batch size; outliers and trace beside it."""
     names = {"train_accuracy": "training accuracy", "test_accuracy": "test accuracy"}
-    names |= {"train_largest": "λ₁ of the training loss", "test_largest": "λ₁ of the test loss"}
-    lines = [["data", "batch size", *names.values()]]
-    for (data, size), rows in frame.groupby(["data", "batch_size"], sort=False):
-        lines.append([data, str(size), *(show(mean_interval(rows[name])) for name in names)])
-    return {"caption": "Accuracies and largest eigenvalues against the batch size.", "lines": lines}
+    names |= {"train_largest": "λ₁, training loss", "test_largest": "λ₁, test loss"}
+    names |= {"outliers": "outliers by gap", "largest_ratio": "by ratio", "trace": "trace"}
+    lines = [["data", "batch", *names.values()]]
+    rows = frame.merge(nets, on=["data", "batch_size", "seed"], how="left")
+    for (data, size), part in rows.groupby(["data", "batch_size"], sort=False):
+        found = [show(mean_interval(part[name])) if part[name].notna().any() else "" for name in names]
+        lines.append([data, str(size), *found])
+    return {"caption": "Accuracies, largest eigenvalues, outliers and trace against the batch size.", "lines": lines}
 
 
 TABLES = {"large_batch": large_batch, "spectrum": spectrum}

@@ -109,11 +109,11 @@ def zero_gradient(frame, settings) -> dict:
         "title": "Points of zero gradient",
         "method": f"Nets 1-{'-'.join(map(str, settings['hidden']))}-1 in float64; both methods start from the same trained nets.",
         "caption": "Loss of the final point against the minimal ratio by both definitions, a point per net, for both methods.",
-        "comment": [first, second + _definitions(second_order)],
+        "comment": [first, second + _definitions(second_order, settings)],
     }
 
 
-def _definitions(rows) -> str:
+def _definitions(rows, settings) -> str:
     """What the two definitions of the minimal ratio say, and how they go with the loss."""
     low, high = rows.minimal_ratio.min(), rows.minimal_ratio.max()
     sampled, text = rows.minimal_ratio_sampled, ""
@@ -125,7 +125,8 @@ def _definitions(rows) -> str:
         if chance <= 0.05 and rank < 0:
             trend = "the ratio is the higher the lower the loss"
         text = f" ({trend}; Spearman {number(rank, 2)}, p = {number(chance, 2)})"
-    text = f"The share of positive eigenvalues is {low:.2f} to {high:.2f}{text}; of the sampled neighbours {sampled.min():.2f} to {sampled.max():.2f} have a higher loss. "
+    computed, directions = rows.minimal_ratio_computed, rows.negative + rows.zero + rows.positive
+    text = f"The share of positive eigenvalues is {low:.2f} to {high:.2f}{text}. It depends on what counts as zero: with every computed eigenvalue above 0 it is {computed.min():.2f} to {computed.max():.2f}, though where the residuals vanish H has at most as many positive eigenvalues as there are points, {settings['points']} of {directions.iloc[0]} (a share of {settings['points'] / directions.iloc[0]:.2f}), and the others owe their sign to rounding. Of the sampled neighbours {sampled.min():.2f} to {sampled.max():.2f} have a higher loss. "
     if np.median(sampled) > np.median(rows.minimal_ratio) + 0.2:
         text += (
             "The definitions disagree because one counts directions and the other weighs them by curvature: a few steep "

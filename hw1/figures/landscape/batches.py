@@ -4,6 +4,7 @@ Points and lines are means over seeds, geometric ones on logarithmic axes; bars 
 mean. Solid is training, dashed test.
 """
 
+import numpy as np
 from matplotlib.lines import Line2D
 
 from hw1.figures import style
@@ -33,7 +34,7 @@ def large_batch(frame, settings, line, convergence):
     for axes, space, title in zip(panels[2], ("full", "manifold"), ("full space", "random manifold"), strict=False):
         _boxes(axes, frame[frame.space == space], settings, looks)
         axes.set_title(title)
-    last, first = panels[2, 2], (frame.space == "full") & (frame.epsilon == settings["epsilons"][0])
+    last, first = panels[2, 2], (frame.space == "full") & np.isclose(frame.epsilon, settings["epsilons"][0])
     last.set_yscale("log")
     net = "plain" if "plain" in nets else nets[0]
     swept = frame[first & (frame.net == net)]

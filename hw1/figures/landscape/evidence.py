@@ -8,13 +8,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from hw1.figures import style
-from hw1.figures.style import BLACK, BLUE, GREEN, TEST, TRAIN, VERMILION
+from hw1.figures.style import BLACK, BLUE, GREEN, SETS, TEST, VERMILION
 
 
 def adversarial(frame, settings):
-    """Accuracy against the size of each attack, and at its middle size against batch size and λ₁."""
+    """Accuracy against the size of each attack, and at its middle size against batch size and λ₁ (a point a net)."""
     figure, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
     frame, shades = frame[frame.status != "diverged"], _shades(settings)
     attacks = {"FGSM": (settings["sign_epsilons"], BLUE), "L2": (settings["l2_epsilons"], VERMILION)}
@@ -26,12 +27,13 @@ def adversarial(frame, settings):
             both = pd.concat([part[part.batch_size == size] for part in (clean, rows)])
             style.curve(axes, both, "epsilon", "attacked_accuracy", color=colour)
         axes.set(xlabel=f"ε, largest change {unit}", ylabel="test accuracy under attack", ylim=(0, 1))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_title({"FGSM": "one signed step (FGSM)", "L2": f"{settings['steps']} steps in the L2 ball"}[attack])
     looks = {"no attack": {"color": BLACK, "linestyle": TEST}}
     style.curve(third, frame, "batch_size", "test_accuracy", **looks["no attack"])
     for attack, (epsilons, colour) in attacks.items():
         middle = epsilons[len(epsilons) // 2]
-        rows = frame[(frame.attack == attack) & (frame.epsilon == middle)]
+        rows = frame[(frame.attack == attack) & np.isclose(frame.epsilon, middle)]
         looks[f"{attack}, ε = {middle:g}"] = {"color": colour}
         style.curve(third, rows, "batch_size", "attacked_accuracy", color=colour)
         fourth.plot(rows.largest_eigenvalue, rows.attacked_accuracy, "o", color=colour)
@@ -47,17 +49,17 @@ def adversarial(frame, settings):
 
 
 def evidence(frame, settings):
-    """Accuracy, cross-entropy and evidence of logistic regression against λ; the Occam factors of nets."""
+    """Accuracy, cross-entropy and evidence of regressions against λ; nets' Occam factors (below: one a point)."""
     figure, panels = style.figure(2, 3, 4.6)
     regressions = frame[frame.model == "logistic regression"]
     for (above, below), labels in zip(panels.T, ("true", "random"), strict=False):
         rows = regressions[regressions.labels == labels]
-        for part, line in (("train", TRAIN), ("test", TEST)):
-            style.curve(above, rows, "regularization", f"{part}_accuracy", band=True, color=BLUE, linestyle=line)
-        above.set(ylabel="accuracy", ylim=(0.4, 1.03), title=f"regression, {labels} labels")
         below.set_yscale("log")
-        style.curve(below, rows, "regularization", "test_loss", band=True, color=VERMILION, linestyle=TEST)
-        style.colour_axis(below, VERMILION, "test cross-entropy (nats)")
+        for part, line in SETS.items():
+            style.curve(above, rows, "regularization", f"{part}_accuracy", band=True, color=BLUE, linestyle=line)
+            style.curve(below, rows, "regularization", f"{part}_loss", band=True, color=VERMILION, linestyle=line)
+        above.set(ylabel="accuracy", ylim=(0.4, 1.03), title=f"regression, {labels} labels")
+        style.colour_axis(below, VERMILION, "cross-entropy (nats)")
         right = style.twin(below, GREEN, "log evidence ratio E (nats)")
         style.curve(right, rows, "regularization", "log_evidence_ratio", band=True, color=GREEN)
         right.axhline(0, color=GREEN, linewidth=0.8, linestyle=":")
@@ -78,8 +80,7 @@ def evidence(frame, settings):
         for size in (min(shades), max(shades))
     }
     below.legend(ends.values(), ends, loc="lower left", handletextpad=0.1)
-    looks = {"training": {"color": BLUE, "linestyle": TRAIN}, "test": {"color": BLUE, "linestyle": TEST}}
-    looks |= {"test cross-entropy": {"color": VERMILION, "linestyle": TEST}}
+    looks = {"accuracy": {"color": BLUE}, "cross-entropy": {"color": VERMILION}} | style.sets(BLACK)
     style.legend(figure, looks | {"E, right axis: below 0 for the model, above 0 for chance": {"color": GREEN}})
     return figure
 

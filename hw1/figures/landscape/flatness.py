@@ -46,11 +46,10 @@ FLATNESS = {  # column → name, and the sign that makes it larger for sharper m
 
 
 def flatness(frame, settings, radii, rescaling):
-    """The population, each measure's correlation with the gap, the volume under rescaling, the ball and its limits."""
+    """The population, each measure's correlation with test results, the volume under rescaling, the ball's limits."""
     figure, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
     course = frame[(frame.net == "course") & (frame.status != "diverged")]
-    course = course.assign(loss_gap=course.test_loss - course.train_loss)
-    course = course.assign(accuracy_gap=course.train_accuracy - course.test_accuracy)
+    course = course.assign(loss_gap=course.test_loss - course.train_loss, test_error=1 - course.test_accuracy)
     markers = dict(zip(settings["batch_sizes"], "osD^vP*X", strict=False))
     style.log_x(first, "spectral norm ‖H‖₂")
     for colour, rate in zip(COLOURS, settings["learning_rates"], strict=False):
@@ -85,18 +84,18 @@ def flatness(frame, settings, radii, rescaling):
 
 
 def _correlations(axes, course):
-    """Spearman's correlation of each measure with both gaps, with intervals over seeds."""
-    gaps = {"loss_gap": ("gap of the loss", BLUE, 0.12), "accuracy_gap": ("gap of the accuracy", ORANGE, -0.12)}
+    """Spearman's correlation of each measure with test loss and test error, with intervals over seeds."""
+    results = {"test_loss": ("test loss", BLUE, 0.12), "test_error": ("test error", ORANGE, -0.12)}
     places = np.arange(len(FLATNESS))[::-1]
-    for gap, (label, colour, shift) in gaps.items():
+    for result, (label, colour, shift) in results.items():
         signed = [course.assign(measure=sign * course[column]) for column, (_, sign) in FLATNESS.items()]
-        values, lows, highs, _ = np.array([statistics.rank_correlation(rows, "measure", gap) for rows in signed]).T
+        values, lows, highs, _ = np.array([statistics.rank_correlation(rows, "measure", result) for rows in signed]).T
         bars = np.nan_to_num([values - lows, highs - values])
         axes.errorbar(values, places + shift, xerr=bars, fmt="o", color=colour, capsize=2, label=label)
     axes.axvline(0, color="#888888", linewidth=0.8, linestyle=":")
     axes.set(xlim=(-1.05, 1.05), ylim=(-1.3, len(FLATNESS) - 0.5), xlabel="Spearman's rank correlation")
     axes.set_yticks(places, [name for name, _ in FLATNESS.values()])
-    axes.set_title("does sharper mean a larger gap?")
+    axes.set_title("do sharper nets generalise worse?")
     axes.legend(loc="lower center", ncols=2)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hw1.ledger.generalization import steeper_beyond_the_large_batch
 from hw1.ledger.verdict import Claim, claim
 from hw1.statistics import geometric_mean, paired_difference, rank_correlation
 
@@ -11,7 +12,7 @@ KESKAR = "Keskar et al., arXiv 1609.04836"
 F1 = {"full": "F1: 205 / 1.23", "manifold": "F1: 9.22 / 0.11"}  # of 5 × 512 with batch normalisation, ε = 1e-3
 
 
-def large_batch(frame, settings, **_) -> Iterator[Claim]:
+def large_batch(frame, settings, line, **_) -> Iterator[Claim]:
     """Small against large batch at one training loss, pairs of one seed; then all batch sizes."""
     small, large = settings["batch_sizes"]
     frame = _without_diverged(frame[np.isclose(frame.epsilon, settings["epsilons"][0])])
@@ -36,6 +37,8 @@ def large_batch(frame, settings, **_) -> Iterator[Claim]:
             compared,
             below=0,
         )
+        if (line.net == net).any():
+            yield from steeper_beyond_the_large_batch(line[line.net == net], f"{net} net")
     swept = frame[(frame.net == "plain") & (frame.space == "full")]
     if swept.empty:
         return

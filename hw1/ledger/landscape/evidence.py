@@ -15,17 +15,17 @@ def adversarial(frame, settings) -> Iterator[Claim]:
     """Robustness against the batch size used in training, and against curvature."""
     frame = frame[frame.status != "diverged"]
     causes = {
-        "Nets trained with larger batches are less robust": ("batch_size", "batch size"),
-        "Nets with a larger Hessian spectrum are less robust": ("largest_eigenvalue", "λ₁"),
+        "Nets trained with larger batches are less robust": ("batch_size", "batch size", "seed"),
+        "Of nets of one batch size those of larger λ₁ are less robust": ("largest_eigenvalue", "λ₁", "batch_size"),
     }
-    for sentence, (column, name) in causes.items():
+    for sentence, (column, name, by) in causes.items():
         for attack, epsilons in (("FGSM", settings["sign_epsilons"]), ("L2", settings["l2_epsilons"])):
             middle = epsilons[len(epsilons) // 2]
             rows = frame[(frame.attack == attack) & np.isclose(frame.epsilon, middle)]
             yield claim(
                 YAO,
                 f"{sentence} (Spearman's correlation of {name} and test accuracy under {attack}, ε = {middle:g})",
-                rank_correlation(rows, column, "attacked_accuracy"),
+                rank_correlation(rows, column, "attacked_accuracy", by),
                 rows,
                 below=0,
             )
@@ -77,13 +77,14 @@ def evidence(frame, settings) -> Iterator[Claim]:
         nets,
         below=0,
     )
-    yield claim(
-        SMITH,
-        "Larger Occam factors go with better generalisation (Spearman's correlation of Occam factor and test accuracy)",
-        rank_correlation(nets, "log_occam", "test_accuracy"),
-        nets,
-        above=0,
-    )
+    for column, side in (("accuracy", {"above": 0}), ("loss", {"below": 0})):
+        yield claim(
+            SMITH,
+            f"Larger Occam factors go with better generalisation (Spearman's correlation of it and test {column})",
+            rank_correlation(nets, "log_occam", f"test_{column}"),
+            nets,
+            **side,
+        )
 
 
 QUESTIONS = (

@@ -39,13 +39,9 @@ def _largest_rise(losses) -> float:
 
 
 def flatness(frame, settings, radii, **_) -> Iterator[Claim]:
-    """Whether sharper nets generalise worse, by five measures; how far the quadratic reaches."""
+    """Whether five measures agree, and sharper nets generalise worse by them; how far the quadratic reaches."""
     course = frame[(frame.net == "course") & (frame.status != "diverged")]
     course = course.assign(minus_log_volume=-course.log_volume)
-    gaps = {
-        "the gap of the loss": course.test_loss - course.train_loss,
-        "the gap of the accuracy": course.train_accuracy - course.test_accuracy,
-    }
     measures = {
         "spectral_norm": ("Keskar et al., arXiv 1609.04836", "the spectral norm"),
         "trace": ("Keskar et al., arXiv 1609.04836", "the trace"),
@@ -53,14 +49,23 @@ def flatness(frame, settings, radii, **_) -> Iterator[Claim]:
         "subspace_sharpness": ("Keskar et al., arXiv 1609.04836", "the sharpness in a random subspace"),
         "minus_log_volume": ("Hochreiter and Schmidhuber 1997", "−ln of the ε-flat volume in a random section"),
     }
-    for (gap, values), (column, (source, name)) in itertools.product(gaps.items(), measures.items()):
+    sides = {"test_loss": ("test loss", {"above": 0}), "test_accuracy": ("test accuracy", {"below": 0})}
+    for (result, (what, side)), (column, (source, name)) in itertools.product(sides.items(), measures.items()):
         yield claim(
             source,
-            f"Sharper minima generalise worse (Spearman's correlation of {name} and {gap})",
-            statistics.rank_correlation(course.assign(gap=values), column, "gap"),
+            f"Sharper minima generalise worse (Spearman's correlation of {name} and {what})",
+            statistics.rank_correlation(course, column, result),
             course,
-            above=0,
+            **side,
         )
+    pairs = [statistics.rank_correlation(course, *pair) for pair in itertools.combinations(measures, 2)]
+    yield claim(
+        "our hypothesis",
+        "Five measures of flatness order nets alike (least Spearman's correlation of two of them, above 0.5)",
+        min(pairs),
+        course,
+        above=0.5,
+    )
     for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
         rows = radii[radii.epsilon == epsilon]
         ratio = np.log(rows.quadratic / rows.maximum).groupby(rows.seed).mean()
