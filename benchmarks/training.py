@@ -73,9 +73,9 @@ def _train(data, seeds, epochs):
 
 
 def _program(net, members, batch_size, loss=None):
-    """The trainer's program for stacked members, as it compiles it for thousands of plain steps."""
+    """The trainer's program for ten thousand plain steps of stacked members."""
     step = (None, 1, 0.0)  # no objective but the loss, one step on each mini-batch, no pull to its start
-    return training._program(net, keras.optimizers.Adam(), members, batch_size, loss, step, False, True, True)
+    return training._program(net, keras.optimizers.Adam(), members, batch_size, 10_000, loss, step, False, True)
 
 
 def _epochs_alone(data, members):

@@ -328,7 +328,7 @@ def _text(value: object, column: str) -> str:
 def _line(question: str, unit: dict, row: dict) -> list[str]:
     """Writes a row in the order of `COLUMNS`."""
     if row.get("status") == "diverged":
-        row = {name: float("nan") for name in COLUMNS[question] if name not in unit} | row
+        row = {name: float("nan") for name in COLUMNS[question] if name not in (*unit, "seed")} | row
     columns, found = Counter(COLUMNS[question]), Counter([*unit, *row])
     if columns != found:
         lacks, extra = (", ".join(names.elements()) or "none" for names in (columns - found, found - columns))

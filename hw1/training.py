@@ -30,7 +30,7 @@ _ELEMENTWISE = (
 _PIECES = 5  # looks at the training loss in each interval between evaluations, where it nears the target
 # XLA halves the time of small steps, takes a second to compile, and is no faster at large ones.
 _XLA_STEPS = 2000  # fewer steps than these at most are not compiled by XLA
-_XLA_ROWS = 1000  # nor steps of more rows (members × batch size) than these
+_XLA_WORK = 3e7  # nor larger steps than these, in members × batch size × parameters
 _EVALUATED_AT_ONCE = 2000  # rows (members × examples) of one forward pass
 RECORDS = ("weights", "steps")
 
@@ -43,7 +43,8 @@ class Member:
         seed: of its initial weights and batch order.
         model: an ordinary Keras model with the final weights.
         history: arrays with one value per evaluation: ``epoch`` (passes so far), ``train_loss``, ``test_loss``, and
-            for integer labels ``train_accuracy``, ``test_accuracy``; over the whole sets, in inference mode.
+            for integer labels ``train_accuracy``, ``test_accuracy``; over the whole sets, in inference mode. The last
+            one may come sooner after the one before, where the target was met; those of a diverged net are NaN.
         status: "ok", "target not reached" or "diverged" (the loss was no longer finite).
         updates: mini-batches taken, so optimizer steps where each is given one.
         weights: with ``record=["weights"]`` the flat parameters at each evaluation, shape [evaluations, parameters].
@@ -150,8 +151,7 @@ def train(
     together = _stackable(template) and elementwise
     groups = [models] if together else [[model] for model in models]
     step = (objective, inner_steps, float(proximal))
-    jit = evaluation.jit_compile(template) and most >= _XLA_STEPS and batch_size * len(groups[0]) <= _XLA_ROWS
-    program = _program(template, optimizer(), len(groups[0]), batch_size, loss, step, "steps" in record, together, jit)
+    program = _program(template, optimizer(), len(groups[0]), batch_size, most, loss, step, "steps" in record, together)
     members = []
     with tqdm(
         total=most * len(groups), desc=progress, unit="step", disable=None if progress else True, leave=False
@@ -162,6 +162,18 @@ def train(
             run.train(most, per_epoch, batch_size, every, piece, bar)
             members += run.members()
     return members
+
+
+def measurable(members: list[Member]) -> list[Member]:
+    """The members that did not diverge.
+
+    Raises:
+        ValueError: all of them did.
+    """
+    finite = [member for member in members if member.status != "diverged"]
+    if not finite:
+        raise ValueError(f"all {len(members)} nets diverged, so there is nothing to measure: lower the learning rate")
+    return finite
 
 
 def _check_seeds(seeds) -> list[int]:
@@ -327,7 +339,10 @@ def _rule(optimizer) -> str | int:
     return json.dumps([type(optimizer).__name__, config], default=repr, sort_keys=True)
 
 
-def _program(template, optimizer, members, batch_size, loss, step, record_steps, stacked, jit) -> _Program:
+def _program(template, optimizer, members, batch_size, most, loss, step, record_steps, stacked) -> _Program:
+    """The program, compiled by XLA if that pays for `most` steps of this size."""
+    work = members * batch_size * template.count_params()
+    jit = evaluation.jit_compile(template) and most >= _XLA_STEPS and work <= _XLA_WORK
     key = (evaluation.architecture(template), _rule(optimizer), members, batch_size, loss, step, record_steps, jit)
 
     def make():
@@ -440,10 +455,10 @@ class _Run:
         self.with_accuracy = self.sets[0][1].dtype.is_integer
         self.orders = [np.random.default_rng([seed, 1]) for seed in seeds]
         self.evaluations: list[dict] = []
-        self.weights: list[np.ndarray] = []
+        self.weights: list[np.ndarray | None] = []
         self.steps: list[np.ndarray] = []
         self.status: list[str | None] = [None] * len(models)
-        self.ends: list[tuple[int, int]] = [(0, 0)] * len(models)  # evaluations and updates of each member
+        self.ends: list[tuple] = [()] * len(models)  # evaluations with weights, and updates, of each member
         program.load(models, seeds)
 
     def train(self, most: int, per_epoch: int, batch_size: int, every: int, piece: int, bar) -> None:
@@ -455,11 +470,13 @@ class _Run:
                 self.steps.append(found.numpy())
             done += taken
             bar.update(taken)
-            if due or self._target_passed(every / per_epoch):
+            if due:
                 self._evaluate(done / per_epoch, done)
                 bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
-                if None not in self.status:
-                    break
+            else:
+                self._look(done / per_epoch, done, every / per_epoch)
+            if None not in self.status:
+                break
         for member, status in enumerate(self.status):
             if status is None:
                 self._finish(member, "ok" if self.target is None else "target not reached", done)
@@ -483,51 +500,69 @@ class _Run:
                     yield order[epoch : epoch + (epochs or 1), :, rows], taken, start == end
             done += steps
 
-    def _target_passed(self, epochs) -> bool:
-        """Whether a member is at the target or diverged.
+    def _look(self, epoch, done, until_due) -> None:
+        """Stops members that came to the target before the next evaluation is due, in so many epochs.
 
-        It is not looked at where no loss, falling as it last did, would reach the target in so many epochs.
+        Only those are looked at whose loss, falling as between their last two evaluations, would come there by then:
+        that is known of each member without the others.
         """
         if self.target is None or len(self.evaluations) < 2:
-            return False
+            return
         before, last = self.evaluations[-2:]
         slope = (last["train_loss"] - before["train_loss"]) / (last["epoch"] - before["epoch"])
-        going = [status is None for status in self.status]
-        if not np.any((last["train_loss"] + epochs * slope)[going] <= self.target):
-            return False
+        near = last["train_loss"] + until_due * slope <= self.target
+        near &= [status is None for status in self.status]
+        if not near.any():
+            return
         x, y = self.sets[0]
-        losses = self.program.totals(x, y).numpy()[0] / len(x)
-        return not np.all(losses[going] > self.target)
+        reached = near & (self.program.totals(x, y).numpy()[0] / len(x) <= self.target)
+        if reached.any():
+            values, weights = self._values(epoch), self._flat()
+            for member in np.flatnonzero(reached):
+                self._finish(member, "ok", done, (values, weights))
 
     def _evaluate(self, epoch, done) -> None:
-        values = {"epoch": np.full(len(self.models), epoch)}
-        for name, (x, y) in zip(("train", "test"), self.sets, strict=True):
-            losses, correct = self.program.totals(x, y).numpy() / len(x)
-            values[f"{name}_loss"] = losses
-            if self.with_accuracy:
-                values[f"{name}_accuracy"] = correct
+        """Records an evaluation that is due, and stops the members that are at the target or diverged."""
+        values, weights = self._values(epoch), self._flat()
         self.evaluations.append(values)
-        if "weights" in self.record:
-            self.weights.append(self.program.flat())
+        self.weights.append(weights)
         for member, loss in enumerate(values["train_loss"]):
             if self.status[member] is None and not np.isfinite(loss):
                 self._finish(member, "diverged", done)
             elif self.status[member] is None and self.target is not None and loss <= self.target:
                 self._finish(member, "ok", done)
 
-    def _finish(self, member, status, done) -> None:
-        self.status[member], self.ends[member] = status, (len(self.evaluations), done)
+    def _values(self, epoch) -> dict[str, np.ndarray]:
+        """Losses and accuracies of all members now, each of shape [members]."""
+        values = {"epoch": np.full(len(self.models), epoch)}
+        for name, (x, y) in zip(("train", "test"), self.sets, strict=True):
+            losses, correct = self.program.totals(x, y).numpy() / len(x)
+            values[f"{name}_loss"] = losses
+            if self.with_accuracy:
+                values[f"{name}_accuracy"] = correct
+        return values
+
+    def _flat(self):
+        return self.program.flat() if "weights" in self.record else None
+
+    def _finish(self, member, status, done, last=None) -> None:
+        """Ends a member; `last` are values and weights where no evaluation was due."""
+        past = list(zip(self.evaluations, self.weights, strict=True)) + ([last] if last else [])
+        self.status[member], self.ends[member] = status, (past, done)
         self.program.unload(member, self.models[member])
 
     def members(self) -> list[Member]:
         """The trained members, each with its part of what was recorded."""
         results = []
         for m, (seed, model) in enumerate(zip(self.seeds, self.models, strict=True)):
-            evaluated, updates = self.ends[m]
-            history = {k: np.array([e[k][m] for e in self.evaluations[:evaluated]]) for k in self.evaluations[0]}
+            past, updates = self.ends[m]
+            history = {name: np.array([values[name][m] for values, _ in past]) for name in self.evaluations[0]}
+            if self.status[m] == "diverged":  # an accuracy of such a net means nothing
+                for name in set(history) - {"epoch"}:
+                    history[name][-1] = np.nan
             member = Member(seed, model, history, self.status[m], updates)
             if "weights" in self.record:
-                member.weights = np.stack([w[m] for w in self.weights[:evaluated]])
+                member.weights = np.stack([weights[m] for _, weights in past])
             if "steps" in self.record:
                 losses, norms = np.concatenate(self.steps)[:updates, :, m].T
                 member.steps = {"loss": losses, "gradient_norm": norms}

@@ -240,6 +240,22 @@ def test_the_target_is_looked_out_for_between_evaluations(every, updates):
     assert set(np.diff(due)) == ({3, 2} if every == 3 else {25})
 
 
+def test_a_target_between_evaluations_does_not_depend_on_company():
+    """Updates, history and weights of a member alone are those in a group of which the others stop elsewhere."""
+    options = {"epochs": 60, "evaluate_updates": 15, "target_loss": 0.9}
+    seeds = [4, 0, 7, 1, 2]
+    together = fit(build("tanh"), seeds=seeds, record=["weights"], **options)
+    assert len({member.updates for member in together}) > 2
+    assert any(member.updates % 15 for member in together)
+    for member in together:
+        (alone,) = fit(build("tanh"), seeds=[member.seed], record=["weights"], **options)
+        assert (alone.updates, alone.status) == (member.updates, member.status)
+        np.testing.assert_allclose(alone.history["epoch"], member.history["epoch"])
+        np.testing.assert_allclose(alone.history["train_loss"], member.history["train_loss"], rtol=1e-6)
+        np.testing.assert_allclose(alone.weights, member.weights, **CLOSE)
+        np.testing.assert_array_equal(member.weights[-1], models.flat_parameters(member.model))
+
+
 def test_other_losses_and_targets():
     """Regression by a Keras function or Loss; without integer labels there is no accuracy."""
     data = dataset()

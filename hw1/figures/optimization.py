@@ -59,7 +59,8 @@ def gradient_norm(frame, settings):
         ):
             axes.set_yscale("log")
             table = rows.pivot(index="step", columns="seed", values=quantity)
-            axes.plot(table.index, table.iloc[:, 0], color=colour, linewidth=0.4, alpha=0.45)
+            for seed in table.columns[:1]:
+                axes.plot(table[seed], color=colour, linewidth=0.4, alpha=0.45)
             style.curve(axes, _smoothed(table, quantity), "step", quantity, band=True, color=colour)
             axes.set_ylabel(label)
         column[0].set_title(name)

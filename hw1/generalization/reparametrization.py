@@ -95,10 +95,11 @@ def run(settings: Settings, data, transformation: str):
         seeds=settings.seeds,
         progress=transformation,
     )
+    members = training.measurable(members)
     x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
     if transformation == "line":
         alphas = np.round(np.linspace(-0.5, 1.5, settings.points), 10)
-        losses = line(members[0].model, members[1].model, alphas, data.x_train, data.y_train).loss
+        losses = line(members[0].model, members[-1].model, alphas, data.x_train, data.y_train).loss
         for alpha, loss in zip(alphas, losses, strict=True):
             yield {"seed": members[0].seed, "alpha": alpha, "measure": "line_loss", "value": loss}
         return

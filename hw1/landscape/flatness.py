@@ -108,7 +108,7 @@ def run(settings: Settings, data, net: str, batch_size: int, learning_rate: floa
     x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
     for member in members:
         if member.status == "diverged" or member.final["train_loss"] > MOST_LOSS:
-            yield member.row | {"status": "diverged"}
+            yield {"seed": member.seed, "updates": member.updates, "status": "diverged"}
             continue
         yield member.row | _measures(settings, member.model, x, y, loss)
         if net == "small":

@@ -178,7 +178,7 @@ def _train(settings, data, loss):
         record=["weights"],
         progress=loss,
     )
-    return evaluation.remember((_train, settings, loss), train)
+    return evaluation.remember((_train, settings, loss, data.sha256), train)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,7 @@ def units(settings: Settings) -> list[dict]:
     """One unit of work per way of training."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
         raise ValueError(f"--batch_sizes takes two values, the smaller first, not {settings.batch_sizes}")
-    robust = [f"robust training, ε = {epsilon:g}" for epsilon in settings.attacks]
-    remedies = ["data augmentation", "conservative training", *robust, "growing batches"]
+    remedies = ["data augmentation", "conservative training", *_robust(settings), "growing batches"]
     return [{"remedy": name} for name in ("small batch", "large batch", *remedies)]
 
 
@@ -128,6 +127,11 @@ def robust(net, x, y, loss, epsilon: float):
     return (plain + loss(y, net(moved, training=True))) / 2
 
 
+def _robust(settings):
+    """Name → ε of each kind of robust training."""
+    return {f"robust training, ε = {epsilon:g}": epsilon for epsilon in settings.attacks}
+
+
 def _trained(settings, data, remedy):
     """The trained members of a unit."""
     small, large = settings.batch_sizes
@@ -144,7 +148,7 @@ def _trained(settings, data, remedy):
         return _grow(train, train(small, epochs=settings.warm_epochs), large)
     if remedy == "large batch":
         return train(large)
-    objective = functools.partial(robust, epsilon=float(remedy.split()[-1]))
+    objective = functools.partial(robust, epsilon=_robust(settings)[remedy])
     return train(large, objective=objective, updates=settings.slow_updates)
 
 

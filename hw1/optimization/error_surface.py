@@ -88,7 +88,7 @@ def _paths(settings) -> list["_Path"]:
         record=["weights"],
         progress="error_surface",
     )
-    members = [member for member in members if member.status != "diverged"]
+    members = training.measurable(members)
     nets = [member.model for member in members]
     steps = [[models.flat_parameters(_net(settings, member.seed)), *member.weights] for member in members]
     for _ in range(settings.second_order):

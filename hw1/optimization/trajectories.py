@@ -63,8 +63,7 @@ def run(settings: Settings, data, scope: str):
         record=["weights"],
         progress=scope,
     )
-    finite = [member for member in members if member.status != "diverged"]
-    weights = np.concatenate([member.weights for member in finite]).astype(np.float64)
+    weights = np.concatenate([member.weights for member in training.measurable(members)]).astype(np.float64)
     if scope == "layer 1":
         layer = next(layer for layer in members[0].model.layers if layer.weights)
         weights = weights[:, : layer.count_params()]

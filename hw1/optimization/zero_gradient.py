@@ -92,11 +92,11 @@ def run(settings: Settings, data, method: str):
 
 @functools.lru_cache(maxsize=1)  # both methods start from the same nets, which they do not change
 def _trained(settings):
-    """The data and the members that are trained on the loss."""
+    """The data and the members that are trained on the loss, without those that diverged."""
     data = datasets.function("sinc", settings.points)
     scale = settings.scale
     data = dataclasses.replace(data, x_train=scale * (2 * data.x_train - 1), x_test=scale * (2 * data.x_test - 1))
-    return data, training.train(
+    members = training.train(
         lambda seed: models.mlp(
             settings.hidden, settings.activation, input_shape=(1,), classes=1, seed=seed, dtype="float64"
         ),
@@ -111,6 +111,7 @@ def _trained(settings):
         loss=LOSS,
         progress="zero_gradient",
     )
+    return data, training.measurable(members)
 
 
 def _search(settings, nets, data, method) -> list[stationary.Point]:
