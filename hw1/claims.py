@@ -14,7 +14,7 @@ import pandas as pd
 
 from hw1 import question, records
 from hw1.ledger import deep_vs_shallow, generalization, landscape, optimization
-from hw1.ledger.verdict import Claim
+from hw1.ledger.verdict import SHORT, Claim
 
 # Question → function of its rows, its settings and its other tables by name, that yields claims.
 CLAIMS: dict[str, Callable] = {
@@ -89,7 +89,10 @@ def read(folder: str | Path) -> pd.DataFrame:
 def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     """One line for each claim whose figure or verdict is not the same in the `other` ledger, or that only one has."""
     here, there = (
-        {f"{line.source}: {line.claim}": f"{line.ours:.4g}, {line.verdict}" for line in part.itertuples()}
+        {
+            f"{line.source}: {SHORT.sub('', line.claim)}": f"{line.ours:.4g}, {line.verdict}"
+            for line in part.itertuples()
+        }
         for part in (ledger, other)
     )
     return [
@@ -105,6 +108,8 @@ def main(argv: list[str] | None = None) -> None:
     with question.exit_on_error(code=2):
         question.parse(values, argv, __doc__)
     with question.exit_on_error(traceback=values.traceback):
+        if not any(Path(values.out, f"{name}.csv").exists() for name in CLAIMS):
+            raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: python -m hw1.reproduce")
         ledger = write(values.out)
         counts = ", ".join(f"{number} {verdict}" for verdict, number in ledger.verdict.value_counts().items())
         question.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")

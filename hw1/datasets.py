@@ -131,6 +131,8 @@ def load(
         shapes = f"{x_test.shape[1:]}, but those for training {x_train.shape[1:]}"
         raise ValueError(f"{raw['x_test'][0]} has images of shape {shapes}; the two must be the same")
     classes = 1 + int(max(y_train.max(), y_test.max()))
+    if classes > max(1000, len(y_train) + len(y_test)):
+        raise ValueError(f"{name}: labels must count the classes from 0, so {classes - 1} is too large for one")
     # The second word of each seed keeps the two draws, and that of shuffle_labels, independent.
     x_train, y_train = _subset(x_train, y_train, "train", train, [seed, 1])
     x_test, y_test = _subset(x_test, y_test, "test", test, [seed, 2])

@@ -6,6 +6,7 @@ statistics). A *program* is a function ``program(forward, loss)`` that returns w
 programs are kept per architecture, so that fifty nets of one shape are compiled once.
 """
 
+import inspect
 import json
 import random
 from collections import OrderedDict
@@ -303,9 +304,11 @@ def compiled(program, model, loss=None) -> Callable:
     def make():
         net = clone(model) if consists_of(model, _CONFIGURED) else model  # later changes of `model` play no part either
 
+        mode = {"training": False} if "training" in inspect.signature(net.call).parameters else {}
+
         def forward(parameters, state, x):
             with mock.patch.object(tf.nn, "moments", _moments):
-                outputs, _ = net.stateless_call(parameters, state, x, training=False)
+                outputs, _ = net.stateless_call(parameters, state, x, **mode)
             return tf.cast(outputs, parameters[0].dtype)
 
         return tf.function(program(forward, per_example(loss)), autograph=False)  # for errors as they are
@@ -333,6 +336,15 @@ def evaluate(model, x, y, loss=None) -> tuple[float, float]:
     """
     example = check(model, x, y, loss)
     return evaluate_at(*variables(model), model, example, loss)
+
+
+def evaluate_sets(model, data, loss=None) -> dict[str, float]:
+    """Loss and accuracy on both sets of `data`: train_loss, train_accuracy, test_loss, test_accuracy."""
+    found = {}
+    for part in ("train", "test"):
+        values = evaluate(model, getattr(data, f"x_{part}"), getattr(data, f"y_{part}"), loss)
+        found |= dict(zip((f"{part}_loss", f"{part}_accuracy"), values, strict=True))
+    return found
 
 
 def evaluate_at(parameters, state, model, example: Example, loss=None) -> tuple[float, float]:

@@ -36,6 +36,8 @@ def draw(name: str, folder: str | Path) -> list[Path]:
         FileNotFoundError, ValueError: the CSV or JSON is missing or damaged.
         OSError: the folder cannot be written.
     """
+    if name not in FIGURES:
+        raise ValueError(f"{name} has no figure: write a function of this name in hw1/figures; the rows are kept")
     rows, tables = records.read(folder, name), records.tables(folder, name)
     figure = FIGURES[name](rows, records.settings(folder, name), **tables)
     target = Path(folder, "figures")

@@ -194,6 +194,8 @@ def parse(values: flags.FlagValues, argv: list[str] | None, text: str | None) ->
         for name in values:
             print(textwrap.fill(f"--{name}: {values[name].help}", 110, initial_indent="  ", subsequent_indent="      "))
         sys.exit()
+    if "out" in values and values.out == "":
+        raise ValueError("--out= is empty: name a folder, or . for this one")
     if rest:
         raise ValueError(f"{rest[0]!r} is no flag; flags are written --name=value, --help lists them")
 

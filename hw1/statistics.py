@@ -17,10 +17,11 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values) -> Interval:
-    """The mean with its 95 % t-interval over independent repetitions; NaNs are left out.
+    """The mean with its 95 % t-interval over independent repetitions.
 
     Args:
-        values: one number per seed. One alone has no interval: low and high are NaN.
+        values: one number per seed. One alone has no interval: low and high are NaN. What is not finite is left out,
+            and not counted among the seeds.
     """
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
@@ -37,8 +38,13 @@ def geometric_mean(values) -> Interval:
 
 
 def paired_difference(a, b) -> Interval:
-    """The mean of a − b over pairs (the same seed, say) with its 95 % t-interval."""
-    return mean_interval(np.asarray(a, np.float64) - np.asarray(b, np.float64))
+    """The mean of a − b over pairs with its 95 % t-interval; of two series those are pairs that have one index."""
+    return mean_interval(a - b)
+
+
+def nearest(table: pd.DataFrame, value: float) -> pd.Series:
+    """The column of `table` whose name, a number, is nearest to `value`."""
+    return table.iloc[:, abs(table.columns - value).argmin()]
 
 
 def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -> pd.DataFrame:

@@ -65,6 +65,11 @@ class Member:
         return {name: float(values[-1]) for name, values in self.history.items() if name != "epoch"}
 
     @property
+    def curve(self) -> list[dict[str, float]]:
+        """The history as one dict per evaluation."""
+        return [dict(zip(self.history, values, strict=True)) for values in zip(*self.history.values(), strict=True)]
+
+    @property
     def row(self) -> dict[str, float | str]:
         """Seed, updates, the final losses and accuracies, and status: what the row of a measured net begins with."""
         return {"seed": self.seed, "updates": self.updates, **self.final, "status": self.status}
@@ -135,6 +140,8 @@ def train(
         raise ValueError(f"target_loss must be a finite number, not {target_loss!r}")
     if not (np.isfinite(proximal) and proximal >= 0) or (proximal and inner_steps == 1):
         raise ValueError(f"proximal must be 0, or above 0 with inner_steps of 2 or more, not {proximal!r}")
+    if not callable(optimizer):
+        raise TypeError(f"optimizer must make a Keras optimizer, as keras.optimizers.Adam does, not be {optimizer!r}")
     models = [_build(build, seed) for seed in seeds]
     sets = _check_data(models, data, loss)
     n = len(sets[0].x)
@@ -177,7 +184,9 @@ def measurable(members: list[Member]) -> list[Member]:
 
 
 def _check_seeds(seeds) -> list[int]:
-    seeds = list(range(seeds)) if isinstance(seeds, int | np.integer) else list(seeds)
+    if isinstance(seeds, int | np.integer):
+        seeds = range(seeds)
+    seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     if not seeds or any(isinstance(s, bool) or not hasattr(s, "__index__") or s < 0 for s in seeds):
         raise ValueError(f"seeds must be one or more non-negative integers, not {seeds!r}")
     if len(set(seeds)) < len(seeds):
@@ -200,8 +209,11 @@ def _build(build, seed) -> keras.Model:
 
 
 def _check_data(models, data, loss):
+    if len({id(model) for model in models}) < len(models):
+        raise ValueError("build must make a net of its own for each seed, not return one twice")
     shapes = [[tuple(v.shape) for v in model.variables] for model in models]
-    if any(shape != shapes[0] for shape in shapes):
+    kinds = {kind for model in models if isinstance(kind := evaluation.architecture(model), str)}
+    if any(shape != shapes[0] for shape in shapes) or len(kinds) > 1:
         raise ValueError("build must make nets of one architecture for all seeds")
     train_set = evaluation.check(models[0], data.x_train, data.y_train, loss)
     return train_set, evaluation.check(models[0], data.x_test, data.y_test, loss)
@@ -221,7 +233,8 @@ def _elementwise(optimizer) -> bool:
 def _stackable(model) -> bool:
     """Whether `model` consists of plain dense layers, dropout and layers without weights, all trainable."""
     return evaluation.consists_of(model, _WEIGHTLESS | {"Dense", "Dropout"}) and all(
-        layer.trainable
+        isinstance(layer, keras.layers.Layer)  # and no operation such as x * 2, which is named like a layer
+        and layer.trainable
         and layer.dtype_policy.name in ("float32", "float64")
         and not any(value for name, value in vars(layer).items() if name.endswith(("_regularizer", "_constraint")))
         and getattr(layer, "noise_shape", None) is None
@@ -422,7 +435,7 @@ def _totals(net, loss, members):
         outputs = net(tf.tile(x, [members] + [1] * (x.shape.rank - 1)), training=False)
         y = tf.tile(y, [members] + [1] * (y.shape.rank - 1))
         correct = tf.zeros(members)
-        if y.dtype.is_integer:
+        if y.dtype.is_integer and y.shape.rank == 1 and outputs.shape.rank == 2 and outputs.shape[1] > 1:
             hits = tf.argmax(outputs, axis=-1, output_type=y.dtype) == y
             correct = tf.reduce_sum(tf.reshape(tf.cast(hits, tf.float32), [members, -1]), axis=1)
         losses = tf.reshape(tf.cast(loss(y, outputs), tf.float64), [members, -1])
@@ -452,7 +465,9 @@ class _Run:
         self.target, self.record = target_loss, record
         dtype = program.net.trainable_variables[0].dtype
         self.sets = [(tf.constant(s.x, dtype), tf.constant(s.y)) for s in sets]
-        self.with_accuracy = self.sets[0][1].dtype.is_integer
+        x, y = self.sets[0]
+        outputs = models[0](x[:1], training=False).shape
+        self.with_accuracy = y.dtype.is_integer and y.shape.rank == 1 and len(outputs) == 2 and outputs[1] > 1
         self.orders = [np.random.default_rng([seed, 1]) for seed in seeds]
         self.evaluations: list[dict] = []
         self.weights: list[np.ndarray | None] = []

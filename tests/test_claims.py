@@ -122,6 +122,22 @@ def test_a_claim_that_is_gone_or_new_is_a_difference():
     assert "gone; was" in claims.differences(ledger.iloc[1:], ledger)[0]
 
 
+def test_a_folder_without_rows_is_not_judged(tmp_path, capsys):
+    """A mistyped folder is an error, and is not made."""
+    with pytest.raises(SystemExit):
+        claims.main(["claims", f"--out={tmp_path / 'typo'}"])
+    assert "holds no CSV of a question" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_most_nets_above_their_target_leave_a_claim_undecided():
+    """What undertrained nets show is no verdict, however clear the figure."""
+    nets = pd.DataFrame({"seed": range(4), "status": ["target not reached"] * 2 + ["ok"] * 2})
+    assert verdict.claim("source", "claim (mean)", Interval(2, 1, 3, 4), nets, above=0).verdict == HELD
+    nets.loc[2, "status"] = "target not reached"
+    assert verdict.claim("source", "claim (mean)", Interval(2, 1, 3, 4), nets, above=0).verdict == UNDECIDED
+
+
 def test_a_missing_ledger_is_named_with_its_command(tmp_path):
     """What reads the ledger says how to make it."""
     with pytest.raises(FileNotFoundError, match=r"python -m hw1\.claims"):

@@ -374,6 +374,22 @@ def test_layers_choose_the_compiler(name):
     assert evaluation.jit_compile(nets.case(name).model) == (name not in convolutional_or_unknown)
 
 
+def test_a_model_whose_call_knows_no_training_mode():
+    """A subclass with `call(self, x)` is evaluated as it is called."""
+
+    class Plain(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(nets.CLASSES)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model, x, y = Plain(), np.random.default_rng(0).random((7, 4), np.float32), np.arange(7) % nets.CLASSES
+    model(x)
+    assert evaluation.evaluate(model, x, y)[0] == pytest.approx(references.losses(model, x, y).mean(), rel=1e-6)
+
+
 def test_vectors_and_lists():
     """Flatten and unflatten are inverse, in the order of the trainable variables, row by row."""
     model = nets.case("normalised").model

@@ -82,7 +82,7 @@ def test_the_regression_agrees_with_a_keras_net_and_with_scipy():
 
 
 def test_attacks_harm_the_more_the_larger_they_are(rows):
-    """No net's loss falls with ε, L2 in several steps is the worse, and the four are those of the net at every ε."""
+    """No net's loss falls with ε, and the four are those of the net at every ε."""
     frame, settings = rows["adversarial"]
     nets = len(settings["batch_sizes"]) * settings["seeds"]
     assert frame.groupby(["attack", "epsilon"]).size().eq(nets).all()
@@ -90,9 +90,6 @@ def test_attacks_harm_the_more_the_larger_they_are(rows):
     for _, each in frame.sort_values("epsilon").groupby(["batch_size", "seed", "attack"]):
         assert (np.diff([each.test_loss.iloc[0], *each.attacked_loss]) > 0).all()
         assert each.attacked_accuracy.iloc[-1] < each.test_accuracy.iloc[-1]
-    wide = frame.pivot(index=["batch_size", "seed", "epsilon"], columns="attack", values="attacked_loss")
-    wide = wide.dropna(subset=["L2"])
-    assert (wide["L2"] > wide["L2, 1 step"]).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", ["evidence", "adversarial"])
@@ -112,11 +109,14 @@ def test_diverged_nets_are_left_out(rows, name):
 def test_a_learning_rate_that_diverges_gives_such_rows():
     """Through the questions' own code."""
     data = datasets.load("mnist10k", train=200, test=200)
-    for module, unit in ((evidence, {"model": evidence.NET, "labels": "true"}), (adversarial, {})):
+    units = {evidence: {"model": evidence.NET, "labels": "true", "batch_size": 20}, adversarial: {"batch_size": 20}}
+    for module, unit in units.items():
+        module_name = question.name_of(module)
         settings = question.make_settings(module, "smoke", train=200, test=200, learning_rate=1e30, seeds=1)
-        found = list(module.run(settings, data, batch_size=20, **unit))
+        found = list(module.run(settings, data, **unit))
         assert [row["status"] for row in found] == ["diverged"]
-        assert set(found[0]) == set(records.COLUMNS[question.name_of(module)]) - {*unit, "batch_size"}
+        line = dict(zip(records.COLUMNS[module_name], records._line(module_name, unit, found[0]), strict=True))
+        assert (line["seed"], line["status"], line["test_accuracy"]) == ("0", "diverged", "nan")
 
 
 @pytest.mark.parametrize(

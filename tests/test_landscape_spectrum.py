@@ -24,7 +24,7 @@ def test_every_net_has_its_eigenvalues(runs):
     frame, tables = records.read(runs, "spectrum").set_index(NET), records.tables(runs, "spectrum")
     values, whole = tables["eigenvalues"], tables["nets"].set_index(NET)
     values = values[values.classes == 10].set_index(NET)
-    assert len(values) == 6 * len(whole) == 6 * 2 * 2
+    assert len(values) == 12 * len(whole) == 12 * 2 * 2
     assert len(frame) == 2 * 2 * 2
     for key, net in whole.iterrows():
         found = values.loc[key].sort_values("rank").eigenvalue.to_numpy()

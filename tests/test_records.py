@@ -157,6 +157,17 @@ def test_units_must_differ_as_written(tmp_path, units):
         records.Record(tmp_path, "toy", SETTINGS, units)
 
 
+def test_a_diverged_net_lacks_what_was_not_measured(tmp_path, monkeypatch):
+    """The rest of its row is NaN; without its seed, or of any other status, a row must be whole."""
+    monkeypatch.setitem(records.COLUMNS, "toy", ("size", "seed", "value", "status"))
+    record = records.Record(tmp_path, "toy", SETTINGS, UNITS)
+    for row in ({"status": "diverged"}, {"seed": 1, "status": "ok"}):
+        with pytest.raises(ValueError, match="missing"):
+            record.add(UNITS[0], [row], 1)
+    record.add(UNITS[0], [{"seed": 1, "status": "diverged"}], 1)
+    assert record.csv.read_text().splitlines()[1] == "8,1,nan,diverged"
+
+
 def test_a_unit_without_rows_is_an_error(tmp_path):
     """It would be done again on every resumption."""
     record = records.Record(tmp_path, "toy", SETTINGS, UNITS)

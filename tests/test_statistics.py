@@ -10,11 +10,11 @@ from hw1.report import words
 
 
 def test_the_interval_of_the_mean_is_scipys():
-    """The t-interval equals scipy's, and NaNs are left out."""
+    """The t-interval equals scipy's, and NaNs are left out, also of the number of seeds."""
     values = np.array([1.0, 2.5, 2.0, np.nan, 4.0])
     kept = values[np.isfinite(values)]
     expected = scipy.stats.t.interval(0.95, len(kept) - 1, kept.mean(), scipy.stats.sem(kept))
-    assert statistics.mean_interval(values) == pytest.approx((kept.mean(), *expected))
+    assert statistics.mean_interval(values) == pytest.approx((kept.mean(), *expected, 4))
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
@@ -28,7 +28,8 @@ def test_one_value_has_no_interval():
     """A single repetition gives its value and no interval; none at all gives NaN."""
     one, none = statistics.mean_interval([3.0]), statistics.mean_interval([])
     assert one.value == 3
-    assert np.isnan([one.low, one.high, *none]).all()
+    assert np.isnan([one.low, one.high, *none[:3]]).all()
+    assert (one.seeds, none.seeds) == (1, 0)
 
 
 def test_geometric_means_are_those_of_the_logarithm():
@@ -43,7 +44,7 @@ def test_rank_correlation_finds_order_and_its_absence():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"seed": np.repeat(range(8), 20), "a": rng.random(160)})
     frame["b"], frame["c"] = np.exp(frame.a), rng.random(160)
-    assert statistics.rank_correlation(frame, "a", "b") == pytest.approx((1, 1, 1))
+    assert statistics.rank_correlation(frame, "a", "b") == pytest.approx((1, 1, 1, 8))
     independent = statistics.rank_correlation(frame, "a", "c")
     assert independent.low < 0 < independent.high
     each = [scipy.stats.spearmanr(rows.a, rows.c)[0] for _, rows in frame.groupby("seed")]
@@ -57,6 +58,18 @@ def test_a_trend_of_some_seeds_is_not_one_of_all():
     correlation = statistics.rank_correlation(frame, "a", "b")
     assert correlation.low < 0 < correlation.high
     assert statistics.over_seeds(frame, "b").low < 0 < statistics.over_seeds(frame, "b").high
+
+
+def test_pairs_are_those_of_one_index():
+    """Two series that lack a seed each are compared over the seeds that both have."""
+    a, b = pd.Series([1.0, 2.0, 3.0], [0, 1, 2]), pd.Series([9.0, 1.0, 1.5], [3, 2, 1])
+    assert statistics.paired_difference(a, b)[::3] == (1.25, 2)
+
+
+def test_the_nearest_column():
+    """By its name as a number."""
+    table = pd.DataFrame({-0.3333333: [1], 1.3333333: [2]})
+    assert statistics.nearest(table, 1 + 1 / 3)[0] == 2
 
 
 def test_paired_differences_remove_what_pairs_share():
@@ -98,7 +111,7 @@ def test_a_correlation_of_independent_rows_covers_the_true_one():
     held = []
     for _ in range(1000):
         a, b = rng.standard_normal((2, 40))
-        value, low, high = statistics.rank_correlation(
+        value, low, high, _ = statistics.rank_correlation(
             pd.DataFrame({"a": a, "b": 0.6 * a + 0.8 * b}), "a", "b", by=None
         )
         assert low < value < high

@@ -394,6 +394,50 @@ def test_optimizers_that_differ_out_of_sight_share_no_program(first, second):
         np.testing.assert_allclose(models.flat_parameters(member.model), models.flat_parameters(model), **CLOSE)
 
 
+@pytest.mark.parametrize("kind", ["column", "one-hot"])
+def test_integer_targets_that_are_no_labels_have_no_accuracy(kind):
+    """As `hw1.evaluation.evaluate` has it: only labels, shape [n], of several classes can be right."""
+    data = dataset()
+    targets = {"column": lambda y: y[:, None], "one-hot": lambda y: np.eye(nets.CLASSES, dtype="int32")[y]}[kind]
+    data = dataclasses.replace(data, y_train=targets(data.y_train), y_test=targets(data.y_test))
+    loss = lambda y, outputs: tf.reduce_mean((tf.cast(y, outputs.dtype) - outputs) ** 2, axis=-1)  # noqa: E731
+    (member,) = fit(build("tanh"), data, seeds=[4], loss=loss)
+    assert set(member.history) == {"epoch", "train_loss", "test_loss"}
+
+
+def test_a_net_with_arithmetic_is_trained_by_itself():
+    """`h * 2` is no layer, though Keras calls it Multiply: it cannot be stacked, and trains as in the ordinary loop."""
+
+    def make(seed):
+        images = keras.Input(nets.SHAPE, dtype="float64")
+        hidden = keras.layers.Dense(4, dtype="float64")(keras.layers.Flatten(dtype="float64")(images)) * 2.0
+        model = keras.Model(images, keras.layers.Dense(nets.CLASSES, dtype="float64")(hidden))
+        return nets.with_random_weights(model, np.random.default_rng([seed, 3]))
+
+    for member in fit(make, optimizer=OPTIMIZERS["sgd"]):
+        model, *_ = reference(make, dataset(), member.seed, OPTIMIZERS["sgd"], 15)
+        np.testing.assert_allclose(models.flat_parameters(member.model), models.flat_parameters(model), **CLOSE)
+
+
+def test_nets_of_one_call_are_alike_and_not_the_same():
+    """Another activation, of the same shapes, and one net for all seeds are refused; so is an optimizer itself."""
+    with pytest.raises(ValueError, match="one architecture"):
+        fit(lambda seed: nets.mlp((5,), ("relu", "tanh")[seed % 2], dtype="float64"))
+    net = build("tanh")(0)
+    with pytest.raises(ValueError, match="a net of its own for each seed"):
+        fit(lambda seed: net)
+    with pytest.raises(TypeError, match="optimizer must make a Keras optimizer"):
+        fit(build("tanh"), optimizer=keras.optimizers.SGD())
+
+
+def test_a_diverged_net_has_no_results():
+    """Loss and accuracy of the last evaluation are NaN, whatever the accuracy of its outputs was."""
+    (member,) = fit(build("tanh"), optimizer=lambda: keras.optimizers.SGD(1e300), seeds=[4])
+    assert (member.status, member.row["seed"]) == ("diverged", 4)
+    assert np.isnan(list(member.final.values())).all()
+    assert list(member.curve[-1]) == list(member.history)
+
+
 def test_numpy_integers_are_integers():
     """A loop over an array of batch sizes."""
     counts = {"batch_size": np.int64(5), "updates": np.int32(7), "evaluate_every": np.int64(1)}

@@ -79,8 +79,7 @@ def run(settings: Settings, sets: dict, data: str, kind: str, hidden: str):
     )
     for member in members:
         parameters = member.model.count_params()
-        for number in range(len(member.history["epoch"])):
-            at_epoch = {name: values[number] for name, values in member.history.items()}
+        for at_epoch in member.curve:
             yield {"parameters": parameters, "seed": member.seed, **at_epoch, "status": member.status}
 
 

@@ -71,9 +71,8 @@ def run(settings: Settings, data, function: str, hidden: str):
         progress=f"{function} by {hidden}",
     )
     for member in members:
-        columns = (member.history[name] for name in ("epoch", "train_loss", "test_loss"))
-        for epoch, loss, test_loss in zip(*columns, strict=True):
-            yield {"seed": member.seed, "epoch": epoch, "loss": loss, "test_loss": test_loss, "status": member.status}
+        for at_epoch in member.curve:
+            yield {"seed": member.seed, "loss": at_epoch.pop("train_loss"), **at_epoch, "status": member.status}
         yield from _predictions(member, data)
 
 

@@ -52,8 +52,10 @@ def curve(axes, frame, by: str, value: str, band: bool = False, **style) -> None
 
     Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm.
     """
-    rows = statistics.summary(frame.dropna(subset=[value]), by, value, geometric=axes.get_yscale() == "log")
-    if rows.empty:  # every net diverged
+    logarithmic = axes.get_yscale() == "log"
+    frame = frame[frame[value] > 0] if logarithmic else frame.dropna(subset=[value])
+    rows = statistics.summary(frame, by, value, geometric=logarithmic)
+    if rows.empty:  # every net diverged, or nothing is above 0
         return
     style.setdefault("marker", "" if band else "o")
     (line,) = axes.plot(rows[by], rows.value, **style)

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from hw1 import models, question, recipe
-from hw1.measures.interpolation import line
+from hw1.measures.interpolation import rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     )
     target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
     updates: int = question.option(20000, "optimizer steps, at most")
-    points: int = question.option(61, "values of α from -1 to 2, both ends included", minimum=4)
+    points: int = question.option(61, "values of α from -1 to 2, both ends included", minimum=7)
     seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
 
 
@@ -69,22 +69,12 @@ def run(settings: Settings, data, pair: str):
     second = _train(settings, data, *((large_batch, small_rate) if pair == "batch size" else (small_batch, large_rate)))
     alphas = np.round(np.linspace(-1, 2, settings.points), 10)
     for a, b in zip(first, second, strict=True):
-        status = a.status if a.status != "ok" else b.status
+        status = next((s for s in ("diverged", "target not reached") if s in (a.status, b.status)), "ok")
         if status == "diverged":
             yield {"seed": a.seed, "status": status}
             continue
-        on_train = line(a.model, b.model, alphas, data.x_train, data.y_train)
-        on_test = line(a.model, b.model, alphas, data.x_test, data.y_test, statistics_x=data.x_train)
-        for number, alpha in enumerate(alphas):
-            yield {
-                "seed": a.seed,
-                "alpha": alpha,
-                "train_loss": on_train.loss[number],
-                "test_loss": on_test.loss[number],
-                "train_accuracy": on_train.accuracy[number],
-                "test_accuracy": on_test.accuracy[number],
-                "status": status,
-            }
+        for row in rows(a.model, b.model, alphas, data):
+            yield {"seed": a.seed, **row, "status": status}
 
 
 def _train(settings, data, batch_size, learning_rate):

@@ -68,8 +68,7 @@ def run(settings: Settings, data, fraction: float):
         progress=f"{fraction:.0%} random labels",
     )
     for member in members:
-        for number in range(len(member.history["epoch"])):
-            at_epoch = {name: values[number] for name, values in member.history.items()}
+        for at_epoch in member.curve:
             yield {"seed": member.seed, **at_epoch, "status": member.status}
 
 

@@ -5,8 +5,8 @@
 
 The net 784-30-20-10 is trained with five batch sizes to the same training loss. Every test image is changed so as to
 raise its loss, within ε of where it was and within [0, 1]: by one signed step (FGSM, ε the largest change of a pixel),
-by one step along the gradient and by several projected ones (L2, ε the length of the change). Loss and accuracy on the
-changed test set, and the largest Hessian eigenvalue λ₁ of the training loss, are measured on each net.
+and by several projected ones along the gradient (L2, ε the length of the change). Loss and accuracy on the changed test
+set, and the largest Hessian eigenvalue λ₁ of the training loss, are measured on each net.
 
 Source: Yao et al., arXiv 1802.08241; the attacks are those of Goodfellow et al., arXiv 1412.6572, and Madry et al.,
 arXiv 1706.06083.
@@ -38,7 +38,7 @@ class Settings:
         (0.01, 0.02, 0.05, 0.1, 0.2), "radii of FGSM, of each pixel (pixels are in [0, 1])"
     )
     l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii of the L2 attacks, of a whole image")
-    steps: int = question.option(10, "steps of the longer L2 attack", minimum=2)
+    steps: int = question.option(10, "steps of the L2 attack", minimum=2)
     seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
@@ -74,7 +74,6 @@ def _attacks(settings, model, x, y):
     for epsilon in settings.sign_epsilons:
         yield "FGSM", epsilon, adversarial.fgsm(model, x, y, epsilon)
     for epsilon in settings.l2_epsilons:
-        yield "L2, 1 step", epsilon, adversarial.l2_attack(model, x, y, epsilon, steps=1)
         yield "L2", epsilon, adversarial.l2_attack(model, x, y, epsilon, steps=settings.steps)
 
 

@@ -125,6 +125,10 @@ def squared_error(y, outputs):
 def _two_classes(data, pool):
     """The first two classes alone, with every square of pixels replaced by its mean."""
     data = datasets.average_pool(data, pool)
+    if not {0, 1} <= set(data.y_train):
+        raise ValueError(
+            f"{question.label(data.name)} has no training images of both classes 0 and 1 for the small net"
+        )
     train, test = data.y_train < 2, data.y_test < 2
     parts = {"x_train": data.x_train[train], "y_train": data.y_train[train]}
     return dataclasses.replace(data, **parts, x_test=data.x_test[test], y_test=data.y_test[test], classes=2)

@@ -30,8 +30,8 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import datasets, models, question, recipe, records
-from hw1.measures.interpolation import line
+from hw1 import datasets, models, question, recipe
+from hw1.measures.interpolation import rows
 from hw1.measures.sharpness import keskar_sharpness
 
 NETS = ("normalised", "plain", "convolutional")
@@ -50,7 +50,7 @@ class Settings:
     pool: int = question.option(2, "convolutional net: side of the squares of pixels that are averaged; 1 for none")
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
     sweep: tuple[int, ...] = question.option(
-        (50, 100, 250, 1000, 2500), "further batch sizes of the plain net", at_most="train"
+        (50, 100, 1000, 2500), "further batch sizes of the plain net", at_most="train"
     )
     target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
     updates: int = question.option(20000, "optimizer steps, at most")
@@ -59,7 +59,7 @@ class Settings:
     manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
     iterations: int = question.option(10, "of L-BFGS-B from each start, as in the source")
     starts: int = question.option(2, "of L-BFGS-B: one along the gradient, the others in random corners")
-    points: int = question.option(16, "values of α from -1 to 2, both ends included", minimum=4)
+    points: int = question.option(13, "values of α from -1 to 2, both ends included", minimum=7)
     seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
 
 
@@ -147,12 +147,10 @@ def _sharpness(settings, data, batch_size, member, boxes):
 
 def _convergence(batch_size, member):
     """Yields a row per whole epoch, and the last evaluation; nothing that is not finite."""
-    epochs = member.history["epoch"]
-    for number, epoch in enumerate(epochs):
-        values = {name: member.history[name][number] for name in records.FOUR}
-        if (epoch == round(epoch) or number == len(epochs) - 1) and np.isfinite(list(values.values())).all():
-            row = {"batch_size": batch_size, "seed": member.seed, "epoch": epoch}
-            yield {"table": "convergence", **row, **values}
+    *before, last = member.curve
+    for at_epoch in (*(each for each in before if each["epoch"] == round(each["epoch"])), last):
+        if np.isfinite(list(at_epoch.values())).all():
+            yield {"table": "convergence", "batch_size": batch_size, "seed": member.seed, **at_epoch}
 
 
 def _line(settings, data, small, large):
@@ -160,16 +158,8 @@ def _line(settings, data, small, large):
     if "diverged" in (small.status, large.status):
         return
     alphas = np.round(np.linspace(-1, 2, settings.points), 10)
-    sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
-    lines = {
-        part: line(small.model, large.model, alphas, *examples, statistics_x=data.x_train)
-        for part, examples in sets.items()
-    }
-    for number, alpha in enumerate(alphas):
-        values = {
-            f"{part}_{name}": getattr(lines[part], name)[number] for part in sets for name in ("loss", "accuracy")
-        }
-        yield {"table": "line", "seed": small.seed, "alpha": alpha, **values}
+    for row in rows(small.model, large.model, alphas, data):
+        yield {"table": "line", "seed": small.seed, **row}
 
 
 if __name__ == "__main__":

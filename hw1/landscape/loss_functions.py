@@ -33,9 +33,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import evaluation, models, question, records, training
+from hw1 import evaluation, models, question, training
 from hw1.measures import gauss_newton, hessian
-from hw1.measures.interpolation import line
+from hw1.measures.interpolation import rows
 
 
 def squared(y, outputs):
@@ -121,14 +121,11 @@ def _along_training(settings, data, loss, member):
         model = _build(settings, data, member.seed)
         if epoch:
             model = models.with_parameters(model, member.weights[epoch - 1])
-        train, test = (
-            evaluation.evaluate(model, x, y, own) for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
-        )
         norms = {
             part.replace("-", "_"): gauss_newton.spectral_norm(model, *_measured(settings, data), own, part)
             for part in gauss_newton.PARTS
         }
-        four = dict(zip(records.FOUR, (train[0], test[0], train[1], test[1]), strict=True))
+        four = evaluation.evaluate_sets(model, data, own)
         yield {"seed": member.seed, "epoch": epoch, **four, **norms, "status": member.status}
 
 
@@ -151,13 +148,8 @@ def _measured(settings, data):
 def _line(settings, data, kind, other, first, second):
     """Yields a row per α: nll and accuracy on both sets."""
     alphas = np.linspace(0, 1, settings.points)
-    sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
-    found = {part: line(first.model, second.model, alphas, *examples) for part, examples in sets.items()}
-    for number, alpha in enumerate(alphas):
-        row = {"table": "lines", "kind": kind, "other": other, "seed": first.seed, "alpha": alpha}
-        for part, along in found.items():
-            row |= {f"{part}_loss": along.loss[number], f"{part}_accuracy": along.accuracy[number]}
-        yield row
+    for row in rows(first.model, second.model, alphas, data):
+        yield {"table": "lines", "kind": kind, "other": other, "seed": first.seed, **row}
 
 
 def _build(settings, data, seed):

@@ -11,7 +11,7 @@ A dense net is trained with a small and a large batch as they are, and with the 
     growing batches        some epochs with the small batch, then the large one, with a fresh optimizer
 
 All are trained to one loss on the training set as it is, in inference mode. Augmentation and robust training come down
-slowly and end after 1,500 mini-batches, wherever they are: the loss reached is recorded, and a net above the target has
+slowly and end after 1,200 mini-batches, wherever they are: the loss reached is recorded, and a net above the target has
 the status "target not reached". φ is measured on the training set as it is, at the larger ε of the source.
 
 Source: Keskar et al., arXiv 1609.04836, section 4 (and Goodfellow et al., arXiv 1412.6572, for robust training).
@@ -46,7 +46,7 @@ class Settings:
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
     target_loss: float = question.option(0.02, "loss on the training set to which every net is trained, in nats")
     updates: int = question.option(20000, "mini-batches, at most")
-    slow_updates: int = question.option(1500, "mini-batches of augmentation, and of robust training at most")
+    slow_updates: int = question.option(1200, "mini-batches of augmentation, and of robust training at most")
     copies: int = question.option(20, "versions of each image in training with augmentation")
     learning_rate: float = question.option(1e-3, "step size of Adam (the source's optimizer; the default of both)")
     rotation: float = question.option(10.0, "largest rotation of augmentation, in degrees; the source's", maximum=180)

@@ -59,7 +59,7 @@ class Settings:
     probes: int = question.option(30, "Hessian-vector products for the trace", minimum=6)
     steps: int = question.option(50, "Lanczos steps for density and smallest eigenvalue")
     layer_top: int = question.option(5, "eigenvalues of each layer's block")
-    class_counts: tuple[int, ...] = question.option((2, 4, 7), "nets of the first so many classes", minimum=2)
+    class_counts: tuple[int, ...] = question.option((2, 5), "nets of the first so many classes", minimum=2)
     class_batch_size: int = question.option(100, "batch size of these nets, one of batch_sizes")
     pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
     small_hidden: tuple[int, ...] = question.option((10,), "hidden layers of the small net", unique=False)
@@ -125,6 +125,10 @@ def _check(settings, images):
         raise ValueError(f"--top={settings.top}: must be above {images.classes}, the number of classes and of outliers")
     if max(settings.class_counts) >= images.classes:
         raise ValueError(f"--class_counts={settings.class_counts}: must be below {images.classes}, that of all classes")
+    if not np.any(images.y_train < min(settings.class_counts)):
+        raise ValueError(
+            f"{question.label(images.name)} has no training images of the first classes, for --class_counts"
+        )
     datasets.average_pool(images, settings.pool)
 
 

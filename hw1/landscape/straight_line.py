@@ -18,8 +18,8 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import evaluation, models, question, records, training
-from hw1.measures.interpolation import line
+from hw1 import evaluation, models, question, training
+from hw1.measures.interpolation import rows
 
 NETS = ("relu", "tanh", "maxout")
 
@@ -103,13 +103,8 @@ def _maxout(hidden, input_shape, classes, seed):
 
 def _learning_curve(data, member, start):
     """Yields the rows of the table of training."""
-    at_start = (evaluation.evaluate(start, x, y) for x, y in _sets(data))
-    (train_loss, train_accuracy), (test_loss, test_accuracy) = at_start
-    history = dict(zip(records.FOUR, (train_loss, test_loss, train_accuracy, test_accuracy), strict=True))
-    yield {"table": "training", "seed": member.seed, "epoch": 0, **history}
-    for number, epoch in enumerate(member.history["epoch"]):
-        values = {name: member.history[name][number] for name in records.FOUR}
-        yield {"table": "training", "seed": member.seed, "epoch": int(epoch), **values}
+    for at_epoch in ({"epoch": 0, **evaluation.evaluate_sets(start, data)}, *member.curve):
+        yield {"table": "training", "seed": member.seed, **at_epoch}
 
 
 def _on_line(settings, data, name, member, first, last):
@@ -120,19 +115,8 @@ def _on_line(settings, data, name, member, first, last):
         yield about
         return
     alphas = np.round(np.linspace(-0.5, 1.5, settings.points), 10)
-    on_train, on_test = (line(first, last.model, alphas, x, y) for x, y in _sets(data))
-    for number, alpha in enumerate(alphas):
-        yield about | {
-            "alpha": alpha,
-            "train_loss": on_train.loss[number],
-            "test_loss": on_test.loss[number],
-            "train_accuracy": on_train.accuracy[number],
-            "test_accuracy": on_test.accuracy[number],
-        }
-
-
-def _sets(data):
-    return (data.x_train, data.y_train), (data.x_test, data.y_test)
+    for row in rows(first, last.model, alphas, data):
+        yield about | row
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ def actual_task(frame, settings) -> Iterator[Claim]:
     last = frame[frame.epoch == frame.groupby(["kind", "data"]).epoch.transform("max")]
     for data, kind in itertools.product(frame.data.unique(), ("dnn", "cnn")):
         rows = last[(last.data == data) & (last.kind == kind)]
-        accuracy = rows.pivot(index="seed", columns="hidden", values="test_accuracy")
-        names = rows.hidden.unique()
+        names = [str(name) for name in settings[f"{kind}s"]]
+        accuracy = rows.astype({"hidden": str}).pivot(index="seed", columns="hidden", values="test_accuracy")
+        accuracy = accuracy.reindex(columns=names)  # a net of which all diverged is missing
         yield claim(
             COURSE,
             f"At equal size the deepest {kind.upper()} generalises best on {data} "

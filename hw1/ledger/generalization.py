@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hw1.ledger.verdict import Claim, claim
-from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference, rank_correlation
+from hw1.statistics import Interval, geometric_mean, mean_interval, nearest, paired_difference, rank_correlation
 
 ZHANG = "Zhang et al., arXiv 1611.03530"
 NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
@@ -62,9 +62,7 @@ def steeper_beyond_the_large_batch(rows, net) -> Iterator[Claim]:
     """Keskar et al.'s lines, from rows of seed, α (0: small batch, 1: large) and train_loss, perhaps with a status."""
     losses = rows.pivot(index="seed", columns="alpha", values="train_loss")
     step = min(losses.columns, key=lambda alpha: abs(alpha - 1.5)) - 1
-    behind, start, end, beyond = (
-        losses.iloc[:, abs(losses.columns - alpha).argmin()] for alpha in (-step, 0, 1, 1 + step)
-    )
+    behind, start, end, beyond = (nearest(losses, alpha) for alpha in (-step, 0, 1, 1 + step))
     yield claim(
         KESKAR,
         f"On a line of nets the loss rises faster beyond the large batch's: {net} (ratio of rises, {step:.2g} outward)",

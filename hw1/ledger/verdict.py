@@ -1,5 +1,6 @@
 """A claim of a source beside our own figure, and the verdict that follows from its interval."""
 
+import re
 from typing import NamedTuple
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from hw1.statistics import Interval
 
 NET = ("data", "net", "model", "remedy", "batch_size", "learning_rate", "seed")  # columns that tell nets apart
+SHORT = re.compile(r"; \d+ of \d+ nets ended above the target loss")  # in the sentence of a claim
 HELD, NOT, UNDECIDED = "held", "did not hold", "undecided"
 
 

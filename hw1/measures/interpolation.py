@@ -4,13 +4,32 @@ Lines: θ_α = (1 − α) θ₁ + α θ₂ (Goodfellow et al., arXiv 1412.6544).
 random directions whose filters have the norms of the net's own (Li et al., arXiv 1712.09913).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from hw1 import evaluation
+
+
+def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
+    """Yields for every α a dict of it and of loss and accuracy on both sets, as `line` measures them.
+
+    Args:
+        model_a: a built Keras model, α = 0.
+        model_b: another of the same architecture, α = 1.
+        alphas: finite numbers.
+        data: as `hw1.datasets.load` gives it; statistics of batch normalisation are those of its training set.
+    """
+    sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
+    examples = {part: _check_ends(model_a, model_b, *examples) for part, examples in sets.items()}
+    for alpha, parameters, state in _points(model_a, model_b, alphas, data.x_train):
+        row = {"alpha": alpha}
+        for part, example in examples.items():
+            values = evaluation.evaluate_at(parameters, state, model_a, example)
+            row |= dict(zip((f"{part}_loss", f"{part}_accuracy"), values, strict=True))
+        yield row
 
 
 class Line(NamedTuple):
@@ -44,23 +63,33 @@ def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_
     Raises:
         TypeError, ValueError: if the models differ in architecture or the input does not fit.
     """
-    example = evaluation.check(model_a, x, y, loss)
-    evaluation.check(model_b, x, y, loss)
-    alphas = _coordinates("alphas", alphas)
+    example = _check_ends(model_a, model_b, x, y, loss)
     if statistics_x is not None:
         evaluation.check(model_a, statistics_x, loss=loss)
+    points = _points(model_a, model_b, alphas, x if statistics_x is None else statistics_x)
+    results = [evaluation.evaluate_at(*point, model_a, example, loss) for _, *point in points]
+    return Line(*np.array(results).T)
+
+
+def _check_ends(model_a, model_b, x, y, loss=None) -> evaluation.Example:
+    """The checked examples of a line between two models, which must be of one architecture."""
+    example = evaluation.check(model_a, x, y, loss)
+    evaluation.check(model_b, x, y, loss)
     _check_same_architecture(model_a, model_b, example.x[:32])
-    recompute = statistics(model_a, x if statistics_x is None else statistics_x)
+    return example
+
+
+def _points(model_a, model_b, alphas, statistics_x):
+    """Yields every α with the parameters and the state there."""
+    recompute = statistics(model_a, statistics_x)
     ends = evaluation.variables(model_a), evaluation.variables(model_b)
-    results = []
-    for alpha in alphas:
+    for alpha in _coordinates("alphas", alphas):
         parameters, state = (
             [_between(a, b, alpha) for a, b in zip(*pair, strict=True)] for pair in zip(*ends, strict=True)
         )
         if recompute is not None and alpha not in (0, 1):
             state = recompute(parameters, state)
-        results.append(evaluation.evaluate_at(parameters, state, model_a, example, loss))
-    return Line(*np.array(results).T)
+        yield alpha, parameters, state
 
 
 class Plane(NamedTuple):

@@ -20,7 +20,6 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from hw1 import models, question, training
-from hw1.records import FOUR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +70,10 @@ def run(settings: Settings, data, scope: str):
     points = iter(analysis.fit_transform(weights))
     shares = dict(zip(("first_explained", "second_explained"), analysis.explained_variance_ratio_, strict=True))
     for member in members:
-        for number, epoch in enumerate(member.history["epoch"]):
+        for at_epoch in member.curve:
             first, second = (np.nan, np.nan) if member.status == "diverged" else next(points)
-            measured = {name: member.history[name][number] for name in FOUR}
             where = {"first": first, "second": second, **shares}
-            yield {"seed": member.seed, "epoch": epoch, **where, **measured, "status": member.status}
+            yield {"seed": member.seed, **where, **at_epoch, "status": member.status}
 
 
 if __name__ == "__main__":

@@ -87,6 +87,13 @@ def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], ou
     """Draws the figures of the questions and compiles a layout with its content."""
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out={out}: there is no folder {out.parent}; make it first")
+    if out.is_dir():
+        raise IsADirectoryError(f"--out={out}: is a folder; name the PDF in it, such as {out / 'Report.pdf'}")
+    for name in names:
+        if not records.about(results, name)["complete"]:
+            raise ValueError(
+                f"{name} is not finished in {results}; go on with: python -m hw1.reproduce --only={name} --out={results}"
+            )
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for name in names:
@@ -186,7 +193,7 @@ def main(argv: list[str] | None = None) -> None:
     out = Path(values.out or default)
     with question.exit_on_error(traceback=values.traceback):
         make(results, out)
-        question.say(f"look first at {out}; figures are in {results}/figures, the ledger is {results}/claims.csv")
+        question.say(f"look first at {out}; figures are in {results}/figures, rows in {results}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from hw1.report.words import number, show, sign
-from hw1.statistics import geometric_mean, mean_interval, over_seeds, paired_difference, rank_correlation
+from hw1.statistics import geometric_mean, mean_interval, nearest, over_seeds, paired_difference, rank_correlation
 
 
 def random_labels(frame, settings) -> dict:
@@ -65,7 +65,7 @@ def parameter_count(frame, settings) -> dict:
     best_loss, best_accuracy = means.test_loss.idxmin(), means.test_accuracy.idxmax()
 
     def on(size, column):
-        return frame[frame.parameters == size].sort_values("seed")[column]
+        return frame[frame.parameters == size].set_index("seed")[column]
 
     largest = sizes[-1]
     drop = paired_difference(on(best_accuracy, "test_accuracy"), on(largest, "test_accuracy"))
@@ -124,7 +124,8 @@ def interpolation(frame, settings) -> dict:
         else:
             text += f"no barrier of training loss lies between the two nets ({show(barrier)} nats). "
         step = min(losses.columns, key=lambda alpha: abs(alpha - 1.5)) - 1
-        ahead, behind = losses[1 + step] - losses[1], losses[-step] - losses[0]
+        ahead = nearest(losses, 1 + step) - losses[1]
+        behind = nearest(losses, -step) - losses[0]
         steeper = paired_difference(np.log(ahead.clip(lower=1e-6)), np.log(behind.clip(lower=1e-6)))
         text += (
             f"Going outward by {step:.2g} of their distance the loss rises by {show(mean_interval(behind))} behind the "
@@ -199,7 +200,7 @@ def _trend(frame, column, name) -> str:
         return frame[frame.batch_size == size].set_index("seed")[column]
 
     correlation = rank_correlation(frame, "batch_size", column)
-    rises = [paired_difference(*at(end).align(at(least), join="inner")) for end in ends]
+    rises = [paired_difference(at(end), at(least)) for end in ends]
     name = name[0].upper() + name[1:]
     if least not in ends and all(sign(rise) > 0 for rise in rises):
         return (

@@ -15,7 +15,7 @@ F1 = {"full": "F1: 205 / 1.23", "manifold": "F1: 9.22 / 0.11"}  # of 5 × 512 wi
 def large_batch(frame, settings, line, **_) -> Iterator[Claim]:
     """Small against large batch at one training loss, pairs of one seed; then all batch sizes."""
     small, large = settings["batch_sizes"]
-    frame = _without_diverged(frame[np.isclose(frame.epsilon, settings["epsilons"][0])])
+    frame = frame[np.isclose(frame.epsilon, settings["epsilons"][0])]
     for net in settings["nets"]:
         rows = frame[frame.net == net]
         compared = rows[rows.batch_size.isin([small, large])]
@@ -52,14 +52,9 @@ def large_batch(frame, settings, line, **_) -> Iterator[Claim]:
         )
 
 
-def _without_diverged(frame):
-    """The rows, with the accuracy of a diverged net missing as its sharpness is."""
-    return frame.assign(test_accuracy=frame.test_accuracy.where(frame.status != "diverged"))
-
-
 def remedies(frame, settings) -> Iterator[Claim]:
     """Each remedy against the plain large batch, pairs of one seed."""
-    full = _without_diverged(frame[frame.space == "full"])
+    full = frame[frame.space == "full"]
     accuracy, sharpness = (
         full.pivot(index="seed", columns="remedy", values=name) for name in ("test_accuracy", "value")
     )

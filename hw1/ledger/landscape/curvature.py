@@ -111,7 +111,7 @@ def loss_functions(frame, settings, lines, **_) -> Iterator[Claim]:
                 OWN,
                 f"From one initialisation, the barrier from {name} to {partner} is lower than that between two seeds "
                 f"of {name} (difference of the rises)",
-                paired_difference(*other.align(same, join="inner")),
+                paired_difference(other, same),
                 below=0,
             )
 
