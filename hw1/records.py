@@ -356,7 +356,6 @@ def _load_json(path: Path) -> dict:
     try:
         about = json.loads(_load_text(path))
         kinds = {"settings": dict, "data": dict | None, "wall_time_seconds": float, "earlier": list}
-        kinds |= {"complete": bool, "device": dict, "versions": dict}
         if wrong := [name for name, kind in kinds.items() if not isinstance(about[name], kind)]:
             raise TypeError(f"wrong {wrong[0]}")
     except (KeyError, TypeError, ValueError) as error:

@@ -211,9 +211,15 @@ def _build(build, seed) -> keras.Model:
 def _check_data(models, data, loss):
     if len({id(model) for model in models}) < len(models):
         raise ValueError("build must make a net of its own for each seed, not return one twice")
+    layers = [
+        [
+            (type(layer), getattr(getattr(layer, "activation", None), "__name__", None))
+            for layer in evaluation.all_layers(model)
+        ]
+        for model in models
+    ]
     shapes = [[tuple(v.shape) for v in model.variables] for model in models]
-    kinds = {kind for model in models if isinstance(kind := evaluation.architecture(model), str)}
-    if any(shape != shapes[0] for shape in shapes) or len(kinds) > 1:
+    if any(found != (shapes[0], layers[0]) for found in zip(shapes, layers, strict=True)):
         raise ValueError("build must make nets of one architecture for all seeds")
     train_set = evaluation.check(models[0], data.x_train, data.y_train, loss)
     return train_set, evaluation.check(models[0], data.x_test, data.y_test, loss)
@@ -232,9 +238,10 @@ def _elementwise(optimizer) -> bool:
 
 def _stackable(model) -> bool:
     """Whether `model` consists of plain dense layers, dropout and layers without weights, all trainable."""
+    if not all(isinstance(part, keras.layers.Layer) for part in getattr(model, "operations", [])):
+        return False  # arithmetic such as x * 2
     return evaluation.consists_of(model, _WEIGHTLESS | {"Dense", "Dropout"}) and all(
-        isinstance(layer, keras.layers.Layer)  # and no operation such as x * 2, which is named like a layer
-        and layer.trainable
+        layer.trainable
         and layer.dtype_policy.name in ("float32", "float64")
         and not any(value for name, value in vars(layer).items() if name.endswith(("_regularizer", "_constraint")))
         and getattr(layer, "noise_shape", None) is None

@@ -23,7 +23,7 @@ def test_the_trainer_beside_fit(monkeypatch):
     fitted, stacked = (rows[f"training loss of {name} after 20 epochs"]["mean"] for name in ("fit", "train"))
     data = datasets.load("mnist10k")
     untrained = evaluation.evaluate(models.mlp(), data.x_train, data.y_train)[0]
-    assert stacked == pytest.approx(fitted, rel=0.1)
+    assert stacked == pytest.approx(fitted, rel=0.3)
     assert max(stacked, fitted) < untrained / 1.5
 
 

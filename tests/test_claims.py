@@ -95,7 +95,11 @@ def test_fresh_rows_come_before_the_committed_ones(tmp_path):
 
 
 def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
-    """An empty run is judged by the committed results alone, and differs in nothing."""
+    """A run that has only begun is judged by the committed results, and differs in nothing."""
+    for suffix in ("csv", "json"):
+        shutil.copy(records.COMMITTED / f"random_labels.{suffix}", tmp_path)
+    about = json.loads((tmp_path / "random_labels.json").read_text())
+    (tmp_path / "random_labels.json").write_text(json.dumps(about | {"complete": False}))
     claims.main(["claims", f"--out={tmp_path}"])
     said = capsys.readouterr().err
     assert "judged by the committed results" in said

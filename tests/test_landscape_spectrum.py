@@ -152,6 +152,7 @@ def ranked(shares, seeds=5):
     nets = [{"data": "a", "batch_size": size, "seed": seed} for size in sizes for seed in range(seeds)]
     rows = [net | {"train_largest": net["batch_size"] + rng.random(), "status": "ok"} for net in nets]
     rows = [row | {"test_largest": -row["train_largest"], "test_accuracy": 1 / row["train_largest"]} for row in rows]
+    rows = [row | {"test_loss": 1 / row["train_largest"]} for row in rows]
     whole = [net | {"outliers": 9 + net["seed"] % 2, "largest_ratio": 2 + net["seed"] % 2} for net in nets]
     density = [
         net | {"node": node, "weight": weight + 1e-3 * (-1) ** net["seed"] * (1 - 2 * node)}
@@ -178,6 +179,7 @@ def test_verdicts_follow_the_rows(share, bulk):
     assert found["a: larger batches end at a larger λ₁ of the training loss"] == "held"
     assert found["a: larger batches end at a larger λ₁ of the test loss"] == "did not hold"
     assert found["a: nets of larger λ₁ have the lower test accuracy"] == "held"
+    assert found["a: nets of larger λ₁ have the higher test loss"] == "did not hold"
     assert found["The bulk of the spectrum is near zero"] == bulk
     counts = [c.verdict for c in ledger.spectrum(frame, settings, **tables) if "outliers" in c.claim]
     assert counts == ["held", "did not hold", "held", "held"]  # number by the gap and by the ratio, then the trends

@@ -376,7 +376,7 @@ def test_links_and_files_of_the_readme_exist():
         ("sensitivity", ["--batch_sizes=20,300"], "--batch_sizes=20,300: must be at most --train=200"),
         ("interpolation", ["--batch_sizes=20,40,60"], "takes two values"),
         ("interpolation", ["--batch_sizes=40,20"], "the smaller first"),
-        ("interpolation", ["--points=6"], "--points=6: must be 3k + 1"),
+        ("interpolation", ["--points=8"], "--points=8: must be 3k + 1"),
         ("random_labels", ["--fractions=0,1.5"], "at most 1"),
         ("random_labels", ["--data=mnits10k"], "mnist10k"),
         ("random_labels", ["--epochs=0"], "--epochs=0"),

@@ -422,7 +422,7 @@ def test_a_net_with_arithmetic_is_trained_by_itself():
 def test_nets_of_one_call_are_alike_and_not_the_same():
     """Another activation, of the same shapes, and one net for all seeds are refused; so is an optimizer itself."""
     with pytest.raises(ValueError, match="one architecture"):
-        fit(lambda seed: nets.mlp((5,), ("relu", "tanh")[seed % 2], dtype="float64"))
+        fit(lambda seed: nets.mlp((5,), activation=("relu", "tanh")[seed % 2], dtype="float64"))
     net = build("tanh")(0)
     with pytest.raises(ValueError, match="a net of its own for each seed"):
         fit(lambda seed: net)
