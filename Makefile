@@ -1,31 +1,34 @@
 # Every target makes .venv and installs what it needs by itself, once.
 #
 #   make report    the course's questions: train, measure, draw, judge, set Report.pdf (results in runs/)
-#   make landscape the papers' questions, likewise: runs/Supplement.pdf
+#   make papers    the papers' questions, likewise: runs/Supplement.pdf    make landscape   one part of them
+#   make all       both
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
-#   make test      the tests          make lint    ruff
-#   make bench     timed comparisons  make smoke   everything at toy size, about a minute
+#   make test      the tests              make lint    ruff
+#   make bench     timed comparisons      make smoke   everything at toy size, a few minutes
 #   make clean     remove .venv, runs/ and caches
 
 PYTHON ?= python3
 OUT ?= runs
 BIN = .venv/bin
 
-.PHONY: report landscape figures test lint bench smoke clean
+.PHONY: report papers landscape all figures test lint bench smoke clean
 
 report: .venv/users
-	$(BIN)/python -m hw1.reproduce --out=$(OUT)
-	$(BIN)/python -m hw1.claims --out=$(OUT)
-	$(BIN)/python -m hw1.report --results=$(OUT) --out=Report.pdf
+	$(BIN)/hw1 reproduce --out=$(OUT)
+	$(BIN)/hw1 claims --out=$(OUT)
+	$(BIN)/hw1 report --results=$(OUT) --out=Report.pdf
 	cp Report.pdf hw1/Report.pdf
 
-landscape: .venv/users
-	$(BIN)/python -m hw1.reproduce --part=landscape --out=$(OUT)
-	$(BIN)/python -m hw1.claims --out=$(OUT)
-	$(BIN)/python -m hw1.report --part=landscape --results=$(OUT)
+papers landscape: .venv/users
+	$(BIN)/hw1 reproduce --part=$@ --out=$(OUT)
+	$(BIN)/hw1 claims --out=$(OUT)
+	$(BIN)/hw1 report --part=$@ --results=$(OUT)
+
+all: report papers
 
 figures: .venv/users
-	$(BIN)/python -m hw1.plot --out=hw1/results
+	$(BIN)/hw1 plot --out=hw1/results
 
 test: .venv/developers
 	$(BIN)/python -m pytest
@@ -39,19 +42,19 @@ bench: .venv/users
 	$(BIN)/python -m benchmarks.hessian
 
 smoke: .venv/users
-	$(BIN)/python -m hw1.reproduce --size=smoke --part=all --out=$(OUT)/smoke
-	$(BIN)/python -m hw1.claims --out=$(OUT)/smoke
-	$(BIN)/python -m hw1.report --results=$(OUT)/smoke --out=$(OUT)/smoke/Report.pdf
-	$(BIN)/python -m hw1.report --part=landscape --results=$(OUT)/smoke
+	$(BIN)/hw1 reproduce --size=smoke --part=all --out=$(OUT)/smoke
+	$(BIN)/hw1 claims --out=$(OUT)/smoke
+	$(BIN)/hw1 report --results=$(OUT)/smoke --out=$(OUT)/smoke/Report.pdf
+	$(BIN)/hw1 report --part=papers --results=$(OUT)/smoke
 
 clean:
-	rm -rf .venv runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs build hw1.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is written only after everything is installed, so an interrupted installation is taken up again.
-.venv/users: requirements.txt
+.venv/users: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 .venv/developers: requirements-dev.txt .venv/users

@@ -7,44 +7,36 @@ A question that is not completely answered in the folder is judged by the commit
 has source, claim, published figure, our statistic with its 95 % interval, seeds and a verdict that follows from that.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from hw1 import question, records
-from hw1.ledger import deep_vs_shallow, generalization, landscape, optimization
-from hw1.ledger.verdict import SHORT, Claim
-
-# Question → function of its rows, its settings and its other tables by name, that yields claims.
-CLAIMS: dict[str, Callable] = {
-    claims.__name__: claims
-    for part in (deep_vs_shallow, optimization, generalization, landscape)
-    for claims in part.QUESTIONS
-}
+from hw1 import catalogue, command, files, records
+from hw1.findings.verdict import SHORT, Claim
 
 
 def judge(
-    folder: str | Path, fallback: str | Path | None = records.COMMITTED, names: Iterable[str] = tuple(CLAIMS)
+    folder: str | Path, fallback: str | Path | None = records.COMMITTED, names: Iterable[str] | None = None
 ) -> pd.DataFrame:
     """The ledger of a run.
 
     Args:
         folder: holds CSVs and JSONs of questions.
         fallback: a folder for the questions that are not in the first; None leaves them out.
-        names: the questions whose claims are judged.
+        names: the questions whose claims are judged. None: all.
 
     Returns:
-        A frame with the columns of `hw1.ledger.verdict.Claim`.
+        A frame with the columns of `hw1.findings.verdict.Claim`.
 
     Raises:
         ValueError: a CSV or JSON is damaged.
     """
     lines = []
-    for name in names:
+    for name in catalogue.names() if names is None else names:
         if place := source(name, folder, fallback):
             rows, tables = records.read(place, name), records.tables(place, name)
-            lines += CLAIMS[name](rows, records.settings(place, name), **tables)
+            lines += catalogue.finding(name).claims(rows, records.settings(place, name), **tables)
     return pd.DataFrame(lines, columns=Claim._fields)
 
 
@@ -63,9 +55,9 @@ def write(folder: str | Path) -> pd.DataFrame:
         ValueError: a CSV or JSON is damaged.
         OSError: `folder` is in use by another run or cannot be written.
     """
-    with records.lock(folder):
+    with files.lock(folder):
         text = judge(folder).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
-        records.replace(Path(folder, "claims.csv"), text)
+        files.replace(Path(folder, "claims.csv"), text)
     return read(folder)
 
 
@@ -103,23 +95,23 @@ def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command; exit codes as in `hw1.question.main`."""
-    values = question.base_flags()
-    with question.exit_on_error(code=2):
-        question.parse(values, argv, __doc__)
-    with question.exit_on_error(traceback=values.traceback):
-        if not any(Path(values.out, f"{name}.csv").exists() for name in CLAIMS):
+    """The command; exit codes as in `hw1.command.main`."""
+    values = command.base_flags()
+    with command.exit_on_error(code=2):
+        command.parse(values, argv, __doc__)
+    with command.exit_on_error(traceback=values.traceback):
+        if not any(Path(values.out, f"{name}.csv").exists() for name in catalogue.names()):
             raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: python -m hw1.reproduce")
         ledger = write(values.out)
         counts = ", ".join(f"{number} {verdict}" for verdict, number in ledger.verdict.value_counts().items())
-        question.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
-        if taken := [name for name in CLAIMS if source(name, values.out) == records.COMMITTED]:
-            question.say(f"judged by the committed results, as {values.out} has not all: {', '.join(taken)}")
+        command.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
+        if taken := [name for name in catalogue.names() if source(name, values.out) == records.COMMITTED]:
+            command.say(f"judged by the committed results, as {values.out} has not all: {', '.join(taken)}")
         if Path(values.out).resolve() != records.COMMITTED:
             changed = differences(ledger, read(records.COMMITTED))
-            question.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
+            command.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
             for line in changed:
-                question.say(f"  {line}")
+                command.say(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-from hw1 import question
+from hw1 import command
 
 
 class Row(NamedTuple):
@@ -130,7 +130,7 @@ def measure(
         yield Row(f"{name}_accuracy", accuracy, None, len(part[0]), "share of right answers")
 
     def row(name, unit, function, on, *arguments, **options):
-        question.say(f"measure: {name} on {len(on[0])} images")
+        command.say(f"measure: {name} on {len(on[0])} images")
         value = function(model, *on, *arguments, **options)
         value = getattr(value, "value", value)  # Keskar's comes with what the optimiser said.
         return Row(name, float(value), getattr(value, "standard_error", None), len(on[0]), unit)
@@ -180,10 +180,10 @@ def main(argv: list[str] | None = None) -> None:
     flags.DEFINE_string("out", None, "a new CSV file for the rows [none]", flag_values=values)
     flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
     flags.DEFINE_bool("help", False, "show this text", flag_values=values)
-    with question.exit_on_error(code=2):
-        question.parse(values, argv, __doc__)
+    with command.exit_on_error(code=2):
+        command.parse(values, argv, __doc__)
         _check(values)
-    with question.exit_on_error(traceback=values.traceback):
+    with command.exit_on_error(traceback=values.traceback):
         from hw1 import datasets
 
         data = datasets.load(values.data, values.train, values.test)

@@ -21,9 +21,9 @@ def train(settings, data, batch_size: int, build: Callable | None = None, **opti
     """Trains one net per seed to `settings.target_loss`.
 
     Args:
-        settings: of a question, with target_loss, updates, learning_rate and seeds unless the options say otherwise,
+        settings: of a question, with target_loss, updates, learning_rate and all_seeds unless the options have them,
             and with hidden if there is no `build`.
-        data: as `hw1.datasets.load` gives it.
+        data: as `hw1.datasets.load_splits` or `load` gives it.
         batch_size: examples per step.
         build: makes the net of a seed. None: a fully connected one with the layers `settings.hidden`.
         **options: of `hw1.training.train`, before those of the settings.
@@ -33,12 +33,13 @@ def train(settings, data, batch_size: int, build: Callable | None = None, **opti
     """
 
     def mlp(seed):
-        return models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed)
+        return models.mlp(settings.hidden, input_shape=data.shape, classes=data.classes, seed=seed)
 
     common = {
         "evaluate_updates": max(LOOK_EVERY, LOOK_EXAMPLES // batch_size),
         "optimizer": lambda: keras.optimizers.Adam(settings.learning_rate),
+        "seeds": settings.all_seeds,
         "progress": f"batch size {batch_size}",
     }
-    common |= {name: getattr(settings, name) for name in ("updates", "target_loss", "seeds") if name not in options}
+    common |= {name: getattr(settings, name) for name in ("updates", "target_loss") if name not in options}
     return training.train(build or mlp, data, batch_size=batch_size, **(common | options))

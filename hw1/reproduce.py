@@ -1,7 +1,8 @@
 """Reproduces the results: every question, two at a time.
 
     python -m hw1.reproduce                      # the course's questions at size report, to runs/
-    python -m hw1.reproduce --part=landscape     # the papers' questions
+    python -m hw1.reproduce --part=papers        # the papers' questions
+    python -m hw1.reproduce --first_seed=100     # the same experiments with fresh seeds
     python -m hw1.reproduce --size=smoke --out=/tmp/smoke --only=random_labels,spectrum
 
 Small nets keep one core busy, so two questions share two cores, the long ones first (--jobs=1 runs one after the
@@ -13,7 +14,6 @@ reported and the others still run.
 
 import contextlib
 import functools
-import importlib
 import io
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from traceback import print_exc
@@ -29,36 +29,21 @@ from traceback import print_exc
 from absl import flags
 from tqdm import tqdm
 
-from hw1 import question, records
+from hw1 import catalogue, command, files, question, records
 
-QUESTIONS = (
-    "hw1.deep_vs_shallow.simulate_function",
-    "hw1.deep_vs_shallow.actual_task",
-    "hw1.optimization.trajectories",
-    "hw1.optimization.gradient_norm",
-    "hw1.optimization.zero_gradient",
-    "hw1.optimization.error_surface",
-    "hw1.generalization.random_labels",
-    "hw1.generalization.parameter_count",
-    "hw1.generalization.interpolation",
-    "hw1.generalization.sensitivity",
-    "hw1.generalization.sharpness",
-    "hw1.generalization.reparametrization",
-    "hw1.landscape.large_batch",
-    "hw1.landscape.remedies",
-    "hw1.landscape.straight_line",
-    "hw1.landscape.spectrum",
-    "hw1.landscape.adversarial",
-    "hw1.landscape.loss_functions",
-    "hw1.landscape.evidence",
-    "hw1.landscape.flatness",
-    "hw1.landscape.redundancy",
-)
-PARTS = ("course", "landscape", "all")
 SIZES = ("smoke", "report", "paper")
 
+_watchers: list[Callable[[str, int, int], None]] = []  # one in a process whose parent draws the bars
 
-def reproduce(size: str, out: str, only: tuple[str, ...] = (), traceback: bool = False, jobs: int = 1) -> list[str]:
+
+def reproduce(
+    size: str,
+    out: str,
+    only: Iterable[str] = (),
+    traceback: bool = False,
+    jobs: int = 1,
+    overrides: dict[str, object] | None = None,
+) -> list[str]:
     """Answers the questions and returns the names of those that failed.
 
     Args:
@@ -67,34 +52,27 @@ def reproduce(size: str, out: str, only: tuple[str, ...] = (), traceback: bool =
         only: names of the questions to answer. Empty: all of them.
         traceback: show where each failure arose.
         jobs: questions that run at once, each in a process of its own; 1 for this process.
+        overrides: setting → value, for the questions that have it and allow the value.
 
     Raises:
         OSError: `out` is in use by another run or cannot be written.
     """
-    modules = {path.rpartition(".")[2]: path for path in QUESTIONS}
-    names = [name for name in modules if not only or name in only]
+    names = [name for name in catalogue.names() if not only or name in only]
     if expected := _expected(names, size):
         names = sorted(names, key=expected.get, reverse=True) if jobs > 1 else names  # the long ones first
-    answer = functools.partial(_answer, size, out, traceback)
+    answer = functools.partial(_answer, size, out, traceback, overrides or {})
     failed = []
-    with records.lock(out):
-        question.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
+    with files.lock(out):
+        command.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
         if expected:
             minutes = max(sum(expected.values()) / jobs, *expected.values()) / 60
-            question.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
+            command.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
         answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 else map
-        for number, (name, seconds, error) in enumerate(answers(answer, [modules[name] for name in names]), 1):
+        for number, (name, seconds, error) in enumerate(answers(answer, names), 1):
             failed += [name] * (error is not None)
-            question.say(f"[{number}/{len(names)}] {name}: {seconds:.1f} s, {error or 'done'}")
-    question.say(f"{len(names) - len(failed)} of {len(names)} done: rows in {out}, figures in {out}/figures")
+            command.say(f"[{number}/{len(names)}] {name}: {seconds:.1f} s, {error or 'done'}")
+    command.say(f"{len(names) - len(failed)} of {len(names)} done: rows in {out}, figures in {out}/figures")
     return failed
-
-
-def names(part: str = "all") -> list[str]:
-    """The names of the questions of a part: "course", "landscape" (the papers) or "all"."""
-    return [
-        path.rpartition(".")[2] for path in QUESTIONS if part in ("all", ("course", "landscape")[".landscape." in path])
-    ]
 
 
 def _expected(names: list[str], size: str) -> dict[str, float]:
@@ -105,17 +83,29 @@ def _expected(names: list[str], size: str) -> dict[str, float]:
         return {}
 
 
-def _answer(size: str, out: str, traceback: bool, path: str) -> tuple[str, float, str | None]:
+def _answer(size: str, out: str, traceback: bool, overrides: dict, name: str) -> tuple[str, float, str | None]:
     """Answers one question: its name, the seconds it took, and what went wrong, if anything."""
-    name, start, wrong = path.rpartition(".")[2], time.perf_counter(), None
+    start, wrong = time.perf_counter(), None
     try:
-        module = importlib.import_module(path)
-        question.answer(module, question.make_settings(module, size), out, name)
+        module = catalogue.experiment(name)
+        command.answer(
+            module, question.make_settings(module, size, **_allowed(module, overrides)), out, name, *_watchers
+        )
     except Exception as error:
         if traceback:
             print_exc()
-        wrong = f"error: {question.describe(error)}"
+        wrong = f"error: {command.describe(error)}"
     return name, time.perf_counter() - start, wrong
+
+
+def _allowed(module, overrides: dict[str, object]) -> dict[str, object]:
+    """The overrides that a question has as settings and whose values it allows; trajectories, say, has one split."""
+    choices = {field.name: field.metadata.get("choices") for field, *_ in question.fields(module.Settings)}
+    return {
+        name: value
+        for name, value in overrides.items()
+        if name in choices and (choices[name] is None or value in choices[name])
+    }
 
 
 def _at_once(jobs: int, function: Callable, arguments: list) -> Iterator:
@@ -176,7 +166,7 @@ def _work_beside_others(parent: int, news) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.stderr = _Lines(sys.stderr.buffer, write_through=True)
     if news is not None:
-        question.watch = lambda *state: news.put(state)
+        _watchers.append(lambda *state: news.put(state))
 
 
 class _Lines(io.TextIOWrapper):
@@ -187,17 +177,26 @@ class _Lines(io.TextIOWrapper):
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command; exit codes as in `question.main`, and 1 if a question failed."""
-    values = question.common_flags(SIZES)
-    flags.DEFINE_enum("part", "course", PARTS, "which questions to answer [course]", flag_values=values)
+    """The command; exit codes as in `hw1.command.main`, and 1 if a question failed."""
+    values = command.sized_flags(SIZES)
+    flags.DEFINE_enum("part", "course", list(catalogue.GROUPS), "questions to answer [course]", flag_values=values)
     flags.DEFINE_list("only", [], "instead, some of all questions, with commas between them", flag_values=values)
     flags.DEFINE_integer("jobs", 2, "questions that run at once [2]", lower_bound=1, flag_values=values)
-    with question.exit_on_error(code=2):
-        question.parse(values, argv, __doc__)
-        if unknown := [name for name in values.only if name not in names()]:
-            raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(names())}")
-    with question.exit_on_error(traceback=values.traceback):
-        if reproduce(values.size, values.out, tuple(values.only or names(values.part)), values.traceback, values.jobs):
+    flags.DEFINE_integer("first_seed", 0, "seed of the first repetition [0]", lower_bound=0, flag_values=values)
+    flags.DEFINE_enum(
+        "splits",
+        "seed",
+        ["seed", "fixed"],
+        "division into training and test set, see a question's --help [seed]",
+        flag_values=values,
+    )
+    with command.exit_on_error(code=2):
+        command.parse(values, argv, __doc__)
+        command.check_names(values.only)
+    overrides = {"first_seed": values.first_seed, "splits": values.splits}
+    with command.exit_on_error(traceback=values.traceback):
+        names = tuple(values.only or catalogue.names(values.part))
+        if reproduce(values.size, values.out, names, values.traceback, values.jobs, overrides):
             raise SystemExit(1)
 
 

@@ -47,6 +47,16 @@ def nearest(table: pd.DataFrame, value: float) -> pd.Series:
     return table.iloc[:, abs(table.columns - value).argmin()]
 
 
+def first_rows(rows: pd.DataFrame, by: str | list[str] = "seed") -> pd.DataFrame:
+    """The first row of each seed, or of each group of the columns `by`."""
+    return rows.groupby(by).head(1)
+
+
+def last_rows(rows: pd.DataFrame, by: str | list[str] = "seed") -> pd.DataFrame:
+    """The last row of each seed, or of each group of the columns `by`: what a training ended with."""
+    return rows.groupby(by).tail(1)
+
+
 def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -> pd.DataFrame:
     """Mean and 95 % interval of column `value` for every value of column `by`.
 

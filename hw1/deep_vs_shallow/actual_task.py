@@ -20,18 +20,16 @@ import sys
 
 import keras
 
-from hw1 import models, question, training
+from hw1 import command, models, question, training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
     data: tuple[str, ...] = question.option(
         ("mnist10k", "fashion10k"), "data sets: names of hw1.datasets or paths; sizes are for images of 28 × 28 pixels"
     )
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     dnns: tuple[str, ...] = question.option(models.TASK_DNNS, "DNNs, widths of their hidden layers as in 30-20")
     cnns: tuple[str, ...] = question.option(
         tuple(models.TASK_CNNS), "CNNs, by their names in hw1.models", choices=models.TASK_CNNS
@@ -42,7 +40,6 @@ class Settings:
         25, "examples per step (our choice: a CNN takes hardly longer than with 100)", at_most="train"
     )
     learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -50,6 +47,11 @@ SIZES = {
     | {"dnn_epochs": 3, "cnn_epochs": 2, "seeds": 2},
     "report": {},
     "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "dnn_epochs": 100, "cnn_epochs": 50},
+}
+
+
+COLUMNS = {
+    "rows": ["data", "kind", "hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
 }
 
 
@@ -69,12 +71,12 @@ def run(settings: Settings, sets: dict, data: str, kind: str, hidden: str):
     """Yields a row per seed and epoch."""
     images = sets[data]
     members = training.train(
-        lambda seed: build(kind, hidden, images.x_train.shape[1:], images.classes, seed),
+        lambda seed: build(kind, hidden, images.shape, images.classes, seed),
         images,
         batch_size=settings.batch_size,
         epochs=settings.dnn_epochs if kind == "dnn" else settings.cnn_epochs,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         progress=f"{data} by {kind} {hidden}",
     )
     for member in members:
@@ -91,4 +93,4 @@ def build(kind: str, hidden: str, input_shape=(28, 28), classes: int = 10, seed:
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -21,11 +21,11 @@ import sys
 
 import keras
 
-from hw1 import datasets, models, question, training
+from hw1 import command, datasets, models, question, training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Repeated):
     """What can be changed; every field is a flag."""
 
     functions: tuple[str, ...] = question.option(("sinc", "sign"), "functions to learn", choices=datasets.FUNCTIONS)
@@ -47,6 +47,12 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["function", "hidden", "seed", "epoch", "loss", "test_loss", "status"],
+    "predictions": ["function", "hidden", "seed", "x", "prediction", "target"],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work per function and net."""
     for hidden in settings.nets:
@@ -59,14 +65,14 @@ def run(settings: Settings, data, function: str, hidden: str):
     data = datasets.function(function, settings.points)
     members = training.train(
         lambda seed: models.mlp(
-            models.widths(hidden), settings.activation, input_shape=data.x_train.shape[1:], classes=1, seed=seed
+            models.widths(hidden), settings.activation, input_shape=data.shape, classes=1, seed=seed
         ),
         data,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         evaluate_every=settings.evaluate_every,
         optimizer=lambda: keras.optimizers.Adam(_falling(settings)),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         loss=keras.losses.mean_squared_error,
         progress=f"{function} by {hidden}",
     )
@@ -93,4 +99,4 @@ def _predictions(member, data):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -19,28 +19,21 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import models, question, recipe
+from hw1 import command, question, recipe
 from hw1.measures.interpolation import rows
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
-    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
         (64, 1024), "the two batch sizes, at the smaller learning rate", at_most="train"
     )
     learning_rates: tuple[float, ...] = question.option(
         (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
     )
-    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     points: int = question.option(61, "values of α from -1 to 2, both ends included", minimum=7)
-    seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
 
 
 SIZES = {
@@ -48,6 +41,11 @@ SIZES = {
     | {"target_loss": 0.3, "updates": 300},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "points": 121, "updates": 200000},
+}
+
+
+COLUMNS = {
+    "rows": ["pair", "seed", "alpha", *question.FOUR, "status"],
 }
 
 
@@ -73,7 +71,7 @@ def run(settings: Settings, data, pair: str):
         if status == "diverged":
             yield {"seed": a.seed, "status": status}
             continue
-        for row in rows(a.model, b.model, alphas, data):
+        for row in rows(a.model, b.model, alphas, a.data):
             yield {"seed": a.seed, **row, "status": status}
 
 
@@ -82,4 +80,4 @@ def _train(settings, data, batch_size, learning_rate):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -18,16 +18,13 @@ import sys
 
 import keras
 
-from hw1 import datasets, models, question, training
+from hw1 import command, datasets, models, question, training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images")
     widths: tuple[int, ...] = question.option(
         (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer"
@@ -36,13 +33,17 @@ class Settings:
     target_loss: float = question.option(0.05, "training loss at which a net is done, in nats")
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
     "smoke": {"train": 200, "test": 200, "widths": (1, 8, 64), "epochs": 10, "seeds": 2, "batch_size": 50},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "pool": 1, "epochs": 200},
+}
+
+
+COLUMNS = {
+    "rows": ["hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
 }
 
 
@@ -55,13 +56,13 @@ def run(settings: Settings, data, hidden: int):
     """Yields a row per seed."""
     data = datasets.average_pool(data, settings.pool)
     members = training.train(
-        lambda seed: models.mlp((hidden,), input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        lambda seed: models.mlp((hidden,), input_shape=data.shape, classes=data.classes, seed=seed),
         data,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         target_loss=settings.target_loss,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         progress=f"{hidden} hidden units",
     )
     for member in members:
@@ -75,4 +76,4 @@ def run(settings: Settings, data, hidden: int):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

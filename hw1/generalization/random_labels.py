@@ -9,8 +9,8 @@ every second epoch. At 100 % the net must memorise: training accuracy near 1, te
 
 Source: MLDS 2018, homework 1-3; Zhang et al., arXiv 1611.03530, figure 1.
 
-Deviations: 2,500 training images instead of 60,000 (`--size=paper` takes them all). The labels are permuted once;
-the seeds differ in initial weights and batch order.
+Deviations: 2,500 training images instead of 60,000 (`--size=paper` takes them all). With
+`--splits=fixed` the labels are permuted once, and the seeds differ in initial weights and batch order only.
 """
 
 import dataclasses
@@ -18,16 +18,14 @@ import sys
 
 import keras
 
-from hw1 import datasets, models, question, training
+from hw1 import command, datasets, models, question, training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
     train: int = question.option(2500, "training examples")
-    test: int = question.option(5000, "test examples")
     fractions: tuple[float, ...] = question.option(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "shares of the training labels that are permuted", minimum=0, maximum=1
     )
@@ -38,7 +36,6 @@ class Settings:
         125, "examples per step (our choice: random labels are fitted in 40 epochs)", at_most="train"
     )
     learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -49,6 +46,11 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["fraction", "seed", "epoch", *question.FOUR, "status"],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work per share of permuted labels."""
     return [{"fraction": fraction} for fraction in settings.fractions]
@@ -56,15 +58,15 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, fraction: float):
     """Yields a row per seed and epoch."""
-    noisy = dataclasses.replace(data, y_train=datasets.shuffle_labels(data.y_train, fraction))
+    noisy = datasets.Splits.stacked({seed: _noisy(data, seed, fraction) for seed in settings.all_seeds})
     members = training.train(
-        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        lambda seed: models.mlp(settings.hidden, input_shape=data.shape, classes=data.classes, seed=seed),
         noisy,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         evaluate_every=settings.evaluate_every,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         progress=f"{fraction:.0%} random labels",
     )
     for member in members:
@@ -72,5 +74,11 @@ def run(settings: Settings, data, fraction: float):
             yield {"seed": member.seed, **at_epoch, "status": member.status}
 
 
+def _noisy(data, seed, fraction):
+    """The split of a seed with part of its training labels permuted."""
+    split = data.of(seed)
+    return dataclasses.replace(split, y_train=datasets.shuffle_labels(split.y_train, fraction, data.key(seed)))
+
+
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -33,19 +33,16 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import datasets, models, question, training
+from hw1 import command, datasets, models, question, training
 from hw1.measures import hessian
 from hw1.measures.interpolation import line
 from hw1.measures.sharpness import keskar_sharpness
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images")
     hidden: tuple[int, ...] = question.option((8, 8), "widths of the hidden layers", unique=False)
     activation: str = question.option("relu", "of the hidden layers; the identity holds for relu and leaky_relu")
@@ -68,6 +65,11 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["transformation", "seed", "alpha", "measure", "value"],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work per transformation, and one for the line between two solutions."""
     if 1.0 not in settings.alphas:
@@ -78,11 +80,13 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, transformation: str):
     """Yields a row per seed, α and measure."""
     data = datasets.average_pool(data, settings.pool)
+    if transformation == "line":  # a line joins two nets, which must have learned from the same images
+        data = data.sharing(lambda seed: settings.first_seed)
     members = training.train(
         lambda seed: models.mlp(
             settings.hidden,
             settings.activation,
-            input_shape=data.x_train.shape[1:],
+            input_shape=data.shape,
             classes=data.classes,
             seed=seed,
             dtype="float64",
@@ -92,18 +96,18 @@ def run(settings: Settings, data, transformation: str):
         epochs=settings.epochs,
         evaluate_every=settings.epochs,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         progress=transformation,
     )
     members = training.measurable(members)
-    x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
     if transformation == "line":
         alphas = np.round(np.linspace(-0.5, 1.5, settings.points), 10)
-        losses = line(members[0].model, members[-1].model, alphas, data.x_train, data.y_train).loss
+        images = members[0].data
+        losses = line(members[0].model, members[-1].model, alphas, images.x_train, images.y_train).loss
         for alpha, loss in zip(alphas, losses, strict=True):
             yield {"seed": members[0].seed, "alpha": alpha, "measure": "line_loss", "value": loss}
         return
-    bases = [_Base(member.model, x, y) for member in members]
+    bases = [_Base(member, settings.examples) for member in members]
     counted = np.all([base.counts for base in bases], axis=0)
     for member, base in zip(members, bases, strict=True):
         for alpha in settings.alphas:
@@ -114,8 +118,9 @@ def run(settings: Settings, data, transformation: str):
 class _Base:
     """The untransformed net and what is known of it."""
 
-    def __init__(self, model, x, y):
-        self.model, self.x, self.y = model, x, y
+    def __init__(self, member, examples):
+        data, model = member.data, member.model
+        self.model, self.x, self.y = model, x, y = model, data.x_train[:examples], data.y_train[:examples]
         self.outputs = np.asarray(model(x, training=False))
         self.hessian = hessian.dense(model, x, y)
         self.largest = np.linalg.eigvalsh(self.hessian)[-1]
@@ -172,4 +177,4 @@ def _log10_determinant(matrix, counted) -> float:
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -17,25 +17,19 @@ has taken few steps, and an undertrained net is an insensitive one.
 import dataclasses
 import sys
 
-from hw1 import models, question, recipe
+from hw1 import command, question, recipe
 from hw1.measures.sensitivity import jacobian_norm, loss_gradient_norm
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
     test: int = question.option(5000, "test examples; the sensitivity is measured on all of them")
-    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
-    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -43,6 +37,20 @@ SIZES = {
     | {"updates": 300},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "batch_size",
+        "seed",
+        "updates",
+        *question.FOUR,
+        "loss_gradient_norm",
+        "whole_loss_gradient_norm",
+        "jacobian_norm",
+        "status",
+    ],
 }
 
 
@@ -54,7 +62,7 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, batch_size: int):
     """Yields a row per seed."""
     for member in recipe.train(settings, data, batch_size):
-        yield member.row if member.status == "diverged" else {**member.row, **_sensitivities(member.model, data)}
+        yield member.row if member.status == "diverged" else {**member.row, **_sensitivities(member.model, member.data)}
 
 
 def _sensitivities(model, data) -> dict[str, float]:
@@ -67,4 +75,4 @@ def _sensitivities(model, data) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

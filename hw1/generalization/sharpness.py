@@ -19,30 +19,23 @@ import sys
 
 import numpy as np
 
-from hw1 import evaluation, models, question, recipe
+from hw1 import command, evaluation, question, recipe
 from hw1.measures import hessian
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
-    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
-    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
     examples: int = question.option(
         500, "training examples of the course's sharpness; all are taken as well", at_most="train"
     )
     epsilon: float = question.option(1e-4, "radius, in units of the parameters")
     probes: int = question.option(30, "Hessian-vector products per block for the Frobenius norm", minimum=6)
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
     reference_hidden: tuple[int, ...] = question.option(
         (4, 4), "hidden layers of the small net that is also measured by tf.hessians", unique=False
     )
@@ -56,6 +49,24 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "probes": 90}
     | {"reference_hidden": (8, 8), "reference_seeds": 5},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "net",
+        "batch_size",
+        "seed",
+        "updates",
+        *question.FOUR,
+        "examples",
+        "scope",
+        "method",
+        "norm",
+        "value",
+        "sharpness",
+        "status",
+    ],
 }
 
 
@@ -74,7 +85,7 @@ def run(settings: Settings, data, net: str, batch_size: int):
         if member.status == "diverged":
             yield member.row
             continue
-        for measured in _norms(settings, data, member.model, net):
+        for measured in _norms(settings, member.data, member.model, net):
             factor = settings.epsilon**2 / (2 * (1 + measured.pop("loss")))
             yield {**member.row, **measured, "sharpness": measured["value"] * factor}
 
@@ -105,4 +116,4 @@ def _norms(settings, data, model, net):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -18,28 +18,21 @@ Several steps of L2 stand in for Yao et al.'s attack by second derivatives, whic
 import dataclasses
 import sys
 
-from hw1 import evaluation, models, question, recipe
+from hw1 import command, evaluation, question, recipe
 from hw1.measures import adversarial, hessian
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples, all of which are attacked")
-    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option((10, 50, 200, 1000, 5000), "batch sizes to compare", at_most="train")
-    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
     sign_epsilons: tuple[float, ...] = question.option(
         (0.01, 0.02, 0.05, 0.1, 0.2), "radii of FGSM, of each pixel (pixels are in [0, 1])"
     )
     l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii of the L2 attacks, of a whole image")
     steps: int = question.option(10, "steps of the L2 attack", minimum=2)
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -48,6 +41,22 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 40}
     | {"l2_epsilons": (0.1, 0.25, 0.5, 1.0, 2.0)},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "batch_size",
+        "seed",
+        "updates",
+        *question.FOUR,
+        "largest_eigenvalue",
+        "attack",
+        "epsilon",
+        "attacked_loss",
+        "attacked_accuracy",
+        "status",
+    ],
 }
 
 
@@ -62,9 +71,10 @@ def run(settings: Settings, data, batch_size: int):
         if member.status == "diverged":
             yield member.row
             continue
-        (largest,) = hessian.eigenvalues(member.model, data.x_train, data.y_train)
-        for attack, epsilon, images in _attacks(settings, member.model, data.x_test, data.y_test):
-            loss, accuracy = evaluation.evaluate(member.model, images, data.y_test)
+        images = member.data
+        (largest,) = hessian.eigenvalues(member.model, images.x_train, images.y_train)
+        for attack, epsilon, attacked in _attacks(settings, member.model, images.x_test, images.y_test):
+            loss, accuracy = evaluation.evaluate(member.model, attacked, images.y_test)
             about = {"attack": attack, "epsilon": epsilon, "attacked_loss": loss, "attacked_accuracy": accuracy}
             yield {**member.row, "largest_eigenvalue": largest, **about}
 
@@ -78,4 +88,4 @@ def _attacks(settings, model, x, y):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -29,7 +29,7 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from hw1 import evaluation, models, question, recipe, records
+from hw1 import command, evaluation, models, question, recipe
 from hw1.measures import evidence
 
 REGRESSION, NET = "logistic regression", "net"
@@ -37,24 +37,18 @@ TOLERANCE = 1e-8  # of ‖∇C‖₂: rounding leaves about 1e-11
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples, out of which come the images of the regression")
-    test: int = question.option(5000, "test examples")
     images: int = question.option(800, "images of the digits 0 and 1 for the regression, half of each", minimum=2)
     weakest: float = question.option(
         1e-8, "smallest λ of the regression (at 1e-6 some random labels are not yet learned by heart)"
     )
     strongest: float = question.option(1e5, "largest λ of the regression")
     points: int = question.option(27, "values of λ, evenly spaced on a logarithmic axis", minimum=2)
-    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the net's hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes of the nets", at_most="train"
     )
-    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
     net_regularization: float = question.option(50.0, "λ of the nets' Occam factors")
     steps: int = question.option(40, "steps of Lanczos (more change the Occam factor's logarithm by a few per cent)")
@@ -67,6 +61,27 @@ SIZES = {
     | {"target_loss": 0.3, "updates": 300, "steps": 10, "seeds": 2},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 100, "probes": 8},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "model",
+        "labels",
+        "batch_size",
+        "seed",
+        "regularization",
+        "updates",
+        *question.FOUR,
+        "log_evidence_ratio",
+        "cost",
+        "log_occam",
+        "standard_error",
+        "floored",
+        "smallest_eigenvalue",
+        "gradient_norm",
+        "status",
+    ],
 }
 
 
@@ -88,10 +103,10 @@ def run(settings: Settings, data, model: str, labels: str, batch_size: int):
 
 def _regressions(settings, data, labels):
     """Yields a row per seed and λ; each minimisation starts from the minimum for the λ before."""
-    for seed in range(settings.seeds):
-        rng = np.random.default_rng(seed)
-        x, y = _digits(data.x_train, data.y_train, settings.images // 2, rng)
-        x_test, y_test = _digits(data.x_test, data.y_test)
+    for seed in settings.all_seeds:
+        rng, images = np.random.default_rng(seed), data.of(seed)
+        x, y = _digits(images.x_train, images.y_train, settings.images // 2, rng)
+        x_test, y_test = _digits(images.x_test, images.y_test)
         if labels == "random":
             y, y_test = rng.permutation(y), rng.permutation(y_test)
         lit = x.any(
@@ -104,7 +119,7 @@ def _regressions(settings, data, labels):
             eigenvalues = np.linalg.eigvalsh(hessian) - regularization  # of N times the mean loss's Hessian
             found = evidence.from_spectrum(cost, eigenvalues / len(x), len(x), 2, regularization)
             losses, accuracies = zip(scores(weights, x, y), scores(weights, x_test, y_test), strict=True)
-            four = dict(zip(records.FOUR, (*losses, *accuracies), strict=True))
+            four = dict(zip(question.FOUR, (*losses, *accuracies), strict=True))
             status = "ok" if np.linalg.norm(gradient) <= TOLERANCE else "target not reached"
             about = {"seed": seed, "regularization": regularization, "updates": updates, "status": status}
             yield about | four | _parts(found, gradient)
@@ -183,7 +198,8 @@ def _nets(settings, data, batch_size):
         if member.status == "diverged":
             yield about
             continue
-        x, y, theta = data.x_train, data.y_train, models.flat_parameters(member.model)
+        images = member.data
+        x, y, theta = images.x_train, images.y_train, models.flat_parameters(member.model)
         found = evidence.laplace(member.model, x, y, regularization, steps=settings.steps, probes=settings.probes)
         gradient = len(x) * evaluation.objective(member.model, x, y)(theta)[1] + regularization * theta
         yield about | _parts(found, gradient)
@@ -203,4 +219,4 @@ def _parts(found, gradient):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -38,7 +38,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import datasets, evaluation, models, question, recipe
+from hw1 import command, datasets, evaluation, models, question, recipe
 from hw1.measures import hessian
 from hw1.measures.sharpness import ball_sharpness, keskar_sharpness
 from hw1.measures.volume import log_volume
@@ -47,19 +47,13 @@ MOST_LOSS = 1e3  # a net whose loss is larger counts as diverged: rounding would
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
-    hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option((20, 100, 500, 2500), "batch sizes to compare", at_most="train")
     learning_rates: tuple[float, ...] = question.option(
         (2e-3, 5e-3, 1e-2), "step sizes of Adam to compare (two to ten times its default in Keras)"
     )
-    target_loss: float = question.option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     examples: int = question.option(500, "training examples to measure on", at_most="train")
     rise: float = question.option(0.05, "ε of the volume, in nats (our choice: it doubles the training loss)")
     dimension: int = question.option(10, "of the random subspace of the volume")
@@ -72,7 +66,6 @@ class Settings:
     small_updates: int = question.option(2000, "small net: optimizer steps")
     small_rays: int = question.option(300, "small net: rays of the volumes", minimum=2)
     alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "small net: factors α")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -82,6 +75,41 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "examples": 5000, "rays": 500}
     | {"batch_sizes": (20, 64, 256, 1024, 6000), "small_rays": 5000},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "net",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "updates",
+        *question.FOUR,
+        "log_volume",
+        "log_volume_error",
+        "capped",
+        "effective",
+        "ball_sharpness",
+        "subspace_sharpness",
+        "spectral_norm",
+        "trace",
+        "status",
+    ],
+    "radii": ["net", "batch_size", "learning_rate", "seed", "epsilon", "maximum", "quadratic", "linear"],
+    "rescaling": [
+        "net",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "alpha",
+        "region",
+        "exponent",
+        "log_volume",
+        "log_volume_error",
+        "capped",
+        "effective",
+    ],
 }
 
 
@@ -100,16 +128,18 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, net: str, batch_size: int, learning_rate: float):
     """Yields a row per seed, and those of the tables."""
-    two_classes, loss = _two_classes(data, settings.pool), None  # a pool that does not fit ends the first unit
+    # A pool that does not fit, or classes that are not there, are an error of the first unit.
+    two_classes, loss = datasets.first_classes(datasets.average_pool(data, settings.pool), 2), None
     if net == "small":
-        data, loss, batch_size = two_classes, squared_error, min(batch_size, len(two_classes.x_train))
+        data, loss, batch_size = two_classes, squared_error, min(batch_size, two_classes.train)
     members = _train(settings, data, net, batch_size, learning_rate)
     ends = settings.learning_rates[0], (min(settings.batch_sizes), max(settings.batch_sizes))
-    x, y = data.x_train[: settings.examples], data.y_train[: settings.examples]
     for member in members:
         if member.status == "diverged" or member.final["train_loss"] > MOST_LOSS:
             yield {"seed": member.seed, "updates": member.updates, "status": "diverged"}
             continue
+        images = member.data
+        x, y = images.x_train[: settings.examples], images.y_train[: settings.examples]
         yield member.row | _measures(settings, member.model, x, y, loss)
         if net == "small":
             yield from _rescaled(settings, member, x, y)
@@ -122,25 +152,13 @@ def squared_error(y, outputs):
     return tf.reduce_sum((outputs - tf.one_hot(y, outputs.shape[-1], dtype=outputs.dtype)) ** 2, axis=-1)
 
 
-def _two_classes(data, pool):
-    """The first two classes alone, with every square of pixels replaced by its mean."""
-    data = datasets.average_pool(data, pool)
-    if not {0, 1} <= set(data.y_train):
-        raise ValueError(
-            f"{question.label(data.name)} has no training images of both classes 0 and 1 for the small net"
-        )
-    train, test = data.y_train < 2, data.y_test < 2
-    parts = {"x_train": data.x_train[train], "y_train": data.y_train[train]}
-    return dataclasses.replace(data, **parts, x_test=data.x_test[test], y_test=data.y_test[test], classes=2)
-
-
 def _train(settings, data, net, batch_size, learning_rate):
     options = {"optimizer": lambda: keras.optimizers.Adam(learning_rate)}
     if net == "course":
         return recipe.train(settings, data, batch_size, **options)
 
     def build(seed):
-        shape = {"input_shape": data.x_train.shape[1:], "classes": data.classes, "dtype": "float64"}
+        shape = {"input_shape": data.shape, "classes": data.classes, "dtype": "float64"}
         return models.mlp((2,), "leaky_relu", use_bias=False, seed=seed, **shape)
 
     options |= {"updates": settings.small_updates, "evaluate_updates": settings.small_updates, "target_loss": None}
@@ -206,4 +224,4 @@ def _rescaled(settings, member, x, y):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

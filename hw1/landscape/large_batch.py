@@ -30,7 +30,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import datasets, models, question, recipe
+from hw1 import command, datasets, models, question, recipe
 from hw1.measures.interpolation import rows
 from hw1.measures.sharpness import keskar_sharpness
 
@@ -38,12 +38,9 @@ NETS = ("normalised", "plain", "convolutional")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the dense nets' hidden layers", unique=False)
     filters: int = question.option(6, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
@@ -53,14 +50,12 @@ class Settings:
         (50, 100, 1000, 2500), "further batch sizes of the plain net", at_most="train"
     )
     target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
-    updates: int = question.option(20000, "optimizer steps, at most")
     learning_rate: float = question.option(1e-3, "step size of Adam (the source's optimizer; the default of both)")
     epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes of the box, the source's")
     manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
     iterations: int = question.option(10, "of L-BFGS-B from each start, as in the source")
     starts: int = question.option(2, "of L-BFGS-B: one along the gradient, the others in random corners")
     points: int = question.option(13, "values of α from -1 to 2, both ends included", minimum=7)
-    seeds: int = question.option(5, "independent pairs (initial weights and batch order)")
 
 
 SIZES = {
@@ -69,6 +64,27 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
     | {"filters": 16, "pool": 1, "sweep": (64, 128, 512, 1000, 2000, 15000), "points": 61, "updates": 200000},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "net",
+        "batch_size",
+        "seed",
+        "updates",
+        *question.FOUR,
+        "space",
+        "epsilon",
+        "value",
+        "loss",
+        "largest",
+        "iterations",
+        "message",
+        "status",
+    ],
+    "line": ["net", "seed", "alpha", *question.FOUR],
+    "convergence": ["net", "batch_size", "seed", "epoch", *question.FOUR],
 }
 
 
@@ -90,13 +106,13 @@ def run(settings: Settings, data, net: str):
     boxes = [(space, epsilon) for space in ("full", "manifold") for epsilon in settings.epsilons]
     for size, members in zip(settings.batch_sizes, ends, strict=True):
         for member in members:
-            yield from _sharpness(settings, data, size, member, boxes)
+            yield from _sharpness(settings, size, member, boxes)
             yield from _convergence(size, member)
     for small, large in zip(*ends, strict=True):
-        yield from _line(settings, data, small, large)
+        yield from _line(settings, small, large)
     for size in sorted(set(settings.sweep) - set(settings.batch_sizes)) if net == "plain" else ():
         for member in _train(settings, data, net, size):
-            yield from _sharpness(settings, data, size, member, boxes[:1])
+            yield from _sharpness(settings, size, member, boxes[:1])
 
 
 def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
@@ -108,7 +124,7 @@ def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
         data: gives the shape of the inputs and the number of classes.
         seed: of the initial weights.
     """
-    common = {"input_shape": data.x_train.shape[1:], "classes": data.classes, "seed": seed}
+    common = {"input_shape": data.shape, "classes": data.classes, "seed": seed}
     if net == "convolutional":
         model = models.cnn((settings.filters,), (5,), (32,), pools=(2,), batch_normalization=True, **common)
     else:
@@ -123,14 +139,14 @@ def _train(settings, data, net, batch_size):
     return recipe.train(settings, data, batch_size, lambda seed: build(settings, net, data, seed))
 
 
-def _sharpness(settings, data, batch_size, member, boxes):
+def _sharpness(settings, batch_size, member, boxes):
     for space, epsilon in boxes:
         row = {"batch_size": batch_size, **member.row, "space": space, "epsilon": epsilon, "message": member.status}
         if member.status != "diverged":
             found = keskar_sharpness(
                 member.model,
-                data.x_train,
-                data.y_train,
+                member.data.x_train,
+                member.data.y_train,
                 epsilon,
                 manifold=settings.manifold if space == "manifold" else None,
                 iterations=settings.iterations,
@@ -153,14 +169,14 @@ def _convergence(batch_size, member):
             yield {"table": "convergence", "batch_size": batch_size, "seed": member.seed, **at_epoch}
 
 
-def _line(settings, data, small, large):
+def _line(settings, small, large):
     """Yields a row per α; none if one of the two diverged."""
     if "diverged" in (small.status, large.status):
         return
     alphas = np.round(np.linspace(-1, 2, settings.points), 10)
-    for row in rows(small.model, large.model, alphas, data):
+    for row in rows(small.model, large.model, alphas, small.data):
         yield {"table": "line", "seed": small.seed, **row}
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

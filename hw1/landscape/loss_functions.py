@@ -33,7 +33,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import evaluation, models, question, training
+from hw1 import command, evaluation, models, question, training
 from hw1.measures import gauss_newton, hessian
 from hw1.measures.interpolation import rows
 
@@ -58,12 +58,9 @@ LOSSES = {"nll": None, "squared": squared, "hinge": hinge}
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     losses: tuple[str, ...] = question.option(tuple(LOSSES), "losses to train with", choices=LOSSES)
     epochs: tuple[int, ...] = question.option(
@@ -87,6 +84,13 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["loss", "seed", "epoch", *question.FOUR, "hessian", "gauss_newton", "residual", "status"],
+    "spectrum": ["loss", "seed", "measured", "quantity", "rank", "value"],
+    "lines": ["loss", "kind", "other", "seed", "alpha", *question.FOUR],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work per loss."""
     if list(settings.epochs) != sorted(settings.epochs) or settings.epochs[-1] < 1:
@@ -102,8 +106,8 @@ def run(settings: Settings, data, loss: str):
         if member.status == "diverged":
             yield {"seed": member.seed, "status": member.status}
         else:
-            yield from _along_training(settings, data, loss, member)
-            yield from _at_the_end(settings, data, loss, member)
+            yield from _along_training(settings, loss, member)
+            yield from _at_the_end(settings, loss, member)
     other = settings.losses[(settings.losses.index(loss) + 1) % len(settings.losses)]
     pairs = {("other seed", loss): others}
     if other != loss:
@@ -111,12 +115,12 @@ def run(settings: Settings, data, loss: str):
     for (kind, name), partners in pairs.items():
         for first, second in zip(members, partners, strict=True):
             if "diverged" not in (first.status, second.status):
-                yield from _line(settings, data, kind, name, first, second)
+                yield from _line(settings, kind, name, first, second)
 
 
-def _along_training(settings, data, loss, member):
+def _along_training(settings, loss, member):
     """Yields loss and accuracy by the net's own loss, and the norms of the parts, at each of the epochs."""
-    own = LOSSES[loss]
+    own, data = LOSSES[loss], member.data
     for epoch in settings.epochs:
         model = _build(settings, data, member.seed)
         if epoch:
@@ -129,10 +133,10 @@ def _along_training(settings, data, loss, member):
         yield {"seed": member.seed, "epoch": epoch, **four, **norms, "status": member.status}
 
 
-def _at_the_end(settings, data, loss, member):
+def _at_the_end(settings, loss, member):
     """Yields the largest eigenvalues and the trace of the Hessian, of the net's own loss and of the nll."""
     for measured in dict.fromkeys((loss, "nll")):
-        arguments = member.model, *_measured(settings, data)
+        arguments = member.model, *_measured(settings, member.data)
         row = {"table": "spectrum", "seed": member.seed, "measured": measured}
         trace = hessian.trace(*arguments, LOSSES[measured], settings.probes)
         yield row | {"rank": 0, "quantity": "trace", "value": trace}
@@ -145,19 +149,20 @@ def _measured(settings, data):
     return data.x_train[: settings.examples], data.y_train[: settings.examples]
 
 
-def _line(settings, data, kind, other, first, second):
+def _line(settings, kind, other, first, second):
     """Yields a row per α: nll and accuracy on both sets."""
     alphas = np.linspace(0, 1, settings.points)
-    for row in rows(first.model, second.model, alphas, data):
+    for row in rows(first.model, second.model, alphas, first.data):
         yield {"table": "lines", "kind": kind, "other": other, "seed": first.seed, **row}
 
 
 def _build(settings, data, seed):
-    return models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed)
+    return models.mlp(settings.hidden, input_shape=data.shape, classes=data.classes, seed=seed)
 
 
 def _train(settings, data, loss):
-    """Two members per seed: to be measured, and for the other ends of lines. Each loss is needed twice."""
+    """Two members per repetition, on the same images: one to be measured, one for the other end of its line."""
+    data = data.sharing(lambda seed: settings.first_seed + (seed - settings.first_seed) % settings.seeds)
     train = functools.partial(
         training.train,
         lambda seed: _build(settings, data, seed),
@@ -165,7 +170,7 @@ def _train(settings, data, loss):
         batch_size=settings.batch_size,
         epochs=settings.epochs[-1],
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=2 * settings.seeds,
+        seeds=range(settings.first_seed, settings.first_seed + 2 * settings.seeds),
         loss=LOSSES[loss],
         record=["weights"],
         progress=loss,
@@ -174,4 +179,4 @@ def _train(settings, data, loss):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -32,14 +32,14 @@ import sys
 import numpy as np
 from keras import losses
 
-from hw1 import models, question
+from hw1 import command, models, question
 from hw1.measures import hessian
 
 METHODS = ("descent", "label noise", "parameter noise")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Repeated):
     """What can be changed; every field is a flag."""
 
     learning_rate: float = question.option(0.01, "step size η (our choice: stable up to a curvature of 200)")
@@ -59,6 +59,11 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["part", "seed", "step", "first", "second", "loss", "largest_eigenvalue", "smallest_eigenvalue"],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work for the valley and one per method."""
     return [{"part": part} for part in ("valley", *METHODS)]
@@ -71,7 +76,7 @@ def run(settings: Settings, data, part: str):
         for number, t in enumerate(np.linspace(-settings.reach, settings.reach, settings.points)):
             yield _row(model, 0, number, np.array([t, 0.0]))
         return
-    for seed in range(settings.seeds):
+    for seed in settings.all_seeds:
         for step, w in enumerate(path(settings, part, seed)):
             if step % settings.every == 0 or step == settings.steps:
                 yield _row(model, seed, step, w)
@@ -109,4 +114,4 @@ def _row(model, seed, step, w) -> dict:
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -31,17 +31,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import evaluation, models, question, recipe
+from hw1 import command, evaluation, models, question, recipe
 from hw1.measures.sharpness import keskar_sharpness
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.OneLoss):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
     target_loss: float = question.option(0.02, "loss on the training set to which every net is trained, in nats")
@@ -58,7 +55,6 @@ class Settings:
     epsilon: float = question.option(1e-3, "size of the box of φ, the source's larger one")
     starts: int = question.option(2, "of L-BFGS-B: one along the gradient, the others in random corners")
     manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -67,6 +63,11 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
     | {"updates": 200000, "slow_updates": 20000, "copies": 10},
+}
+
+
+COLUMNS = {
+    "rows": ["remedy", "seed", "updates", *question.FOUR, "space", "value", "loss", "largest", "status"],
 }
 
 
@@ -85,8 +86,10 @@ def run(settings: Settings, data, remedy: str):
             row = {**member.row, "space": space}
             if member.status != "diverged":
                 options = {"starts": settings.starts, "seed": member.seed}
-                examples = data.x_train, data.y_train
-                found = keskar_sharpness(member.model, *examples, settings.epsilon, manifold, **options)
+                images = data.of(member.seed)  # as they are, also where training saw others
+                found = keskar_sharpness(
+                    member.model, images.x_train, images.y_train, settings.epsilon, manifold, **options
+                )
                 row |= {"value": found.value, "loss": found.loss, "largest": found.largest}
             yield row
 
@@ -96,15 +99,27 @@ def augment(settings: Settings, data):
 
     Args:
         settings: with `copies`, `rotation` and `shift`.
-        data: as `hw1.datasets.load` gives it.
+        data: as `hw1.datasets.load_splits` gives it.
     """
-    layers, options, shape = keras.layers, {"fill_mode": "constant"}, data.x_train.shape[1:]  # zeros, the background
+    layers, options, shape = keras.layers, {"fill_mode": "constant"}, data.shape  # zeros, the background
     rotate = layers.RandomRotation(settings.rotation / 360, seed=0, **options)
     shift = layers.RandomTranslation(settings.shift, settings.shift, interpolation="nearest", seed=1, **options)
-    images = data.x_train.reshape(-1, *shape[:2], math.prod(shape[2:]))  # one channel for grey images
+    used = np.unique(np.concatenate([data.rows(seed)[0] for seed in settings.all_seeds]))  # of training by some seed
+    images = data.x[used].reshape(-1, *shape[:2], math.prod(shape[2:]))  # one channel for grey images
     moved = [np.asarray(shift(rotate(images, training=True), training=True)) for _ in range(settings.copies)]
-    x = np.concatenate(moved).reshape(-1, *shape)
-    return dataclasses.replace(data, x_train=x, y_train=np.tile(data.y_train, settings.copies))
+    begins = len(data.y) + len(used) * np.arange(settings.copies)  # of each version, behind the images as they are
+
+    def divide(seed):
+        train, test = data.rows(seed)
+        return np.add.outer(begins, np.searchsorted(used, train)).ravel(), test
+
+    return dataclasses.replace(
+        data,
+        x=np.concatenate([data.x, *(version.reshape(-1, *shape) for version in moved)]),
+        y=np.concatenate([data.y, np.tile(data.y[used], settings.copies)]),
+        train=data.train * settings.copies,
+        divide=divide,
+    )
 
 
 def robust(net, x, y, loss, epsilon: float):
@@ -159,7 +174,8 @@ def _train_augmented(settings, data, batch_size):
     members = recipe.train(settings, augment(settings, data), batch_size, **options)
     for member in members:
         if member.status != "diverged":
-            loss, accuracy = evaluation.evaluate(member.model, data.x_train, data.y_train)
+            images = data.of(member.seed)
+            loss, accuracy = evaluation.evaluate(member.model, images.x_train, images.y_train)
             member.history |= {"train_loss": np.array([loss]), "train_accuracy": np.array([accuracy])}
             member.status = "ok" if loss <= settings.target_loss else "target not reached"
     return members
@@ -179,4 +195,4 @@ def _grow(train, begun, batch_size):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

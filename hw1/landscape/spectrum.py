@@ -33,17 +33,15 @@ import sys
 
 import numpy as np
 
-from hw1 import datasets, models, question, recipe, statistics
+from hw1 import command, datasets, models, question, recipe, statistics
 from hw1.measures import hessian
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
     data: tuple[str, ...] = question.option(("mnist10k", "fashion10k"), "data sets: names of hw1.datasets or paths")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 5000), "batch sizes to compare", at_most="train"
@@ -64,7 +62,6 @@ class Settings:
     pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
     small_hidden: tuple[int, ...] = question.option((10,), "hidden layers of the small net", unique=False)
     small_target_loss: float = question.option(0.4, "training loss of the small net, in nats")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -74,6 +71,16 @@ SIZES = {
     "report": {},
     "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90}
     | {"examples": 60000},
+}
+
+
+COLUMNS = {
+    "rows": ["data", "batch_size", "seed", "updates", *question.FOUR, "train_largest", "test_largest", "status"],
+    "nets": ["data", "batch_size", "seed", "smallest", "trace", "trace_error", "outliers", "largest_ratio"],
+    "eigenvalues": ["data", "batch_size", "classes", "seed", "rank", "eigenvalue"],
+    "density": ["data", "batch_size", "seed", "node", "weight"],
+    "layers": ["data", "batch_size", "seed", "layer", "rank", "eigenvalue"],
+    "dimensions": ["data", "batch_size", "seed", "rank", "eigenvalue", "curvature"],
 }
 
 
@@ -97,19 +104,18 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
         if member.status == "diverged":
             yield member.row
             continue
+        own = member.data
         (on_train,), (on_test,) = (
-            hessian.eigenvalues(member.model, x, y)
-            for x, y in ((images.x_train, images.y_train), (images.x_test, images.y_test))
+            hessian.eigenvalues(member.model, x, y) for x, y in ((own.x_train, own.y_train), (own.x_test, own.y_test))
         )
         yield member.row | {"train_largest": on_train, "test_largest": on_test}
         if first:
-            yield from _whole(settings, images, member, extreme)
+            yield from _whole(settings, member, extreme)
     if first and batch_size == settings.class_batch_size:
         for classes in settings.class_counts:
-            few = _first_classes(images, classes)
-            x, y = few.x_train[: settings.examples], few.y_train[: settings.examples]
+            few = datasets.first_classes(images, classes)
             for member in _measurable(_train(settings, few, settings.hidden, batch_size, target)):
-                values = hessian.eigenvalues(member.model, x, y, settings.top, "LA")
+                values = hessian.eigenvalues(*_measured(settings, member), settings.top, "LA")
                 yield from _eigenvalues(values, member.seed, classes)
     if extreme:
         yield from _dimensions(settings, datasets.average_pool(images, settings.pool), batch_size)
@@ -125,16 +131,18 @@ def _check(settings, images):
         raise ValueError(f"--top={settings.top}: must be above {images.classes}, the number of classes and of outliers")
     if max(settings.class_counts) >= images.classes:
         raise ValueError(f"--class_counts={settings.class_counts}: must be below {images.classes}, that of all classes")
-    if not np.any(images.y_train < min(settings.class_counts)):
-        raise ValueError(
-            f"{question.label(images.name)} has no training images of the first classes, for --class_counts"
-        )
+    datasets.first_classes(images, min(settings.class_counts))
     datasets.average_pool(images, settings.pool)
 
 
-def _whole(settings, images, member, extreme):
+def _measured(settings, member):
+    """A net and the examples for all but λ₁."""
+    return member.model, member.data.x_train[: settings.examples], member.data.y_train[: settings.examples]
+
+
+def _whole(settings, member, extreme):
     """Yields what is known of a net's whole spectrum, and if its batch size is extreme the density and the layers."""
-    model, x, y = member.model, images.x_train[: settings.examples], images.y_train[: settings.examples]
+    model, x, y = _measured(settings, member)
     density = hessian.density(model, x, y, steps=settings.steps, probes=1, seed=member.seed)
     values = hessian.eigenvalues(model, x, y, settings.top, "LA")
     trace = hessian.trace(model, x, y, probes=settings.probes)
@@ -147,7 +155,7 @@ def _whole(settings, images, member, extreme):
         "outliers": statistics.outliers(values, settings.resolution),
         "largest_ratio": statistics.largest_ratio(values),
     }
-    yield from _eigenvalues(values, member.seed, images.classes)
+    yield from _eigenvalues(values, member.seed, member.data.classes)
     if extreme:
         yield from _parts(settings, x, y, member, density)
 
@@ -172,7 +180,7 @@ def _dimensions(settings, images, batch_size):
     """Yields all eigenvalues and axis curvatures of the small nets."""
     members = _train(settings, images, settings.small_hidden, batch_size, settings.small_target_loss)
     for member in _measurable(members):
-        matrix = hessian.dense(member.model, images.x_train, images.y_train)
+        matrix = hessian.dense(member.model, member.data.x_train, member.data.y_train)
         spectra = zip(np.linalg.eigvalsh(matrix)[::-1], np.sort(np.diag(matrix))[::-1], strict=True)
         for rank, (value, curvature) in enumerate(spectra, start=1):
             row = {"table": "dimensions", "seed": member.seed, "rank": rank}
@@ -181,21 +189,12 @@ def _dimensions(settings, images, batch_size):
 
 def _train(settings, images, hidden, batch_size, target_loss):
     settings = dataclasses.replace(settings, hidden=hidden)
-    return recipe.train(settings, images, min(batch_size, len(images.x_train)), target_loss=target_loss)
+    return recipe.train(settings, images, min(batch_size, images.train), target_loss=target_loss)
 
 
 def _measurable(members):
     return [member for member in members if member.status != "diverged"]
 
 
-def _first_classes(images, classes):
-    """The examples of the first so many classes."""
-    parts = {}
-    for part in ("train", "test"):
-        y = getattr(images, f"y_{part}")
-        parts |= {f"x_{part}": getattr(images, f"x_{part}")[y < classes], f"y_{part}": y[y < classes]}
-    return dataclasses.replace(images, **parts, classes=classes)
-
-
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

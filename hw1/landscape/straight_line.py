@@ -18,19 +18,16 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import evaluation, models, question, training
+from hw1 import command, evaluation, models, question, training
 from hw1.measures.interpolation import rows
 
 NETS = ("relu", "tanh", "maxout")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     nets: tuple[str, ...] = question.option(NETS, "hidden units of the nets", choices=NETS)
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_size: int = question.option(100, "examples per step", at_most="train")
@@ -51,6 +48,12 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["net", "line", "seed", "alpha", *question.FOUR, "status"],
+    "training": ["net", "seed", "epoch", *question.FOUR],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work per net."""
     if settings.points % 4 != 1:
@@ -64,24 +67,26 @@ def run(settings: Settings, data, net: str):
     def build(seed):
         return _build(net, settings.hidden, data, seed)
 
+    # The second half are the partners of the first: other initial weights, the same images.
+    data = data.sharing(lambda seed: settings.first_seed + (seed - settings.first_seed) % settings.seeds)
     members = training.train(
         build,
         data,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         optimizer=lambda: keras.optimizers.SGD(settings.learning_rate, settings.momentum),
-        seeds=2 * settings.seeds,
+        seeds=range(settings.first_seed, settings.first_seed + 2 * settings.seeds),
         progress=net,
     )
     for member, other in zip(members[: settings.seeds], members[settings.seeds :], strict=True):
         start = build(member.seed)
-        yield from _learning_curve(data, member, start)
-        yield from _on_line(settings, data, "start to end", member, start, member)
-        yield from _on_line(settings, data, "end to end", member, member.model, other)
+        yield from _learning_curve(member, start)
+        yield from _on_line(settings, "start to end", member, start, member)
+        yield from _on_line(settings, "end to end", member, member.model, other)
 
 
 def _build(net, hidden, data, seed):
-    shape = {"input_shape": data.x_train.shape[1:], "classes": data.classes}
+    shape = {"input_shape": data.shape, "classes": data.classes}
     return _maxout(hidden, seed=seed, **shape) if net == "maxout" else models.mlp(hidden, net, seed=seed, **shape)
 
 
@@ -101,13 +106,13 @@ def _maxout(hidden, input_shape, classes, seed):
     return keras.Model(images, dense(classes, "logits")(values), name="maxout")
 
 
-def _learning_curve(data, member, start):
+def _learning_curve(member, start):
     """Yields the rows of the table of training."""
-    for at_epoch in ({"epoch": 0, **evaluation.evaluate_sets(start, data)}, *member.curve):
+    for at_epoch in ({"epoch": 0, **evaluation.evaluate_sets(start, member.data)}, *member.curve):
         yield {"table": "training", "seed": member.seed, **at_epoch}
 
 
-def _on_line(settings, data, name, member, first, last):
+def _on_line(settings, name, member, first, last):
     """Yields the rows of a line that ends in the member `last`."""
     status = member.status if member.status != "ok" else last.status
     about = {"line": name, "seed": member.seed, "status": status}
@@ -115,9 +120,9 @@ def _on_line(settings, data, name, member, first, last):
         yield about
         return
     alphas = np.round(np.linspace(-0.5, 1.5, settings.points), 10)
-    for row in rows(first, last.model, alphas, data):
+    for row in rows(first, last.model, alphas, member.data):
         yield about | row
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

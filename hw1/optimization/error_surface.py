@@ -28,14 +28,14 @@ import keras
 import numpy as np
 from sklearn.manifold import TSNE
 
-from hw1 import datasets, evaluation, models, question, training
+from hw1 import command, datasets, evaluation, models, question, training
 from hw1.measures import interpolation, stationary
 
 LOSS = keras.losses.mean_squared_error
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Repeated):
     """What can be changed; every field is a flag."""
 
     hidden: tuple[int, ...] = question.option((5, 4), "widths of the hidden layers", unique=False)
@@ -63,6 +63,11 @@ SIZES = {
 }
 
 
+COLUMNS = {
+    "rows": ["view", "seed", "kind", "index", "u", "v", "loss"],
+}
+
+
 def units(settings: Settings) -> list[dict]:
     """One unit of work per view."""
     return [{"view": view} for view in VIEWS]
@@ -83,7 +88,7 @@ def _paths(settings) -> list["_Path"]:
         epochs=settings.epochs,
         evaluate_every=settings.every,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         loss=LOSS,
         record=["weights"],
         progress="error_surface",
@@ -195,4 +200,4 @@ VIEWS = {
 }
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -16,16 +16,13 @@ import sys
 
 import keras
 
-from hw1 import datasets, models, question, training
+from hw1 import command, datasets, models, question, training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set of the second task: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training images")
-    test: int = question.option(5000, "test images")
     points: int = question.option(200, "training points of the function")
     function_hidden: tuple[int, ...] = question.option((10, 18, 15, 4), "hidden layers for the function", unique=False)
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "hidden layers for the images", unique=False)
@@ -34,7 +31,6 @@ class Settings:
     batch_size: int = question.option(64, "images per step", at_most="train")
     function_learning_rate: float = question.option(1e-2, "step size of Adam for the function (our choice)")
     learning_rate: float = question.option(1e-3, "step size of Adam for the images (its default in Keras)")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)")
 
 
 SIZES = {
@@ -42,6 +38,11 @@ SIZES = {
     | {"batch_size": 20, "function_batch_size": 20, "seeds": 2},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "points": 1000, "steps": 20000, "seeds": 8},
+}
+
+
+COLUMNS = {
+    "rows": ["task", "seed", "step", "loss", "gradient_norm", "status"],
 }
 
 
@@ -58,7 +59,7 @@ def run(settings: Settings, data, task: str):
         data, loss, activation = datasets.function("sinc", settings.points), keras.losses.mean_squared_error, "tanh"
         hidden, batch_size = settings.function_hidden, settings.function_batch_size
         rate = settings.function_learning_rate
-    shape, classes = data.x_train.shape[1:], data.classes
+    shape, classes = data.shape, data.classes
     members = training.train(
         lambda seed: models.mlp(hidden, activation, input_shape=shape, classes=classes, seed=seed),
         data,
@@ -66,7 +67,7 @@ def run(settings: Settings, data, task: str):
         updates=settings.steps,
         evaluate_updates=settings.steps,
         optimizer=lambda: keras.optimizers.Adam(rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         loss=loss,
         record=["steps"],
         progress=task,
@@ -78,4 +79,4 @@ def run(settings: Settings, data, task: str):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

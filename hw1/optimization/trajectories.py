@@ -9,6 +9,8 @@ bias) and for the whole model.
 
 Source: MLDS 2018, homework 1-2.
 
+All trainings see one training set, for they are followed in the landscape of one loss: the split of the data is fixed.
+
 Deviations: none; the slides leave the net open.
 """
 
@@ -19,21 +21,21 @@ import keras
 import numpy as np
 from sklearn.decomposition import PCA
 
-from hw1 import models, question, training
+from hw1 import command, models, question, training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Images):
     """What can be changed; every field is a flag."""
 
-    data: str = question.option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = question.option(5000, "training examples")
-    test: int = question.option(5000, "test examples")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     epochs: int = question.option(45, "passes over the training set")
     every: int = question.option(3, "epochs between events", at_most="epochs")
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    splits: str = question.option(
+        "fixed", "all trainings see one training set, whose loss they share", choices=("fixed",)
+    )
     seeds: int = question.option(8, "trainings (initial weights and batch order)", minimum=2)
 
 
@@ -41,6 +43,21 @@ SIZES = {
     "smoke": {"train": 200, "test": 200, "hidden": (16,), "epochs": 6, "batch_size": 50, "seeds": 3},
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": 90},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "scope",
+        "seed",
+        "epoch",
+        "first",
+        "second",
+        "first_explained",
+        "second_explained",
+        *question.FOUR,
+        "status",
+    ],
 }
 
 
@@ -52,13 +69,13 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, scope: str):
     """Yields a row per seed and event."""
     members = training.train(
-        lambda seed: models.mlp(settings.hidden, input_shape=data.x_train.shape[1:], classes=data.classes, seed=seed),
+        lambda seed: models.mlp(settings.hidden, input_shape=data.shape, classes=data.classes, seed=seed),
         data,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         evaluate_every=settings.every,
         optimizer=lambda: keras.optimizers.Adam(settings.learning_rate),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         record=["weights"],
         progress=scope,
     )
@@ -77,4 +94,4 @@ def run(settings: Settings, data, scope: str):
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

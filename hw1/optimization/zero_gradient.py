@@ -35,7 +35,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import datasets, models, question, training
+from hw1 import command, datasets, models, question, training
 from hw1.measures import stationary
 
 METHODS = ("gradient norm", "Levenberg–Marquardt")
@@ -43,7 +43,7 @@ LOSS = keras.losses.mean_squared_error
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(question.Repeated):
     """What can be changed; every field is a flag."""
 
     points: int = question.option(50, "training points on (0, 1]")
@@ -69,6 +69,26 @@ SIZES = {
     | {"samples": 100, "seeds": 4},
     "report": {},
     "paper": {"epochs": 20000, "norm_steps": 20000, "iterations": 20000, "tolerance": 1e-10},
+}
+
+
+COLUMNS = {
+    "rows": [
+        "seed",
+        "method",
+        "gradient_norm",
+        "loss",
+        "minimal_ratio",
+        "minimal_ratio_computed",
+        "minimal_ratio_sampled",
+        "smallest_eigenvalue",
+        "largest_eigenvalue",
+        "negative",
+        "zero",
+        "positive",
+        "iterations",
+        "trained_loss",
+    ],
 }
 
 
@@ -107,7 +127,7 @@ def _trained(settings):
         optimizer=lambda: keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs)
         ),
-        seeds=settings.seeds,
+        seeds=settings.all_seeds,
         loss=LOSS,
         progress="zero_gradient",
     )
@@ -141,4 +161,4 @@ def _row(settings, data, end, point, eigenvalues) -> dict:
 
 
 if __name__ == "__main__":
-    question.main(sys.modules[__name__])
+    command.main(sys.modules[__name__])

@@ -2,11 +2,11 @@
 
     python -m hw1.report                                              # Report.pdf from runs/, seconds
     python -m hw1.report --results=hw1/results --out=/tmp/Report.pdf
-    python -m hw1.report --part=landscape                             # runs/Supplement.pdf: the papers' questions
+    python -m hw1.report --part=papers                                # runs/Supplement.pdf: the papers' questions
 
-Every number is read from the CSVs, every setting from the run's own record, and a sentence whose truth depends on a
-result is chosen by the result (`hw1.report.generalization`). The supplement says of each question what its module says.
-The layouts are in report.typ, supplement.typ and layout.typ.
+Every number is read from the CSVs, every setting from the record of the run, and a sentence whose truth depends on a
+result is chosen by the result (see `comment` in each file of hw1/findings). The supplement adds what the module of each
+question says of its method, source and deviations. The layouts are in report.typ, supplement.typ and layout.typ.
 """
 
 import ast
@@ -14,24 +14,23 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import typst
 from absl import flags
 
-from hw1 import claims, plot, question, records
-from hw1.figures import landscape as figures
-from hw1.report import deep_vs_shallow, generalization, landscape, optimization, words
+from hw1 import catalogue, claims, command, records
+from hw1.findings import drawing, words
 from hw1.statistics import Interval
 
-PARTS = {
-    "Part 1-1: deep against shallow": deep_vs_shallow.QUESTIONS,
-    "Part 1-2: optimization": optimization.QUESTIONS,
-    "Part 1-3: generalization": generalization.QUESTIONS,
+TITLES = {
+    "deep_vs_shallow": "Part 1-1: deep against shallow",
+    "optimization": "Part 1-2: optimization",
+    "generalization": "Part 1-3: generalization",
 }
-PAPERS = sorted((figure.__name__ for figure in figures.QUESTIONS), key=list(records.COLUMNS).index)
+SUPPLEMENTS = ["papers", *catalogue.PAPERS]
 
 
 def build(results: Path, out: Path) -> None:
@@ -46,41 +45,38 @@ def build(results: Path, out: Path) -> None:
         FileNotFoundError, ValueError: a CSV or record is missing or damaged.
         OSError: `out` cannot be written.
     """
-    names = [name for questions in PARTS.values() for name in questions]
-    committed = [name for name in claims.CLAIMS if claims.source(name, results) == records.COMMITTED != results]
+    names = catalogue.names("course")
+    committed = [name for name in catalogue.names() if claims.source(name, results) == records.COMMITTED != results]
     said = f"Judged by the committed results, not this run: {', '.join(committed)}." if committed else ""
     parts = [
-        {
-            "title": title,
-            "sections": [_shown(name, results) | _section(say, name, results) for name, say in part.items()],
-        }
-        for title, part in PARTS.items()
+        {"title": TITLES[part], "sections": [_section(name, results) for name in catalogue.names(part)]}
+        for part in catalogue.COURSE
     ]
     run = _run(results, names) | {"ledger": said}
-    _typeset(
-        "report.typ", {"parts": parts, "run": run, "ledger": _by_source(claims.judge(results))}, results, names, out
-    )
+    content = {"parts": parts, "run": run, "ledger": _by_source(claims.judge(results))}
+    _typeset("report.typ", content, results, names, out)
 
 
-def supplement(results: Path, out: Path) -> None:
-    """Sets the supplement: every question of the papers with its figure, method, source, deviations, table and claims.
+def supplement(results: Path, out: Path, part: str = "papers") -> None:
+    """Sets the supplement: questions of the papers with figure, conclusion, method, source, deviations and claims.
 
     Args:
         results: as for `build`.
         out: the PDF to write; replaced only when it is complete.
+        part: the questions: "papers" for all, or one of `hw1.catalogue.PAPERS`.
 
     Raises:
         FileNotFoundError, ValueError: a CSV or record is missing or damaged.
         OSError: `out` cannot be written.
     """
+    names = catalogue.names(part)
     sections = [
-        _shown(name, results)
-        | {"caption": " ".join(plot.FIGURES[name].__doc__.split())}
+        _section(name, results)
         | _docstring(name)
         | {"table": _table(name, results), "ledger": _by_source(claims.judge(results, None, [name]))}
-        for name in PAPERS
+        for name in names
     ]
-    _typeset("supplement.typ", {"sections": sections, "run": _run(results, PAPERS)}, results, PAPERS, out)
+    _typeset("supplement.typ", {"sections": sections, "run": _run(results, names)}, results, names, out)
 
 
 def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], out: Path) -> None:
@@ -97,7 +93,7 @@ def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], ou
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for name in names:
-            shutil.copy(plot.draw(name, results)[1], work)
+            shutil.copy(drawing.draw(name, results)[1], work)
         (work / "content.json").write_text(json.dumps(content, ensure_ascii=False))
         for file in (layout, "layout.typ"):
             shutil.copy(Path(__file__).with_name(file), work)
@@ -107,40 +103,36 @@ def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], ou
         partial.replace(out)
 
 
-def _shown(name: str, results: Path) -> dict:
-    """What every section shows: the figure's file and the settings."""
-    return {"figure": f"{name}.pdf", "settings": _settings(records.about(results, name))}
-
-
-def _section(describe: Callable, name: str, results: Path) -> dict:
-    """Title, method, caption and comment of a question; where every net diverged there is nothing to comment on."""
-    rows = records.read(results, name)
+def _section(name: str, results: Path) -> dict:
+    """Figure, settings, title, method, caption and comment of a question."""
+    rows, settings = records.read(results, name), records.settings(results, name)
+    shown = {"figure": f"{name}.pdf", "settings": _settings(records.about(results, name))}
     if "status" in rows and (rows.status == "diverged").all():
         title = name.replace("_", " ").capitalize()
-        return {"title": title, "method": "", "caption": "All nets diverged.", "comment": ["Nothing was measured."]}
-    return describe(rows, records.settings(results, name), **records.tables(results, name))
+        nothing = ["Nothing was measured: all nets diverged."]
+        return shown | {"title": title, "method": "", "caption": "All nets diverged.", "comment": nothing}
+    return shown | catalogue.finding(name).comment(rows, settings, **records.tables(results, name))
 
 
 def _docstring(name: str) -> dict:
     """A question and the paragraphs about it, from the docstring of its module, without its commands."""
-    source = Path(records.__file__).with_name("landscape").joinpath(f"{name}.py").read_text(encoding="utf-8")
-    text = ast.get_docstring(ast.parse(source))
-    title, *paragraphs = text.split("\n\n")
+    source = Path(records.__file__).with_name(catalogue.part_of(name)).joinpath(f"{name}.py")
+    question, *paragraphs = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))).split("\n\n")
     paragraphs = [part for part in paragraphs if not part.lstrip().startswith("python -m")]
     paragraphs = [item for part in paragraphs for item in re.split(r"\n(?=- )", part)]  # each point of a list is one
     paragraphs = [re.sub("^- ", "• ", part) for part in paragraphs]
     return {
-        "question": title,
+        "question": question,
         "text": [part if part.startswith(" ") else " ".join(part.split()) for part in paragraphs],
     }
 
 
 def _table(name: str, results: Path) -> dict | None:
     """Caption and lines of a question's table, if it has one."""
-    if name not in landscape.TABLES:
+    finding, rows = catalogue.finding(name), records.read(results, name)
+    if not hasattr(finding, "table"):
         return None
-    tables = records.tables(results, name)
-    return landscape.TABLES[name](records.read(results, name), records.settings(results, name), **tables)
+    return finding.table(rows, records.settings(results, name), **records.tables(results, name))
 
 
 def _by_source(ledger: pd.DataFrame) -> list[dict]:
@@ -179,21 +171,30 @@ def _run(results: Path, names: Iterable[str]) -> dict:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command; exit codes as in `hw1.question.main`."""
-    values = question.base_flags(out=None)
+    """The command; exit codes as in `hw1.command.main`."""
+    values = command.base_flags(out=None)
     flags.DEFINE_string("results", "runs", "folder with the CSVs [runs]", flag_values=values)
-    flags.DEFINE_enum("part", "course", ["course", "landscape"], "report or supplement [course]", flag_values=values)
+    flags.DEFINE_enum(
+        "part",
+        "course",
+        ["course", *SUPPLEMENTS],
+        "report, or supplement of these questions [course]",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "out", None, "the PDF to write [Report.pdf, or Supplement.pdf in --results]", flag_values=values
     )
-    with question.exit_on_error(code=2):
-        question.parse(values, argv, __doc__)
+    with command.exit_on_error(code=2):
+        command.parse(values, argv, __doc__)
     results = Path(values.results)
-    make, default = (build, "Report.pdf") if values.part == "course" else (supplement, results / "Supplement.pdf")
-    out = Path(values.out or default)
-    with question.exit_on_error(traceback=values.traceback):
-        make(results, out)
-        question.say(f"look first at {out}; figures are in {results}/figures, rows in {results}")
+    with command.exit_on_error(traceback=values.traceback):
+        if values.part == "course":
+            out = Path(values.out or "Report.pdf")
+            build(results, out)
+        else:
+            out = Path(values.out or results / "Supplement.pdf")
+            supplement(results, out, values.part)
+        command.say(f"look first at {out}; figures are in {results}/figures, rows in {results}")
 
 
 if __name__ == "__main__":

@@ -24,3 +24,15 @@ def show(interval: Interval, digits: int = 3) -> str:
 def sign(interval: Interval, zero: float = 0.0) -> int:
     """+1 or −1 if the interval lies above or below `zero` (1 for a ratio), else 0."""
     return int(interval.low > zero) - int(interval.high < zero)
+
+
+def listed(parts) -> str:
+    """The parts with commas between them, and "and" before the last."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def training_loss(rows, settings) -> str:
+    """The training loss at which nets are compared, and the range of losses that they reached."""
+    low, high = number(rows.train_loss.min()), number(rows.train_loss.max())
+    return f"Every net is trained until its loss on the training set is at or below {settings['target_loss']:g}; the final losses lie between {low} and {high}."

@@ -1,0 +1,54 @@
+"""The command `hw1`: every question and every job by its name.
+
+    hw1 list                     the questions
+    hw1 sharpness --seeds=3      answers a question; its flags: hw1 sharpness --help
+    hw1 reproduce                many questions        hw1 claims    the verdicts
+    hw1 plot                     the figures again     hw1 report    the report, and the supplement
+    hw1 measure --net=FILE       how flat is your own net?
+
+`python -m hw1` does the same, and each command is a module of its own: `python -m hw1.generalization.sharpness`.
+"""
+
+import difflib
+import importlib
+import sys
+
+from hw1 import catalogue, command
+
+JOBS = {
+    "reproduce": "hw1.reproduce",
+    "claims": "hw1.claims",
+    "plot": "hw1.plot",
+    "report": "hw1.report.__main__",
+    "measure": "hw1.measure",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command that the first argument names with the other arguments as its flags."""
+    program, *arguments = sys.argv if argv is None else argv
+    name, *rest = arguments or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(__doc__.strip())
+    elif name == "list":
+        for part, questions in catalogue.PARTS.items():
+            print(f"{part}\n" + "".join(f"    {question}\n" for question in questions), end="")
+    elif name in JOBS:
+        importlib.import_module(JOBS[name]).main([f"{program} {name}", *rest])
+    else:
+        with command.exit_on_error(code=2):
+            _check(name)
+        command.main(catalogue.experiment(name), [f"{program} {name}", *rest])
+
+
+def _check(name: str) -> None:
+    """Raises ValueError, with the nearest name there is, unless `name` is a question."""
+    commands = ["list", *JOBS, *catalogue.names()]
+    if name not in commands:
+        close = difflib.get_close_matches(name, commands, n=1)
+        hint = f", did you mean {close[0]}?" if close else ";"
+        raise ValueError(f"{name!r} is no command{hint} the commands are {', '.join(commands)}")
+
+
+if __name__ == "__main__":
+    main()

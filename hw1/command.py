@@ -1,0 +1,158 @@
+"""What every command shares: flags, messages, progress, exit codes. Importing a module of hw1 defines no flag."""
+
+import contextlib
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+from tqdm import tqdm
+
+from hw1 import catalogue, files, question
+
+EXPECTED = (flags.Error, ValueError, TypeError, OSError)  # errors that a message explains; others are bugs
+
+
+def main(module: ModuleType, argv: list[str] | None = None) -> None:
+    """Runs an experiment as a command and draws its figure; its flags are its settings, and those of `sized_flags`.
+
+    Exits with 2 for wrong flags, 1 for an error during the work, 130 when interrupted.
+    """
+    values = sized_flags(module.SIZES)
+    sizes = {size: question.make_settings(module, size) for size in module.SIZES}
+    for field, kind, _ in question.fields(module.Settings):
+        defaults = {size: question.write(getattr(settings, field.name)) for size, settings in sizes.items()}
+        if len(set(defaults.values())) > 1:
+            default = ", ".join(f"{size}: {value}" for size, value in defaults.items())
+        else:
+            default = defaults["report"]
+        define = flags.DEFINE_bool if kind is bool else flags.DEFINE_string
+        define(field.name, None, f"{field.metadata['help']} [{default}]", flag_values=values)
+    with exit_on_error(code=2):
+        parse(values, argv, module.__doc__)
+        given = {
+            field.name: question.read(getattr(values, field.name), kind, many)
+            for field, kind, many in question.fields(module.Settings)
+        }
+        settings = question.make_settings(module, values.size, **given)
+    with exit_on_error(traceback=values.traceback):
+        answer(module, settings, values.out)
+
+
+def answer(
+    module: ModuleType,
+    settings,
+    out: str | Path,
+    name: str | None = None,
+    watch: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Answers a question, shows its progress, and draws its figure.
+
+    Args:
+        module: the experiment.
+        settings: as `hw1.question.make_settings` gives them.
+        out: folder of the results.
+        name: name of the files. None: that of the module.
+        watch: told the name and the numbers of units done and of all units, instead of a bar or lines on stderr.
+    """
+    name = name or question.name_of(module)
+    with files.lock(out):
+        with progress(name, out) as show:
+            show = (lambda done, total, *_: watch(name, done, total)) if watch else show
+            question.answer(module, settings, out, name, show)
+        from hw1.findings import drawing  # here because Matplotlib takes a second
+
+        drawing.draw(name, out)
+
+
+@contextlib.contextmanager
+def progress(name: str, out: str | Path) -> Iterator[Callable]:
+    """Gives a function for the argument `watch` of `hw1.question.answer`: a bar on a terminal, elsewhere lines."""
+    bar = None
+
+    def show(done, total, unit, seconds):
+        nonlocal bar
+        if bar is None:
+            say(f"{name}: {total} units, {done} of them done, to {Path(out, name)}.csv")
+            bar = tqdm(desc=name, total=total, initial=done, unit="unit", disable=None)
+            return
+        bar.update()
+        if bar.disable:
+            said = ", ".join(f"{key}={value}" for key, value in unit.items())
+            say(f"{name}: {done}/{total} {said} ({seconds:.1f} s)")
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def sized_flags(sizes: Iterable[str]) -> flags.FlagValues:
+    """The flags of the commands that compute, in an object of their own."""
+    values = base_flags()
+    flags.DEFINE_enum("size", "report", list(sizes), "settings to start from [report]", flag_values=values)
+    return values
+
+
+def base_flags(out: str | None = "runs") -> flags.FlagValues:
+    """The flags of commands that need no size; --out only where a folder is given."""
+    values = flags.FlagValues()
+    if out:
+        flags.DEFINE_string("out", out, f"folder of the results [{out}]", flag_values=values)
+    flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
+    flags.DEFINE_bool("help", False, "show this text", flag_values=values)
+    return values
+
+
+def parse(values: flags.FlagValues, argv: list[str] | None, text: str | None) -> None:
+    """Reads the command line into `values`. With --help prints `text` and the flags, and exits.
+
+    Raises:
+        flags.Error: a flag is unknown or malformed.
+        ValueError: there is an argument that is no flag.
+    """
+    rest = values(sys.argv if argv is None else argv)[1:]
+    if values.help:
+        print(f"{(text or '').strip()}\n\nFlags [default]:")
+        for name in values:
+            print(textwrap.fill(f"--{name}: {values[name].help}", 110, initial_indent="  ", subsequent_indent="      "))
+        sys.exit()
+    if "out" in values and values.out == "":
+        raise ValueError("--out= is empty: name a folder, or . for this one")
+    if rest:
+        raise ValueError(f"{rest[0]!r} is no flag; flags are written --name=value, --help lists them")
+
+
+def check_names(only: Iterable[str]) -> None:
+    """Raises ValueError unless what --only has are questions."""
+    if unknown := [name for name in only if name not in catalogue.names()]:
+        raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(catalogue.names())}")
+
+
+@contextlib.contextmanager
+def exit_on_error(code: int = 1, traceback: bool = False) -> Iterator[None]:
+    """Turns an error into one line and an exit code, an interruption into 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted: finished units are kept, and the same command goes on from there")
+        sys.exit(130)
+    except EXPECTED as error:
+        if traceback:
+            raise
+        say(f"error: {describe(error)}")
+        sys.exit(code)
+
+
+def describe(error: Exception) -> str:
+    """One line about an error; the type too, where the message alone may not explain it."""
+    text = " ".join(str(error).split())
+    return text if text and isinstance(error, EXPECTED) else f"{type(error).__name__}: {text}"
+
+
+def say(text: str) -> None:
+    """Prints to stderr at once, above any bars."""
+    tqdm.write(text, file=sys.stderr)

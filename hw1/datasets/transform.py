@@ -1,0 +1,87 @@
+"""Data sets made from others: permuted labels, averaged pixels, fewer classes."""
+
+import numbers
+from dataclasses import replace
+
+import numpy as np
+
+from hw1.datasets.dataset import Dataset, Splits, integer
+
+
+def shuffle_labels(y: np.ndarray, fraction: float = 1.0, seed: int = 0) -> np.ndarray:
+    """Permutes the labels of a random part of the examples among themselves.
+
+    The histogram of the labels stays exactly as it was. About 1/classes of the permuted examples keep their
+    label by chance. With one seed the examples chosen for a smaller fraction are among those chosen for a
+    larger one. Source: Zhang et al., "Understanding deep learning requires rethinking generalization",
+    arXiv 1611.03530.
+
+    Args:
+        y: integer labels [n].
+        fraction: share of the examples to permute, in [0, 1]; the number is rounded. 0 changes nothing.
+        seed: of the choice and of the permutation.
+
+    Returns:
+        A new array [n] of the dtype of `y`, which stays as it was.
+
+    Raises:
+        ValueError: `fraction` is not a number in [0, 1], `y` is not [n], or `seed` is negative.
+        TypeError: `seed` is not an integer, or `y` not of an integer type.
+    """
+    y = np.asarray(y)
+    if y.ndim != 1:
+        raise ValueError(f"y has shape {y.shape}; labels must have shape [n]")
+    if not np.issubdtype(y.dtype, np.integer):
+        raise TypeError(f"y is of type {y.dtype}; labels must be integers, such as int32")
+    if not isinstance(fraction, numbers.Real) or not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction!r}; it must be a number in [0, 1]")
+    rng = np.random.default_rng(integer("seed", seed, 0))
+    chosen = rng.permutation(len(y))[: round(fraction * len(y))]
+    shuffled = y.copy()
+    shuffled[chosen] = y[rng.permutation(chosen)]
+    return shuffled
+
+
+def average_pool(data: Dataset | Splits, side: int) -> Dataset | Splits:
+    """The same data with every `side` × `side` square of pixels replaced by its mean.
+
+    Args:
+        data: images of shape [n, h, w] or [n, h, w, c] whose h and w are multiples of `side`.
+        side: of the squares, in pixels.
+
+    Returns:
+        Data of the same kind, with images of shape [n, h / side, w / side] or [n, h / side, w / side, c].
+
+    Raises:
+        ValueError: the squares do not tile the images.
+    """
+    height, width = data.shape[:2]
+    if side < 1 or height % side or width % side:
+        raise ValueError(f"squares of {side!r} pixels do not tile images of {height} × {width}")
+
+    def pooled(x):
+        return x.reshape(len(x), height // side, side, width // side, side, *x.shape[3:]).mean(axis=(2, 4))
+
+    if isinstance(data, Splits):
+        return replace(data, x=pooled(data.x))
+    return replace(data, x_train=pooled(data.x_train), x_test=pooled(data.x_test))
+
+
+def first_classes(data: Splits, classes: int) -> Splits:
+    """The images of the first classes alone, divided in the same proportions.
+
+    Args:
+        data: splits as `hw1.datasets.load_splits` gives them.
+        classes: how many; the labels 0 … classes − 1 stay.
+
+    Raises:
+        ValueError: a training or test set would be empty.
+    """
+    kept = data.y < classes
+    if data.is_fixed:
+        train, test = int(kept[: data.train].sum()), int(kept[data.train : data.train + data.test].sum())
+    else:
+        train, test = (int(kept.sum() * part / len(kept)) for part in (data.train, data.test))
+    if not train or not test:
+        raise ValueError(f"{data.name} has no images of the first {classes} classes for training and testing")
+    return replace(data, x=data.x[kept], y=data.y[kept], classes=classes, train=train, test=test)

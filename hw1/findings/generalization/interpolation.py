@@ -1,0 +1,78 @@
+"""What lies on the straight line between two nets that were trained differently? Loss and accuracy along it.
+
+Reads the rows of `hw1.generalization.interpolation` (pair, seed, alpha, losses, accuracies, status).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, VERMILION
+from hw1.findings.verdict import Claim, outward_rises, steeper_beyond_the_large_batch
+from hw1.findings.words import show, sign
+from hw1.statistics import mean_interval, paired_difference
+
+PAIRS = {"batch size": "batch_sizes", "learning rate": "learning_rates"}  # what differs → its setting
+
+
+def figure(rows, settings) -> Figure:
+    """Loss (blue, left) and accuracy (red, right) along the line between two nets, one panel per pair.
+
+    Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
+    """
+    drawing, panels = style.figure(1, 2, 2.7)
+    for axes, (pair, setting) in zip(panels, PAIRS.items(), strict=True):
+        style.line_between(axes, _of(rows, pair))
+        for end, value in zip((0, 1), settings[setting], strict=True):
+            axes.text(end, 1.01, f"{value:g}", transform=axes.get_xaxis_transform(), ha="center", fontsize=7)
+        axes.set(xlabel="α")
+        axes.set_title(pair, pad=12)
+    quantities = {"loss (left axis)": {"color": BLUE}, "accuracy (right axis)": {"color": VERMILION}}
+    style.legend(drawing, quantities | style.sets(BLACK))
+    return drawing
+
+
+def _of(rows, pair):
+    """The lines of one pair, without those between nets that diverged."""
+    return rows[(rows.pair == pair) & (rows.status != "diverged")]
+
+
+def claims(rows, settings) -> Iterator[Claim]:
+    """The minimum of the large batch is the sharper one on the line between a small and a large batch."""
+    lines = _of(rows, "batch size")
+    if len(lines):
+        yield from steeper_beyond_the_large_batch(lines, "course net")
+
+
+def comment(rows, settings) -> dict:
+    """Whether a barrier lies between the two nets, and which of them is sharper along the line."""
+    closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its scale is the distance between the two nets. The next two sections measure all directions."
+    return {
+        "title": "On the line between two solutions",
+        "method": f"Both nets start from the same weights and are trained until the training loss is at or below {settings['target_loss']:g}. Learning rates are compared at batch size {settings['batch_sizes'][0]}, batch sizes at learning rate {settings['learning_rates'][0]:g}.",
+        "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. Dotted lines mark the two nets.",
+        "comment": [_paragraph(_of(rows, pair), pair, *settings[setting]) for pair, setting in PAIRS.items()]
+        + [closing],
+    }
+
+
+def _paragraph(lines, pair, small, large) -> str:
+    """How the loss goes on the line of one pair, between the two nets and beyond them."""
+    text = f"{pair.capitalize()} {small:g} against {large:g}: "
+    if lines.empty:
+        return f"{text}all nets diverged."
+    losses = lines.pivot(index="seed", columns="alpha", values="train_loss")
+    inside = losses[[alpha for alpha in losses if 0 < alpha < 1]]
+    barrier = mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
+    if sign(barrier) > 0:
+        text += f"a barrier of {show(barrier)} nats of training loss lies between the two nets. "
+    else:
+        text += f"no barrier of training loss lies between the two nets ({show(barrier)} nats). "
+    step, behind, beyond = outward_rises(losses)
+    text += f"Further out on the line, by {step:.2g} of their distance, the loss rises by {show(mean_interval(behind))} beyond the net of {pair} {small:g} and by {show(mean_interval(beyond))} beyond that of {large:g}"
+    steeper = sign(paired_difference(np.log(beyond.clip(lower=1e-6)), np.log(behind.clip(lower=1e-6))))
+    if steeper:
+        return f"{text}: along this line the net of {pair} {large if steeper > 0 else small:g} is the sharper one."
+    return f"{text}: along this line neither net is measurably sharper."

@@ -1,0 +1,97 @@
+"""Do nets trained with small batches react less to their input? Three sensitivities against the batch size.
+
+Reads the rows of `hw1.generalization.sensitivity` (batch_size, seed, losses, accuracies, loss_gradient_norm,
+whole_loss_gradient_norm, jacobian_norm, status).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hw1.findings import style
+from hw1.findings.style import BLUE, GREEN, ORANGE, PURPLE
+from hw1.findings.verdict import Claim, claim
+from hw1.findings.words import show, sign, training_loss
+from hw1.statistics import mean_interval, over_seeds, paired_difference, rank_correlation
+
+NOVAK = "Novak et al., arXiv 1802.08760"
+
+
+def figure(rows, settings) -> Figure:
+    """Loss, accuracy and three sensitivities against the batch size, means over seeds with 95 % intervals."""
+    drawing, (left, middle, right) = style.figure(1, 3, 2.5)
+    style.with_batch_size((left, middle), rows, "loss_gradient_norm", "mean ‖∂ℓ/∂x‖ (nats per pixel)")
+    right.set_yscale("log")
+    scaled = rows.assign(whole_loss_gradient_norm=rows.whole_loss_gradient_norm * np.sqrt(settings["test"]))
+    looks = style.sets(BLUE)
+    for column, name, colour in (
+        ("loss_gradient_norm", "mean ‖∂ℓ/∂x‖", GREEN),
+        ("whole_loss_gradient_norm", "‖∂L/∂X‖ √n", ORANGE),
+        ("jacobian_norm", "mean ‖∂p/∂x‖", PURPLE),
+    ):
+        style.curve(right, scaled, "batch_size", column, color=colour)
+        looks[name] = {"color": colour}
+    style.log_x(right, "batch size")
+    right.set_ylabel("sensitivity (per pixel)")
+    style.legend(drawing, looks)
+    return drawing
+
+
+def claims(rows, settings) -> Iterator[Claim]:
+    """Nets that are more sensitive to their input generalise worse."""
+    nets = rows[rows.status != "diverged"]
+    for column, side in (("accuracy", {"below": 0}), ("loss", {"above": 0})):
+        yield claim(
+            NOVAK,
+            f"The larger the Jacobian of the class probabilities, the worse a net generalises (Spearman's correlation with test {column} over batch sizes)",
+            rank_correlation(nets, "jacobian_norm", f"test_{column}"),
+            nets,
+            **side,
+        )
+
+
+def comment(rows, settings) -> dict:
+    """How sensitivity depends on the batch size, and how it goes with generalisation."""
+    nets = rows[rows.status != "diverged"]
+    trends = _trend(nets, "loss_gradient_norm", "The mean norm of the loss gradient")
+    trends += _trend(nets, "jacobian_norm", "The norm of the Jacobian of the class probabilities")
+    return {
+        "title": "Sensitivity",
+        "method": f"{training_loss(nets, settings)} Sensitivity is measured on the whole test set.",
+        "caption": "Loss (left) and accuracy (middle) against the batch size, with the sensitivity on the right axis; the three definitions of sensitivity (right).",
+        "comment": [trends + _generalisation(nets), _whole_set(nets, settings)],
+    }
+
+
+def _trend(nets, column, name) -> str:
+    """How a column depends on the batch size: it has a minimum inside the range, rises, falls, or shows no trend."""
+    means = nets.groupby("batch_size")[column].mean()
+    least, first, last = means.idxmin(), means.index[0], means.index[-1]
+    correlation = rank_correlation(nets, "batch_size", column)
+    values = nets.pivot(index="seed", columns="batch_size", values=column)
+    rises = [paired_difference(values[end], values[least]) for end in (first, last)]
+    if least not in (first, last) and all(sign(rise) > 0 for rise in rises):
+        return f"{name} is lowest at batch size {least} and higher at both ends, by {show(rises[0], 2)} at {first} and by {show(rises[1], 2)} at {last} (Spearman correlation with the batch size {show(correlation, 2)}). "
+    verb = {1: "rises with", -1: "falls with", 0: "shows no clear trend with"}[sign(correlation)]
+    return f"{name} {verb} the batch size (Spearman correlation {show(correlation, 2)}). "
+
+
+def _generalisation(nets) -> str:
+    """Says whether the more sensitive nets generalise worse."""
+    gradient = rank_correlation(nets, "loss_gradient_norm", "test_loss")
+    loss, accuracy = (rank_correlation(nets, "jacobian_norm", f"test_{quantity}") for quantity in ("loss", "accuracy"))
+    verdicts = {
+        (1, -1): ": the more sensitive nets generalise worse.",
+        (-1, 1): ": the more sensitive nets generalise better.",
+        (0, -1): ": the more sensitive nets make more errors, but their test loss is not measurably higher.",
+    }
+    return f"Over batch sizes, the norm of the loss gradient has a rank correlation of {show(gradient, 2)} with test loss, but it contains the factor p − y and so grows with the loss by definition. The Jacobian does not depend on the labels; its correlation is {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy{verdicts.get((sign(loss), sign(accuracy)), '.')}"
+
+
+def _whole_set(nets, settings) -> str:
+    """How the gradient of the mean loss over the whole set compares, as the slides define it literally."""
+    smallest, largest = nets.batch_size.min(), nets.batch_size.max()
+    first, last = (mean_interval(nets[nets.batch_size == size].loss_gradient_norm) for size in (smallest, largest))
+    ratio = over_seeds(nets, nets.loss_gradient_norm / nets.whole_loss_gradient_norm)
+    return f"From batch size {smallest} to {largest} the mean norm changes from {show(first)} to {show(last)}. The slides' literal definition, the norm of the gradient of the mean loss over the whole set, gives a value smaller by a factor of {show(ratio, 2)}, which is √n = {settings['test'] ** 0.5:.0f} times the ratio of mean to root mean square. Measured on a training batch instead of one fixed set, it would fall with the batch size by definition."

@@ -1,0 +1,165 @@
+"""Do small batches find flatter minima, and what does the course's recipe measure? Sharpness against the batch size.
+
+Reads the rows of `hw1.generalization.sharpness` (net, batch_size, seed, losses, accuracies, examples, scope, method,
+norm, value, sharpness, status).
+"""
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hw1.findings import style
+from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
+from hw1.findings.verdict import COURSE, KESKAR, Claim, claim
+from hw1.findings.words import number, show, sign, training_loss
+from hw1.statistics import mean_interval, rank_correlation
+
+
+def figure(rows, settings) -> Figure:
+    """The course's sharpness against the batch size, the spectral norm by scope and examples, and the wrong norm.
+
+    Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
+    """
+    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.6)
+    course, few = _course(rows), settings["examples"]
+    style.with_batch_size((first, second), _measured(course, "lanczos", "block", few), "sharpness", "sharpness")
+    kinds = {
+        f"block, {few} examples": ("block", few, {"color": GREEN}),
+        f"full, {few} examples": ("full", few, {"color": PURPLE}),
+        f"full, all {settings['train']} examples": ("full", settings["train"], {"color": PURPLE, "linestyle": ":"}),
+    }
+    for scope, examples, look in kinds.values():
+        style.curve(third, _measured(course, "lanczos", scope, examples), "batch_size", "value", **look)
+    third.set_ylabel("spectral norm ‖H‖₂")
+    third.legend([_line(look) for *_, look in kinds.values()], kinds, loc="upper left")
+    fourth.set_yscale("log")
+    norms = {
+        r"$\Vert H \Vert_2$, as intended": ("lanczos", {"color": GREEN}),
+        r"$\Vert H \Vert_F$, as tf.norm(A, 2) returns": ("hutch++", {"color": VERMILION}),
+    }
+    for method, look in norms.values():
+        style.curve(fourth, _measured(course, method, "block", few), "batch_size", "sharpness", **look)
+    fourth.set_ylabel("sharpness")
+    fourth.legend([_line(look) for _, look in norms.values()], norms, loc="upper left")
+    for axes, room in ((third, 1.35), (fourth, 4)):  # for the legends
+        style.log_x(axes, "batch size")
+        axes.set_ylim(top=axes.get_ylim()[1] * room)
+    style.legend(drawing, style.sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
+    return drawing
+
+
+def _course(rows):
+    """The rows of the course's net, without those that diverged."""
+    return rows[(rows.net == "course") & (rows.status != "diverged")]
+
+
+def _measured(rows, method, scope, examples):
+    """The rows of one way to measure the Hessian's norm."""
+    return rows[(rows.method == method) & (rows.scope == scope) & (rows.examples == examples)]
+
+
+def _line(look):
+    return Line2D([], [], **look)
+
+
+def claims(rows, settings) -> Iterator[Claim]:
+    """Large batches end in sharp minima, sharp minima generalise worse, and `tf.norm(A, 2)` is the spectral norm."""
+    recipe = _measured(_course(rows), "lanczos", "block", settings["examples"])
+    yield claim(
+        KESKAR,
+        "Larger batches end in sharper minima (Spearman's correlation of batch size and the course's sharpness)",
+        rank_correlation(recipe, "batch_size", "sharpness"),
+        recipe,
+        above=0,
+    )
+    for column, side in (("accuracy", {"below": 0}), ("loss", {"above": 0})):
+        yield claim(
+            KESKAR,
+            f"Sharper minima generalise worse (Spearman's correlation of the course's sharpness and test {column})",
+            rank_correlation(recipe, "sharpness", f"test_{column}"),
+            recipe,
+            **side,
+        )
+    frobenius = _measured(_course(rows), "hutch++", "block", settings["examples"])
+    yield claim(
+        f"{COURSE} 1-3",
+        "tf.norm(A, 2) is the 2-norm (its ratio to the spectral norm, 1 ± 0.01)",
+        _ratio(frobenius, recipe),
+        published="1",
+        within=(0.99, 1.01),
+    )
+
+
+def _values(rows):
+    """The values of one way of measuring, by batch size and seed."""
+    return rows.set_index(["batch_size", "seed"]).value
+
+
+def _ratio(a, b):
+    """The ratio of two ways of measuring, each seed's mean over the batch sizes, with its interval over seeds."""
+    return mean_interval((_values(a) / _values(b)).groupby("seed").mean())
+
+
+def comment(rows, settings) -> dict:
+    """How sharpness goes with batch size and generalisation, what the recipe measures, and how exact our norms are."""
+    course, few = _course(rows), settings["examples"]
+    return {
+        "title": "Sharpness (bonus)",
+        "method": f"{training_loss(course, settings)} The recipe omits the gradient term. $norm(H)_2$ is computed by Lanczos on Hessian-vector products, $norm(H)_F$ is estimated by Hutch++.",
+        "caption": f"Top: sharpness by the block-diagonal Hessian on {few} training examples, with loss and accuracy. Bottom: the spectral norm by scope and number of examples (left); what the wrong norm changes (right).",
+        "comment": [
+            _batch_size(_measured(course, "lanczos", "block", few)),
+            _recipe(course, few, settings["train"]),
+            _exactness(rows[rows.net == "reference"], settings),
+        ],
+    }
+
+
+def _batch_size(recipe) -> str:
+    """How sharpness goes with the batch size, and with generalisation."""
+    smallest, largest = recipe.batch_size.min(), recipe.batch_size.max()
+    first, last = (mean_interval(recipe[recipe.batch_size == size].sharpness) for size in (smallest, largest))
+    with_batch = rank_correlation(recipe, "batch_size", "sharpness")
+    with_loss = rank_correlation(recipe, "sharpness", "test_loss")
+    with_accuracy = rank_correlation(recipe, "sharpness", "test_accuracy")
+    verdicts = {
+        1: "At equal training loss, small batches end in flatter minima.",
+        -1: "At equal training loss, small batches end in sharper minima.",
+        0: "At equal training loss, the batch size has no clear effect.",
+    }
+    text = f"Sharpness is {show(first)} at batch size {smallest} and {show(last)} at {largest}; its rank correlation with the batch size is {show(with_batch, 2)}. {verdicts[sign(with_batch)]} The rank correlation of sharpness is {show(with_loss, 2)} with test loss and {show(with_accuracy, 2)} with test accuracy: "
+    if sign(with_accuracy) >= 0:
+        text += "these runs do not show that flatter nets generalise better. "
+    elif sign(with_loss) > 0:
+        text += "flatter nets generalise better here, by both measures. "
+    elif sign(with_loss) < 0:
+        text += "flatter nets have the higher test accuracy here, but also the higher test loss. "
+    else:
+        text += "flatter nets have the higher test accuracy here, but not a measurably lower test loss. "
+    within = rank_correlation(recipe, "sharpness", "test_accuracy", by="batch_size")
+    text += f"Among nets of one batch size, the correlation with test accuracy is {show(within, 2)}"
+    if sign(within) < 0:
+        return f"{text}: there, too, flatter nets are better."
+    return f"{text}: there, flatter nets are not measurably better."
+
+
+def _recipe(course, few, everything) -> str:
+    """What the wrong norm, the blocks and the number of examples change."""
+    block, full = (_measured(course, "lanczos", scope, few) for scope in ("block", "full"))
+    frobenius = _measured(course, "hutch++", "block", few)
+    all_examples = _measured(course, "lanczos", "full", everything)
+    ratios = _values(frobenius) / _values(block)
+    trend = rank_correlation(frobenius, "batch_size", "sharpness")
+    return f"Without axis, tf.norm(A, 2) returns the Frobenius norm, here {show(_ratio(frobenius, block))} times the spectral norm ({ratios.min():.2f} to {ratios.max():.2f}); with it, the correlation of sharpness with the batch size is {show(trend, 2)}. The spectral norm of the full Hessian is {show(_ratio(full, block))} times that of its largest block. On all {everything} training examples it is {show(_ratio(all_examples, full))} times that on {few}."
+
+
+def _exactness(reference, settings) -> str:
+    """How far the matrix-free norms are from the exact ones, on small nets."""
+    few, hidden = settings["examples"], "-".join(map(str, settings["reference_hidden"]))
+    exact = _measured(reference, "tf.hessians", "block", few)
+    spectral, frobenius = (_values(exact[exact.norm == norm]) for norm in ("spectral", "frobenius"))
+    lanczos, hutch = (_values(_measured(reference, method, "block", few)) for method in ("lanczos", "hutch++"))
+    error = max((lanczos / spectral - 1).abs().max(), 1e-7)  # the CSV has seven digits
+    hutch_error = (hutch / frobenius - 1).abs().max()
+    return f"On {len(lanczos)} nets with hidden layers {hidden}, small enough for tf.hessians, the relative error of Lanczos is at most {number(error, 1)} for the spectral norm, that of Hutch++ at most {number(hutch_error, 2)} for the Frobenius norm."

@@ -1,0 +1,1 @@
+"""The findings of part 1-2, optimization, one file a question."""

@@ -1,0 +1,139 @@
+"""What all figures share: sizes, colours, and lines with intervals."""
+
+import math
+
+import matplotlib
+import matplotlib.lines
+import matplotlib.ticker
+from matplotlib.figure import Figure
+
+from hw1 import statistics
+
+WIDTH = 6.8  # inches: the text width of the report, so that fonts are printed at their size
+# Okabe and Ito's palette, which people with colour-blindness can tell apart.
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+BLACK = "#222222"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+DEPTH_COLOURS = (BLUE, GREEN, VERMILION, *COLOURS)  # of nets of different depth, the deepest first
+TRAIN, TEST = "-", "--"  # line styles
+SETS = {"train": TRAIN, "test": TEST}
+LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
+
+matplotlib.rcParams.update(
+    {
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8.5,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#dddddd",
+        "grid.linewidth": 0.5,
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+)
+
+
+def figure(rows: int, columns: int, height: float, **options):
+    """A figure of the report's width with rows × columns panels of the given total height in inches."""
+    drawing = Figure(figsize=(WIDTH, height), layout="constrained")
+    return drawing, drawing.subplots(rows, columns, **options)
+
+
+def curve(axes, frame, by: str, value: str, band: bool = False, **style) -> None:
+    """Draws the mean of `value` against `by` with its 95 % interval, as bars or as a band.
+
+    Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm.
+    """
+    logarithmic = axes.get_yscale() == "log"
+    frame = frame[frame[value] > 0] if logarithmic else frame.dropna(subset=[value])
+    rows = statistics.summary(frame, by, value, geometric=logarithmic)
+    if rows.empty:  # every net diverged, or nothing is above 0
+        return
+    style.setdefault("marker", "" if band else "o")
+    (line,) = axes.plot(rows[by], rows.value, **style)
+    low, high = rows.low.fillna(rows.value), rows.high.fillna(rows.value)
+    if band:
+        axes.fill_between(rows[by], low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    else:
+        bars = [rows.value - low, high - rows.value]
+        axes.errorbar(rows[by], rows.value, bars, fmt="none", ecolor=line.get_color(), elinewidth=0.8, capsize=1.5)
+
+
+def twin(axes, colour: str, label: str):
+    """A second y axis on the right in its own colour."""
+    right = axes.twinx()
+    right.grid(visible=False)
+    colour_axis(right, colour, label, side="right")
+    return right
+
+
+def colour_axis(axes, colour: str, label: str, side: str = "left") -> None:
+    """Colours a y axis and its label like the curves that belong to it."""
+    axes.set_ylabel(label, color=colour)
+    axes.tick_params(axis="y", colors=colour)
+    axes.spines[side].set_color(colour)
+    axes.spines["right"].set_visible(side == "right")
+
+
+def legend(figure, entries: dict[str, dict]) -> None:
+    """A legend above all panels, made of label → line style."""
+    handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in entries.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+def sets(colour: str) -> dict[str, dict]:
+    """The legend's entries of training and test lines."""
+    return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
+
+
+def line_between(axes, rows) -> None:
+    """Loss (blue, left, logarithmic) and accuracy (red, right) against α on the line between two nets, at 0 and 1."""
+    axes.set_yscale("log")
+    right = twin(axes, VERMILION, ACCURACY)
+    colour_axis(axes, BLUE, LOSS)
+    for part, line in SETS.items():
+        curve(axes, rows, "alpha", f"{part}_loss", band=True, color=BLUE, linestyle=line)
+        curve(right, rows, "alpha", f"{part}_accuracy", band=True, color=VERMILION, linestyle=line)
+    right.set_ylim(0, 1.03)
+    for end in (0, 1):
+        axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
+
+
+def with_batch_size(panels, rows, column: str, label: str) -> None:
+    """Loss and accuracy on the left axes of two panels, a measure on their right axes, against the batch size."""
+    for axes, quantity, name in zip(panels, ("loss", "accuracy"), (LOSS, ACCURACY), strict=True):
+        for part, line in SETS.items():
+            curve(axes, rows, "batch_size", f"{part}_{quantity}", color=BLUE, linestyle=line)
+        log_x(axes, "batch size")
+        colour_axis(axes, BLUE, name)
+        right = twin(axes, GREEN, label)
+        curve(right, rows, "batch_size", column, color=GREEN)
+
+
+def log_x(axes, label: str) -> None:
+    """A logarithmic x axis that labels the powers of ten, and what is between them where it shows few of those."""
+    axes.set(xscale="log", xlabel=label)
+    axes.xaxis.set_minor_formatter(BetweenDecades())
+
+
+class BetweenDecades(matplotlib.ticker.Formatter):
+    """Labels 2 and 5 times a power of ten on an axis of less than some 1.7 decades, all on less than half a one."""
+
+    def __call__(self, value, position=None):
+        """The label of a minor tick."""
+        low, high = self.axis.get_view_interval()
+        digit = round(value / 10 ** math.floor(math.log10(value)))
+        return f"{value:g}" if high / low < 10**0.5 or (high / low < 10**1.7 and digit in (2, 5)) else ""
