@@ -1,1 +1,1 @@
-"""Timed comparisons, side by side in one process: python -m benchmarks.training, python -m benchmarks.hessian."""
+"""Timed comparisons in one process: python -m benchmarks.training, python -m benchmarks.hessian."""

@@ -1,22 +1,23 @@
-"""What do the Hessian's products and norms cost, beside `tf.hessians` and a gradient?
+"""What do Hessian-vector products and norms of the Hessian cost, compared with `tf.hessians` and with a gradient?
 
     python -m benchmarks.hessian                              about 6 minutes on two cores
     python -m benchmarks.hessian --repetitions=1 --nets=1     2 minutes
 
-Nets are trained on mnist10k by Adam and measured on training images; times are after compilation.
+Nets are trained on mnist10k by Adam and measured on training images. Times exclude compilation.
 
 - 784-8-8-10, 500 images: `hessian_sharpness(method="lanczos")`, the same by `tf.hessians` and eigenvalues, and
-  `tf.hessians` + `tf.norm(A, 2, axis=(-2, -1))`, which takes most of the benchmark's time. The relative difference is
-  that of the two methods of `hessian_sharpness`.
-- 784-30-20-10 (24,380 parameters), 500 images: time of `hessian_sharpness`, and the peak memory of a new process that
-  loads the data, makes the net and measures it. (`tf.hessians` would take 5.5 GB there, so it does not run.)
-- 784-30-20-10, 500 and 5,000 images: a Hessian-vector product beside a gradient, as compiled functions on tensors
-  that are made before. Of each the plain tf.function and the one compiled by XLA are timed; the ratio is that of the
-  product that hw1 uses (plain) to the faster gradient.
-- λ₁ of the full Hessian at the default tolerance, over --nets nets of other seeds: the number of products, and the
+  `tf.hessians` with `tf.norm(A, 2, axis=(-2, -1))`, which takes most of the benchmark's time. The relative difference
+  is that between the two methods of `hessian_sharpness`.
+- 784-30-20-10 (24,380 parameters), 500 images: the time of `hessian_sharpness`, and the peak memory of a new process
+  that loads the data, builds the net and measures it. (`tf.hessians` is not run on this net, as it would take 5.5 GB.)
+- 784-30-20-10, 500 and 5,000 images: a Hessian-vector product and a gradient, as compiled functions of existing
+  tensors, each as a plain tf.function and compiled by XLA. The ratio is that of the product that hw1 uses (plain) to
+  the faster gradient.
+- λ₁ of the full Hessian at the default tolerance, for --nets nets with different seeds: the number of products, and the
   error against a float64 copy of the net solved to 1e-12.
-- 784-30-20-10, 5,000 images: the spectral density of 4 probes and 100 steps, and Keskar's sharpness in the full space;
-  then a density of 1 probe and 25 steps beside the same code on products by nested tapes, not compiled.
+- 784-30-20-10, 5,000 images: the spectral density with 4 probes and 100 steps, and Keskar's sharpness in the full
+  space. Then a density with 1 probe and 25 steps, compared with the same code on products by nested tapes without
+  compilation.
 """
 
 import itertools
@@ -30,13 +31,14 @@ import tensorflow as tf
 
 from benchmarks import timing
 from hw1 import datasets, evaluation, models, training
-from hw1.measures import hessian, sharpness
+from hw1.evaluation import means
+from hw1.measures import hessian, products, sharpness
 
 SMALL = (8, 8)
 EXAMPLES = 500
 OPTIONS = {
-    "repetitions": (5, "repetitions of each time"),
-    "nets": (5, "trained nets to count products on"),
+    "repetitions": (5, "repetitions of each timing"),
+    "nets": (5, "trained nets on which products are counted"),
 }
 MEMORY = """
 from benchmarks import timing
@@ -89,12 +91,12 @@ def _sharpness(model, x, y, repetitions):
 
 
 def _product(model, x, y, repetitions):
-    """A product beside a gradient; a value is the mean of 20 calls, because one takes a few milliseconds."""
+    """Times a product and a gradient; a value is the mean of 20 calls, because one takes a few milliseconds."""
 
     def forward(parameters, state, x):
         return model.stateless_call(parameters, state, x, training=False)[0]
 
-    programs = {"gradient": evaluation._value_and_gradient, "product": hessian._full}
+    programs = {"gradient": means.value_and_gradient, "product": products.full_product}
     arguments = *evaluation.variables(model), tf.constant(x), tf.constant(y)
     vector = tf.constant(np.random.default_rng(0).standard_normal(model.count_params()), tf.float32)
     cases = {}
@@ -146,7 +148,7 @@ def _largest_eigenvalue(nets, x, y):
 
 
 def _whole_set(model, x, y, repetitions):
-    """Density and Keskar's sharpness on all images, and the density by compiled and by eager products."""
+    """Times density and Keskar's sharpness on all images, and the density with compiled and with eager products."""
 
     def eager_density():
         with mock.patch.object(hessian, "product", _eager_product):
@@ -169,7 +171,7 @@ def _whole_set(model, x, y, repetitions):
 
 
 def _eager_product(model, x, y, loss=None):
-    """Hessian-vector products as one writes them without thought: nested tapes on the model, nothing compiled."""
+    """Hessian-vector products in their simplest form: nested tapes on the model, not compiled."""
     x, y, parameters = tf.constant(x), tf.constant(y), [v.value for v in model.trainable_variables]
 
     def multiply(vector):

@@ -1,6 +1,6 @@
-"""What the benchmarks share: times side by side, peak memory, the printed table and the JSON beside it.
+"""What the benchmarks share: side-by-side timing, peak memory, the printed table and its JSON.
 
-Nothing here asserts a time. Targets are printed beside what was measured, for a quiet machine.
+No time is asserted. Targets, which hold on an otherwise idle machine, are printed beside the measured values.
 """
 
 import json
@@ -13,17 +13,17 @@ from statistics import mean, median, pstdev
 
 from absl import flags
 
-from hw1 import question, records
+from hw1 import command, environment
 
 
 def side_by_side(cases: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Times functions in turns, A B A B ..., so that noise of the machine hits all alike.
+    """Times functions in turns, A B A B ..., so that load on the machine affects all of them alike.
 
-    Each is called once before, for what happens only the first time, such as compilation.
+    Each function is called once before, so that compilation and other one-time costs are not timed.
 
     Args:
         cases: name → function without arguments.
-        repetitions: how often each is timed.
+        repetitions: number of timed calls of each function.
 
     Returns:
         Name → seconds of each repetition.
@@ -40,24 +40,32 @@ def side_by_side(cases: dict[str, Callable[[], object]], repetitions: int) -> di
 
 
 def ratio(slow: list[float], fast: list[float]) -> float:
-    """The median of the ratios of times that were taken one after the other."""
+    """The median of the ratios of times that were measured one after the other."""
     return median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def row(what: str, values: list[float], unit: str, ratio: float | None = None, target: str = "") -> dict:
-    """A line of the table: what was measured, how often, how it compares, and the target."""
+    """Makes a row of the table.
+
+    Args:
+        what: what was measured.
+        values: the measured values, one per repetition.
+        unit: unit of the values.
+        ratio: the comparison with another row, if any.
+        target: what the values or the ratio should be.
+    """
     about = {"what": what, "median": median(values), "mean": mean(values), "standard_deviation": pstdev(values)}
     return about | {"unit": unit, "ratio": ratio, "target": target, "repetitions": len(values), "values": values}
 
 
 def peak_memory() -> float:
-    """The most memory that this process had resident so far, in GB.
+    """The peak resident memory of this process so far, in GB.
 
-    `resource.getrusage` would count what the process that started this one held at that time.
+    `resource.getrusage` would include the memory that the parent process held when it started this one.
     """
     try:
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
-    except OSError:  # Not Linux.
+    except OSError:  # not Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
@@ -65,11 +73,11 @@ def main(name: str, text: str, run: Callable[..., list[dict]], options: dict[str
     """Runs a benchmark as a command: prints its table and writes `benchmark_<name>.json` with the environment.
 
     Args:
-        name: of the file.
-        text: what --help prints before the flags.
-        run: takes the options and returns rows.
-        options: flag → default and help.
-        argv: the command line; None for this process's.
+        name: name of the benchmark.
+        text: text that --help prints before the flags.
+        run: a function that takes the options and returns the rows.
+        options: flag → default and help text.
+        argv: the command line; None for that of this process.
     """
     values = flags.FlagValues()
     for flag, (default, about) in options.items():
@@ -77,18 +85,18 @@ def main(name: str, text: str, run: Callable[..., list[dict]], options: dict[str
     flags.DEFINE_string("out", "runs", "folder of the JSON [runs]", flag_values=values)
     flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
     flags.DEFINE_bool("help", False, "show this text", flag_values=values)
-    with question.exit_on_error(code=2):
-        question.parse(values, argv, text)
-    with question.exit_on_error(traceback=values.traceback):
+    with command.exit_on_error(code=2):
+        command.parse(values, argv, text)
+    with command.exit_on_error(traceback=values.traceback):
         path = Path(values.out, f"benchmark_{name}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = run(**{flag: values[flag].value for flag in options})
-        path.write_text(json.dumps(records._environment() | {"rows": rows}, indent=2) + "\n")
+        path.write_text(json.dumps(environment.describe() | {"rows": rows}, indent=2) + "\n")
         print(f"{table(rows)}\n\nEach ratio is the median of the ratios of neighbouring times. All values: {path}")
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as aligned text."""
+    """Formats the rows as aligned text."""
     lines = [("what", "median", "mean ± deviation", "unit", "ratio", "target", "repetitions")]
     for each in rows:
         spread = f"{each['mean']:.3g} ± {each['standard_deviation']:.1g}"

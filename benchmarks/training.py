@@ -3,22 +3,22 @@
     python -m benchmarks.training                                      about 1 minute on two cores
     python -m benchmarks.training --repetitions=1 --seeds=2 --epochs=2
 
-The net 784-30-20-10 (24,380 parameters) on the 5,000 training images of mnist10k, Adam, 64 images a step. Times are
-those of whole epochs, divided by their steps and members, after compilation:
+The net 784-30-20-10 (24,380 parameters) is trained on the 5,000 training images of mnist10k by Adam, with 64 images per
+step. Whole epochs are timed after compilation, and their times divided by the number of steps and members:
 
-- `fit`: `model.fit` without validation data, compiled with its defaults. (`jit_compile` and `steps_per_execution`
-  do not make it faster here.)
-- program: the compiled program of `hw1.training.train` alone, without evaluation, as `fit` has none; 1 member, and
-  16 members each with its own batch order.
-- small net: 100 nets 1-10-10-1 on 200 points of sin(5πx)/(5πx), 20 a step, by the program of the trainer; `fit`
-  trains one of them for ten epochs, and 100 would take 100 times as long. (With one step an epoch, `fit` takes 25 ms a
-  step, most of it what an epoch costs.)
-- train: a whole call of `hw1.training.train` that makes 16 nets and evaluates them on all training and test images
+- fit: `model.fit` without validation data, compiled with its defaults. (`jit_compile` and `steps_per_execution` do not
+  make it faster here.)
+- program: the compiled program of `hw1.training.train` alone, without evaluation like `fit`; with 1 member, and with 16
+  members that have different batch orders.
+- small net: 100 nets 1-10-10-1 on 200 points of sin(5πx)/(5πx), 20 per step, by the trainer's program. `fit` trains one
+  of them for ten epochs; 100 would take 100 times as long. (With one step per epoch, `fit` takes 25 ms per step, most
+  of which is the overhead of an epoch.)
+- train: a complete call of `hw1.training.train` that builds 16 nets and evaluates them on all training and test images
   after the last epoch.
 
-Below stand the losses of nets that `fit` trained and of nets that the stacked trainer trained from the same initial
-weights, with other batch orders; the repetitions are seeds. The trainer is as good as `fit` if their means differ by
-no more than seeds do. Last comes the peak memory of the process, `fit` included.
+The next rows are the losses of nets trained by `fit` and by the stacked trainer from the same initial weights, with
+different batch orders; here the repetitions are seeds. The trainer is as good as `fit` if the mean losses differ by no
+more than the losses of different seeds. The last row is the peak memory of the process, including `fit`.
 """
 
 import keras
@@ -27,15 +27,16 @@ import tensorflow as tf
 
 from benchmarks import timing
 from hw1 import datasets, evaluation, models, training
+from hw1.training.program import make_program
 
 BATCH_SIZE = 64
-EPOCHS = 5  # of one timed call
+EPOCHS = 5  # in one timed call
 MEMBERS = 16
-SMALL_MEMBERS, SMALL_EPOCHS, SMALL_BATCH = 100, 10, 20  # of the small net
+SMALL_MEMBERS, SMALL_EPOCHS, SMALL_BATCH = 100, 10, 20  # for the small net
 OPTIONS = {
-    "repetitions": (5, "repetitions of each time"),
-    "seeds": (5, "nets to compare the losses of"),
-    "epochs": (10, "passes over the training images for the losses"),
+    "repetitions": (5, "repetitions of each timing"),
+    "seeds": (5, "nets whose losses are compared"),
+    "epochs": (10, "passes over the training images before the losses are compared"),
 }
 
 
@@ -73,13 +74,13 @@ def _train(data, seeds, epochs):
 
 
 def _program(net, members, batch_size, loss=None):
-    """The trainer's program for ten thousand plain steps of stacked members."""
-    step = (None, 1, 0.0)  # no objective but the loss, one step on each mini-batch, no pull to its start
-    return training._program(net, keras.optimizers.Adam(), members, batch_size, 10_000, loss, step, False, True)
+    """The trainer's program for up to ten thousand plain steps of stacked members."""
+    step = (None, 1, 0.0)  # objective: the loss; one step per mini-batch; no proximal term
+    return make_program(net, keras.optimizers.Adam(), members, batch_size, 10_000, loss, step, False, True)
 
 
 def _epochs_alone(data, members):
-    """The program of `train` as a function that runs EPOCHS epochs of all members."""
+    """Returns a function that runs EPOCHS epochs of all members by the trainer's program."""
     nets = [_net(seed) for seed in range(members)]
     program = _program(nets[0], members, BATCH_SIZE)
     program.load(nets, range(members))
@@ -114,7 +115,7 @@ def _small_net(seed):
 
 
 def _small_net_times(repetitions):
-    """One small net by `fit` against a hundred by the stacked program, SMALL_EPOCHS epochs each."""
+    """Times one small net by `fit` and a hundred by the stacked program, SMALL_EPOCHS epochs each."""
     data, loss = datasets.function("sinc"), keras.losses.mean_squared_error
     n, nets, model = len(data.x_train), [_small_net(seed) for seed in range(SMALL_MEMBERS)], _small_net(0)
     model.compile(keras.optimizers.Adam(), loss)

@@ -11,6 +11,7 @@ from absl import flags
 from tqdm import tqdm
 
 from hw1 import catalogue, files, question
+from hw1.findings import drawing
 
 EXPECTED = (flags.Error, ValueError, TypeError, OSError)  # errors that a message explains; others are bugs
 
@@ -62,8 +63,6 @@ def answer(
         with progress(name, out) as show:
             show = (lambda done, total, *_: watch(name, done, total)) if watch else show
             question.answer(module, settings, out, name, show)
-        from hw1.findings import drawing  # here because Matplotlib takes a second
-
         drawing.draw(name, out)
 
 

@@ -1,31 +1,31 @@
-"""How flat is your own net? Every measure on one saved Keras model.
+"""How flat is your own net? Computes all measures on one saved Keras model.
 
     python -m hw1.measure --net=my_net.keras                      half a minute for 24,380 parameters on two cores
     python -m hw1.measure --net=my_net.keras --data=fashion10k --out=my_net.csv
 
-The net must have been saved by `model.save("my_net.keras")`, take the images of the data set (pixels in [0, 1]; a last
-axis for the channel is added and images are flattened where the net wants it) and output logits, without a softmax.
-A convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima need hundreds of gradients.
+The net must have been saved by `model.save("my_net.keras")`, take the images of the data set (pixels in [0, 1]) and
+output logits, without a softmax. If the net expects it, a channel axis is added to the images, or they are flattened. A
+convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima need hundreds of gradients.
 
 The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
 
-    parameters                trainable parameters
+    parameters                number of trainable parameters
     train_loss, train_accuracy, test_loss, test_accuracy
-                              L and the share of right answers, on all training and on all test images
-    spectral_norm_block       largest |eigenvalue| of H without what lies between two variables, as `tf.hessians` has it
+                              L and the fraction of correct predictions, on all training and on all test images
+    spectral_norm_block       largest |eigenvalue| of H without the blocks between two variables, as in `tf.hessians`
     spectral_norm_full        largest |eigenvalue| of H
-    gauss_newton_norm         largest eigenvalue of the Gauss–Newton part of H, what the loss curves and not the net
-    trace                     sum of the eigenvalues of H, by Hutch++
-    frobenius_norm            root of the sum of their squares, by Hutch++
-    hessian_sharpness         the course's ‖H‖₂ ε² / (2 (1 + L)), of the blocks, ε = --epsilon
+    gauss_newton_norm         largest eigenvalue of the Gauss–Newton part of H, which ignores the curvature of the net
+    trace                     trace of H, by Hutch++
+    frobenius_norm            Frobenius norm of H, by Hutch++
+    hessian_sharpness         the course's ‖H‖₂ ε² / (2 (1 + L)) with the norm of the blocks and ε = --epsilon
     keskar_box                Keskar's sharpness in per cent: the largest L in a box of --keskar_epsilon around the net
     keskar_subspace           the same within a random subspace of --manifold dimensions
     loss_gradient_norm        mean over images of the norm of the gradient of an image's loss with respect to the image
-    whole_loss_gradient_norm  norm of the gradient of L with respect to all images, smaller the more there are
+    whole_loss_gradient_norm  norm of the gradient of L with respect to all images; the more images, the smaller
     jacobian_norm             mean over images of the norm of the Jacobian of the class probabilities
 
-The Hessian is that of the first --examples training images, Keskar's maxima are sought on all training images, and the
-last three rows are measured on the test images. hw1/measures explains each and names its source.
+The Hessian is that of the first --examples training images. Keskar's sharpness is measured on all training images, and
+the last three rows on the test images. hw1/measures explains each measure and names its source.
 """
 
 import csv
@@ -45,11 +45,11 @@ class Row(NamedTuple):
     """One measured value.
 
     Attributes:
-        measure: its name.
+        measure: name of the measure.
         value: the number.
-        standard_error: of a stochastic estimate, else None.
-        examples: how many images it was measured on, None for none.
-        unit: and in a few words what it is.
+        standard_error: standard error of a stochastic estimate, else None.
+        examples: number of images on which it was measured; None if it needs no images.
+        unit: its unit, with a short description.
     """
 
     measure: str
@@ -64,7 +64,7 @@ def load(path: str | Path):
 
     Raises:
         OSError: the file is missing or cannot be read.
-        ValueError: it does not hold a Keras model, or one with code of its own.
+        ValueError: the file does not hold a Keras model, or holds one with custom code.
     """
     from hw1 import quiet  # noqa: F401, I001
     import keras
@@ -74,14 +74,22 @@ def load(path: str | Path):
     if not zipfile.is_zipfile(path):
         raise ValueError(f'{path} is not a .keras file; save the net by model.save("my_net.keras")')
     try:
-        return keras.saving.load_model(path, compile=False)  # Safe mode is the default: no code from the file runs.
-    except Exception as error:  # Keras has no type of its own for a bad file.
+        return keras.saving.load_model(path, compile=False)  # safe mode is the default: no code from the file runs
+    except Exception as error:  # Keras has no specific exception for a bad file
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} could not be loaded as a Keras model ({type(error).__name__}: {reason})") from error
 
 
 def shaped(x: np.ndarray, model) -> np.ndarray:
-    """The images as `model` takes them: with an axis for the channel, or flattened, where that makes them fit."""
+    """Adds a channel axis to the images or flattens them, if that is the shape that the model expects.
+
+    Args:
+        x: images, shape [n, ...].
+        model: a built Keras model.
+
+    Returns:
+        The images in the shape that fits, or as they are if none does.
+    """
     wanted = getattr(model, "input_shape", None)
     if isinstance(wanted, tuple) and len(wanted) == x.ndim + 1 and wanted[-1] == 1:
         return x[..., np.newaxis]
@@ -99,16 +107,16 @@ def measure(
     manifold: int = 100,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """Yields a row per measure; says on stderr which one is under way.
+    """Yields a row per measure, and prints to stderr which one is being computed.
 
     Args:
         model: a built Keras model that outputs logits.
-        data: as `hw1.datasets.load` gives it.
-        examples: training images for what is measured of the Hessian.
-        epsilon: radius of the course's sharpness, in units of the parameters.
-        keskar_epsilon: size of Keskar's box.
-        manifold: dimensions of Keskar's random subspace.
-        seed: of the random probes, starts and the subspace.
+        data: as returned by `hw1.datasets.load`.
+        examples: number of training images on which the Hessian is measured.
+        epsilon: radius ε of the course's sharpness, in parameter space.
+        keskar_epsilon: size ε of Keskar's box.
+        manifold: dimension of Keskar's random subspace.
+        seed: of random probes, starts and subspace.
 
     Raises:
         TypeError, ValueError: the model does not fit the data.
@@ -132,7 +140,7 @@ def measure(
     def row(name, unit, function, on, *arguments, **options):
         command.say(f"measure: {name} on {len(on[0])} images")
         value = function(model, *on, *arguments, **options)
-        value = getattr(value, "value", value)  # Keskar's comes with what the optimiser said.
+        value = getattr(value, "value", value)  # keskar_sharpness returns a record
         return Row(name, float(value), getattr(value, "standard_error", None), len(on[0]), unit)
 
     yield row("spectral_norm_block", "‖H‖₂, blocks", hessian.spectral_norm, first, "block")
@@ -152,7 +160,7 @@ def measure(
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as aligned text, values to five digits and with their standard errors."""
+    """Formats the rows as aligned text: values to five digits, with their standard errors."""
     lines = [("measure", "value", "images", "unit")]
     for row in rows:
         error = f" ± {row.standard_error:.1g}" if row.standard_error else ""
@@ -163,21 +171,21 @@ def table(rows: list[Row]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command. Exits with 2 for wrong flags, 1 for an error during the work."""
+    """Runs the command. Exits with 2 for wrong flags, with 1 for an error during the work."""
     values = flags.FlagValues()
-    flags.DEFINE_string("net", None, "the .keras file of the net; needed", flag_values=values)
+    flags.DEFINE_string("net", None, "the .keras file of the net (required)", flag_values=values)
     flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
     for name, default, text in (
         ("train", 5000, "training images"),
         ("test", 5000, "test images"),
-        ("examples", 500, "training images for what is measured of the Hessian"),
-        ("manifold", 100, "dimensions of Keskar's random subspace"),
+        ("examples", 500, "training images on which the Hessian is measured"),
+        ("manifold", 100, "dimension of Keskar's random subspace"),
     ):
         flags.DEFINE_integer(name, default, f"{text} [{default}]", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "of probes, starts and subspace [0]", lower_bound=0, flag_values=values)
-    flags.DEFINE_float("epsilon", 1e-4, "radius of the course's sharpness [0.0001]", flag_values=values)
-    flags.DEFINE_float("keskar_epsilon", 1e-3, "size of Keskar's box [0.001]", flag_values=values)
-    flags.DEFINE_string("out", None, "a new CSV file for the rows [none]", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "seed of random probes, starts and subspace [0]", lower_bound=0, flag_values=values)
+    flags.DEFINE_float("epsilon", 1e-4, "radius ε of the course's sharpness [0.0001]", flag_values=values)
+    flags.DEFINE_float("keskar_epsilon", 1e-3, "size ε of Keskar's box [0.001]", flag_values=values)
+    flags.DEFINE_string("out", None, "CSV file to write the rows to; it must not exist yet [none]", flag_values=values)
     flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
     flags.DEFINE_bool("help", False, "show this text", flag_values=values)
     with command.exit_on_error(code=2):
@@ -196,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check(values) -> None:
-    """Raises ValueError for what would fail only at the end."""
+    """Raises ValueError for wrong flags that would otherwise fail only after all measurements."""
     if not values.net:
         raise ValueError("--net is needed: the .keras file of the net, for example --net=my_net.keras")
     if values.examples > values.train:

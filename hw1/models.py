@@ -1,7 +1,7 @@
-"""The nets: Keras models that output logits, 20,000 to 30,000 parameters unless a question needs another size.
+"""The nets: Keras models that output logits, with 20,000 to 30,000 parameters unless a question needs another size.
 
-Each takes a seed and gives the same initial weights for the same seed, whatever was built before. Layers carry
-fixed names, so nets of one shape have equal configurations and share compiled programs.
+A seed determines the initial weights, whatever was built before. Layers have fixed names, so nets of one architecture
+have equal configurations and share compiled programs.
 """
 
 import itertools
@@ -12,24 +12,37 @@ import numpy as np
 
 COURSE_HIDDEN = (30, 20)  # 784-30-20-10: 24,380 parameters
 RANDOM_LABEL_HIDDEN = (256, 256, 256)  # the slides' net for random labels: 335,114 parameters
-SLIDES_CNN = {
-    "filters": (22, 22),
-    "kernel_sizes": (3, 2),
-    "pools": (2, 3),
-    "dense": (80,),
-}  # 31,228 parameters
-# The nets of part 1-1. DNNs are named by the widths of their hidden layers, deepest first.
-FUNCTION_NETS = ("5-10-10-10-10-10-5", "10-18-15-4", "190")  # of one input and output: 571, 572 and 571 parameters
-TASK_DNNS = ("28-23-23-23-23", "30-20", "31")  # of 28 × 28 pixels and 10 classes: 24,543, 24,380 and 24,655 parameters
-TASK_CNNS = {  # the same: 24,436, 24,402 and 24,244 parameters
+SLIDES_CNN = {"filters": (22, 22), "kernel_sizes": (3, 2), "pools": (2, 3), "dense": (80,)}  # 31,228 parameters
+# The nets of part 1-1, deepest first. Fully connected nets are named by the widths of their hidden layers.
+FUNCTION_NETS = ("5-10-10-10-10-10-5", "10-18-15-4", "190")  # one input and output: 571, 572 and 571 parameters
+TASK_DNNS = ("28-23-23-23-23", "30-20", "31")  # 28 × 28 pixels, 10 classes: 24,543, 24,380 and 24,655 parameters
+TASK_CNNS = {  # 28 × 28 pixels, 10 classes: 24,436, 24,402 and 24,244 parameters
     "3 convolutions": {"filters": (8, 16, 32), "kernel_sizes": (3, 3, 3), "pools": (2, 2, 1), "dense": (62,)},
     "2 convolutions": {"filters": (8, 16), "kernel_sizes": (5, 3), "pools": (2, 2), "dense": (56,)},
     "1 convolution": {"filters": (12,), "kernel_sizes": (5,), "pools": (4,), "dense": (54,)},
 }
+# Layers that commute with a positive factor, apart from their kernels, biases and activations.
+HOMOGENEOUS = {
+    keras.layers.Activation,
+    keras.layers.AveragePooling2D,
+    keras.layers.Conv2D,
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.LeakyReLU,
+    keras.layers.MaxPooling2D,
+    keras.layers.ReLU,
+    keras.layers.Reshape,
+}
 
 
 def widths(name: str) -> tuple[int, ...]:
-    """The widths of hidden layers that are written as "10-18-15-4"; ValueError if they are not."""
+    """Reads the widths of hidden layers from a name such as "10-18-15-4".
+
+    Raises:
+        ValueError: the name is not a sequence of positive integers with hyphens between them.
+    """
     parts = name.split("-")
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"{name!r} names no net; write the widths of its hidden layers as in 10-18-15-4")
@@ -50,7 +63,7 @@ def _dense(name, units, use_bias, rng, dtype):
 
 
 def _activated(layer, activation, batch_normalization, dropout, rng) -> list:
-    """A hidden layer with what follows it: normalisation, activation, dropout."""
+    """A hidden layer followed by batch normalisation (optional), activation and dropout (optional)."""
     following = [layer]
     if batch_normalization:
         following.append(keras.layers.BatchNormalization(name=f"{layer.name}_norm", dtype=layer.dtype_policy))
@@ -65,7 +78,7 @@ def _activated(layer, activation, batch_normalization, dropout, rng) -> list:
 
 def _sequential(layers, name, dtype) -> keras.Model:
     model = keras.Sequential(layers, name=name)
-    model.dtype_policy = dtype  # else it rounds its inputs to float32
+    model.dtype_policy = dtype  # otherwise the model rounds its inputs to float32
     return model
 
 
@@ -88,24 +101,24 @@ def mlp(
     dropout: float = 0.0,
     dtype: str = "float32",
 ) -> keras.Model:
-    """A fully connected net; ``mlp()`` is the course's 784-30-20-10 with 24,380 parameters.
+    """Builds a fully connected net; ``mlp()`` is the course's 784-30-20-10 with 24,380 parameters.
 
     Args:
         hidden: widths of the hidden layers; () gives softmax regression.
-        activation: of the hidden layers, as Keras takes it.
+        activation: activation of the hidden layers, in any form that Keras accepts.
         use_bias: whether the dense layers have biases.
         input_shape: shape of one input, without the batch axis.
         classes: number of outputs (logits, no activation).
-        seed: of the initial weights (Glorot uniform, Keras's default) and of dropout.
-        batch_normalization: normalise before each hidden activation.
-        dropout: share of hidden units dropped in training, 0 for none.
+        seed: of the initial weights (Glorot uniform, the default of Keras) and of dropout.
+        batch_normalization: whether to normalise before each hidden activation.
+        dropout: fraction of hidden units dropped in training, 0 for none.
         dtype: of weights and computation, "float32" or "float64".
 
     Returns:
         A built Keras model from [n, *input_shape] to logits [n, classes].
 
     Raises:
-        ValueError: for sizes that are not positive integers or a dropout outside [0, 1).
+        ValueError: a size is not a positive integer, or dropout is outside [0, 1).
     """
     hidden = _positive("hidden", hidden) if len(hidden) else ()
     (classes,), input_shape = _positive("classes", [classes]), _positive("input_shape", input_shape)
@@ -133,29 +146,30 @@ def cnn(
     dtype: str = "float32",
     pools: Sequence[int] = (2, 2),
 ) -> keras.Model:
-    """A convolutional net; ``cnn()`` has 20,986 parameters, ``cnn(**SLIDES_CNN)`` is the slides' own.
+    """Builds a convolutional net; ``cnn()`` has 20,986 parameters, ``cnn(**SLIDES_CNN)`` is the net of the slides.
 
     Each convolution (padding "valid") is followed by maximum pooling.
 
     Args:
         filters: number of filters of each convolution.
-        kernel_sizes: side of each convolution's square kernel, as many as `filters`.
+        kernel_sizes: side of the square kernel of each convolution, as many as `filters`.
         dense: widths of the dense layers after the convolutions.
-        activation: of all hidden layers, as Keras takes it.
+        activation: activation of all hidden layers, in any form that Keras accepts.
         use_bias: whether convolutions and dense layers have biases.
         input_shape: (height, width, channels), or (height, width) for images without a channel axis.
         classes: number of outputs (logits, no activation).
         seed: of the initial weights and of dropout.
-        batch_normalization: normalise before each hidden activation.
-        dropout: share of the dense layers' units dropped in training, 0 for none.
-        dtype: of weights and computation.
-        pools: side of the maximum pooling after each convolution, 1 for none.
+        batch_normalization: whether to normalise before each hidden activation.
+        dropout: fraction of the units of the dense hidden layers dropped in training, 0 for none.
+        dtype: of weights and computation, "float32" or "float64".
+        pools: side of the maximum pooling after each convolution, as many as `filters`; 1 for none.
 
     Returns:
         A built Keras model from [n, *input_shape] to logits [n, classes].
 
     Raises:
-        ValueError: for sizes that are not positive integers, unequal lengths, or images too small for the kernels.
+        ValueError: a size is not a positive integer, lengths differ, dropout is outside [0, 1), or the images are too
+            small for the kernels.
     """
     filters, kernel_sizes = _positive("filters", filters), _positive("kernel_sizes", kernel_sizes)
     pools = _positive("pools", pools)
@@ -191,14 +205,14 @@ def cnn(
 
 
 def with_dtype(model, dtype: str) -> keras.Model:
-    """A copy of a Sequential or Functional model, with its weights, that computes in `dtype`.
+    """Copies a Sequential or Functional model, with its weights, to another precision.
 
     Args:
-        model: a built Keras model of Keras's own layers.
+        model: a built Keras model that consists of layers of Keras.
         dtype: "float32" or "float64".
 
     Returns:
-        A new model; the old one is not changed.
+        A new model that computes in `dtype`; the old one is not changed.
     """
 
     def convert(layer):
@@ -219,12 +233,23 @@ def with_dtype(model, dtype: str) -> keras.Model:
 
 
 def flat_parameters(model) -> np.ndarray:
-    """All trainable variables as one vector, shape [parameters], in the order of ``model.trainable_variables``."""
+    """All trainable variables as one vector of shape [parameters], in the order of ``model.trainable_variables``."""
     return np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in model.trainable_variables])
 
 
 def with_parameters(model, vector) -> keras.Model:
-    """A copy of a Sequential or Functional model whose trainable variables hold the flat `vector`."""
+    """Copies a Sequential or Functional model and sets its trainable variables.
+
+    Args:
+        model: a built Keras model.
+        vector: values of all trainable variables, shape [parameters], ordered as in `flat_parameters`.
+
+    Returns:
+        A new model; the old one is not changed.
+
+    Raises:
+        ValueError: `vector` has another shape.
+    """
     twin = keras.models.clone_model(model)
     twin.dtype_policy = model.dtype_policy
     twin.set_weights(model.get_weights())
@@ -239,19 +264,19 @@ def with_parameters(model, vector) -> keras.Model:
 def rescaling(model, factors: Sequence[float]) -> np.ndarray:
     """Multipliers of the parameters that leave a ReLU net's function unchanged (Dinh et al., arXiv 1703.04933).
 
-    The kernel of the i-th dense or convolutional layer is multiplied by factor f_i and its bias by f_1 ... f_i.
-    A ReLU lets a positive factor through, so the function stays as long as the factors' product is 1:
-    (α, 1/α) is the papers' (θ₁, θ₂) → (αθ₁, α⁻¹θ₂).
+    The kernel of the i-th dense or convolutional layer is multiplied by the factor f_i, its bias by f_1 ⋯ f_i. ReLU is
+    positively homogeneous, relu(cz) = c relu(z) for c > 0, so the function is unchanged if the factors' product is 1.
+    The factors (α, 1/α) give the map (θ₁, θ₂) → (αθ₁, α⁻¹θ₂) of the source.
 
     Args:
         model: a built Sequential model of dense, convolutional and weightless layers with ReLU activations.
         factors: one positive number per layer with a kernel; their product must be 1.
 
     Returns:
-        The vector d of shape [parameters] with Tθ = dθ, elementwise. The Hessian becomes H(Tθ)_ij = H_ij / (d_i d_j).
+        The vector d of shape [parameters] with (Tθ)_i = d_i θ_i. The Hessian at Tθ is H(Tθ)_ij = H(θ)_ij / (d_i d_j).
 
     Raises:
-        ValueError: for factors that are not positive or do not multiply to 1, or a net that T would change.
+        ValueError: a factor is not positive, their product is not 1, or the function of the net would change.
     """
     factors = np.asarray(factors, np.float64)
     if not (np.isfinite(factors).all() and (factors > 0).all()):
@@ -276,24 +301,19 @@ def rescaling(model, factors: Sequence[float]) -> np.ndarray:
 
 def _check_homogeneous(layer, last: bool) -> None:
     """Raises ValueError unless f(cz) = c f(z) for c > 0 in this layer, up to its kernel and bias."""
-    allowed = (
-        *(keras.layers.Dense, keras.layers.Conv2D, keras.layers.Flatten, keras.layers.Reshape),
-        *(keras.layers.Dropout, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Activation),
-        *(keras.layers.MaxPooling2D, keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D),
-    )
-    if type(layer) not in allowed:
+    if type(layer) not in HOMOGENEOUS:
         raise ValueError(
-            f"layer {layer.name!r} ({type(layer).__name__}) does not let a positive factor through; "
+            f"layer {layer.name!r} ({type(layer).__name__}) does not commute with a positive factor; "
             "the reparametrisation needs a net of dense or convolutional layers with ReLU"
         )
     if isinstance(layer, keras.layers.ReLU) and (layer.max_value is not None or layer.threshold != 0):
         raise ValueError(
-            f"layer {layer.name!r} is a ReLU with a bound or a threshold; only a plain one can be rescaled"
+            f"layer {layer.name!r} is a ReLU with a bound or a threshold; only a plain ReLU can be rescaled"
         )
     activation = getattr(layer, "activation", None)
     homogeneous = (None, keras.activations.linear, keras.activations.relu, keras.activations.leaky_relu)
     if activation not in homogeneous and not last:
         raise ValueError(
-            f"the activation of layer {layer.name!r} is {activation.__name__}, not ReLU; only a ReLU net keeps its "
-            "function under the reparametrisation: use activation='relu'"
+            f"the activation of layer {layer.name!r} is {activation.__name__}, not ReLU; the reparametrisation "
+            "would change the function of the net: use activation='relu'"
         )

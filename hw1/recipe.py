@@ -1,10 +1,12 @@
 """How questions train the nets that they compare: by Adam, to one training loss.
 
-A large batch that has merely taken fewer steps is undertrained, not sharp. So nets of different batch sizes are trained
-until their loss on the whole training set is at or below one target. It is looked at every 25 steps (batches below 100:
-every 2,500 examples) or whole epochs, and five times as often where it would pass the target before the next look.
-The loss reached is recorded: large batches end 2 to 4 % below the target, the smallest, whose loss jumps from one step
-to the next, some 10 %.
+With a large batch, a net takes fewer steps in the same number of epochs, so it may merely be undertrained. Nets that
+are compared are therefore trained until their loss on the whole training set is at or below one target. The loss is
+evaluated every 25 steps (for batches below 100: every 2,500 examples), or every few whole epochs where an epoch has
+fewer steps, and five times as often if the loss is expected to reach the target before the next evaluation.
+
+The loss reached is recorded. Nets with large batches end 2 to 4 % below the target; nets with the smallest batch, whose
+loss fluctuates from step to step, about 10 % below.
 """
 
 from collections.abc import Callable
@@ -13,20 +15,20 @@ import keras
 
 from hw1 import models, training
 
-LOOK_EVERY = 25  # steps: at batch size 5,000 a step lowers the loss by a few per cent near the target
-LOOK_EXAMPLES = 2500  # but no fewer examples than these: a look costs as much as a training step of thousands
+LOOK_EVERY = 25  # steps; at batch size 5,000 a step near the target lowers the loss by a few per cent
+LOOK_EXAMPLES = 2500  # at least; an evaluation costs as much as a training step on thousands of examples
 
 
 def train(settings, data, batch_size: int, build: Callable | None = None, **options) -> list[training.Member]:
     """Trains one net per seed to `settings.target_loss`.
 
     Args:
-        settings: of a question, with target_loss, updates, learning_rate and all_seeds unless the options have them,
-            and with hidden if there is no `build`.
-        data: as `hw1.datasets.load_splits` or `load` gives it.
+        settings: settings of a question. They have target_loss, updates, learning_rate and all_seeds, unless the
+            options do, and hidden, unless `build` is given.
+        data: as returned by `hw1.datasets.load_splits` or `hw1.datasets.load`.
         batch_size: examples per step.
-        build: makes the net of a seed. None: a fully connected one with the layers `settings.hidden`.
-        **options: of `hw1.training.train`, before those of the settings.
+        build: a function that builds the net of a seed. None: a fully connected net with `settings.hidden`.
+        **options: of `hw1.training.train`; they take precedence over the settings.
 
     Returns:
         One `hw1.training.Member` per seed; its status says whether the target was reached.

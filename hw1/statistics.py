@@ -1,4 +1,4 @@
-"""Means with intervals and rank correlations: the few statistics that figures and report share."""
+"""The statistics that findings share: means with intervals, rank correlations, numbers of outliers."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,14 @@ import scipy.stats
 
 
 class Interval(NamedTuple):
-    """A mean or another statistic with its 95 % interval, and how many independent repetitions are behind them."""
+    """A statistic with its 95 % interval.
+
+    Attributes:
+        value: the statistic, such as a mean.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        seeds: number of independent repetitions.
+    """
 
     value: float
     low: float
@@ -20,8 +27,8 @@ def mean_interval(values) -> Interval:
     """The mean with its 95 % t-interval over independent repetitions.
 
     Args:
-        values: one number per seed. One alone has no interval: low and high are NaN. What is not finite is left out,
-            and not counted among the seeds.
+        values: one number per seed. Values that are not finite are left out and not counted as seeds. With a single
+            value, low and high are NaN.
     """
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
@@ -32,18 +39,18 @@ def mean_interval(values) -> Interval:
 
 
 def geometric_mean(values) -> Interval:
-    """The geometric mean of positive numbers, one per seed, with its 95 % interval: those of the logarithms."""
+    """The geometric mean of positive numbers, one per seed, with the 95 % interval of the logarithms' mean."""
     *logarithms, seeds = mean_interval(np.log(np.asarray(values, np.float64)))
     return Interval(*np.exp(logarithms), seeds)
 
 
 def paired_difference(a, b) -> Interval:
-    """The mean of a − b over pairs with its 95 % t-interval; of two series those are pairs that have one index."""
+    """The mean of a − b with its 95 % t-interval; two series are paired by their index."""
     return mean_interval(a - b)
 
 
 def nearest(table: pd.DataFrame, value: float) -> pd.Series:
-    """The column of `table` whose name, a number, is nearest to `value`."""
+    """The column of `table` whose name is the number nearest to `value`."""
     return table.iloc[:, abs(table.columns - value).argmin()]
 
 
@@ -53,7 +60,7 @@ def first_rows(rows: pd.DataFrame, by: str | list[str] = "seed") -> pd.DataFrame
 
 
 def last_rows(rows: pd.DataFrame, by: str | list[str] = "seed") -> pd.DataFrame:
-    """The last row of each seed, or of each group of the columns `by`: what a training ended with."""
+    """The last row of each seed, or of each group of the columns `by`: the end of each training."""
     return rows.groupby(by).tail(1)
 
 
@@ -61,10 +68,10 @@ def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -
     """Mean and 95 % interval of column `value` for every value of column `by`.
 
     Args:
-        frame: rows, one per seed and value of `by`.
-        by: column to group by, sorted.
+        frame: one row per seed and value of `by`.
+        by: column to group by; the result is sorted by it.
         value: column to average.
-        geometric: take mean and interval of the logarithm (for positive values on a log axis).
+        geometric: whether to take geometric means (for positive values on a logarithmic axis).
 
     Returns:
         A frame with columns `by`, value, low, high, seeds.
@@ -77,11 +84,11 @@ def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -
 
 
 def over_seeds(frame: pd.DataFrame, value: str | pd.Series, by: str = "seed") -> Interval:
-    """The mean of a column or of one value per row, with the interval over seeds: each seed counts once.
+    """The mean of a value per row, with the 95 % t-interval over seeds, each of which counts once.
 
     Args:
-        frame: rows, several of each seed.
-        value: a column, or a series with the index of `frame`.
+        frame: rows, several per seed.
+        value: name of a column, or a series with the index of `frame`.
         by: column of the independent repetitions.
     """
     values = frame[value] if isinstance(value, str) else value
@@ -89,11 +96,11 @@ def over_seeds(frame: pd.DataFrame, value: str | pd.Series, by: str = "seed") ->
 
 
 def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed") -> Interval:
-    """Spearman's rank correlation of two columns: the mean over seeds of each seed's own, with its 95 % t-interval.
+    """Spearman's rank correlation of two columns, computed for each seed and averaged, with its 95 % t-interval.
 
-    Within a seed the rows differ in what is compared (batch size, say); between seeds lie the independent repetitions.
-    Where every row is a repetition of its own there is one correlation, with the interval of Fisher's z at the
-    standard error √((1 + r²/2) / (n − 3)) (Bonett and Wright 2000).
+    The rows of a seed differ in the quantity that is compared, such as the batch size; the seeds are the independent
+    repetitions. If every row is an independent repetition, there is one correlation r of all n rows, with an interval
+    from Fisher's z and the standard error √((1 + r²/2) / (n − 3)) (Bonett and Wright 2000).
 
     Args:
         frame: rows.
@@ -113,18 +120,18 @@ def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed
 
 
 def _spearman(a, b) -> float:
-    """Spearman's rank correlation; 0 where one of the two never changes, for then it does not go with the other."""
+    """Spearman's rank correlation; 0 if one of the two is constant."""
     return float(scipy.stats.spearmanr(a, b)[0]) if a.nunique() > 1 and b.nunique() > 1 else 0.0
 
 
 def outliers(values, resolution: float = 0.01) -> int:
-    """How many eigenvalues stand above the last gap that is wider than `resolution` times the largest of them.
+    """The number of outliers: eigenvalues above the last gap wider than `resolution` times the largest eigenvalue.
 
-    So many stand alone in a histogram of that resolution, and the bulk begins below them.
+    In a histogram with bins of this width, the outliers are separated from the bulk by an empty space.
 
     Args:
-        values: the largest eigenvalues, descending, more of them than outliers are expected.
-        resolution: a share of the largest eigenvalue.
+        values: the largest eigenvalues, descending, more than the number of outliers that is expected.
+        resolution: the width of the gap as a fraction of the largest eigenvalue.
     """
     values = np.asarray(values, np.float64)
     wide = np.flatnonzero(values[:-1] - values[1:] > resolution * values[0])
@@ -132,10 +139,10 @@ def outliers(values, resolution: float = 0.01) -> int:
 
 
 def largest_ratio(values) -> int:
-    """How many eigenvalues stand above the largest ratio of neighbours, among the positive ones of them.
+    """The number of eigenvalues above the largest ratio of neighbouring eigenvalues, among the positive ones.
 
     Args:
-        values: the largest eigenvalues, descending, more of them than outliers are expected.
+        values: the largest eigenvalues, descending, more than the number of outliers that is expected.
     """
     values = np.asarray(values, np.float64)
     logarithms = np.log(values[values > 0])

@@ -1,21 +1,25 @@
 """What holds for all tests: TensorFlow is quiet, Ctrl-C reaches processes that tests start, answers are shared."""
 
 import fcntl
-import importlib
 import os
 import shutil
 import signal
 
+import hypothesis
 import pytest
+import toys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A shell may start its background jobs with SIGINT ignored, which their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes is not tested: on a busy machine a file may take longer than the 0.2 s of the default.
+hypothesis.settings.register_profile("hw1", deadline=None)
+hypothesis.settings.load_profile("hw1")
 
 
 @pytest.fixture(scope="session")
 def at_smoke_size(tmp_path_factory):
-    """A function from names of questions to a folder with their results at smoke size.
+    """A function from names of questions to a folder with their rows and figures at smoke size.
 
     Whichever process of the tests asks first for a question answers it, the others wait and copy.
     """
@@ -24,16 +28,30 @@ def at_smoke_size(tmp_path_factory):
     shared.mkdir(exist_ok=True)
 
     def gather(*names):
-        from hw1 import question, reproduce
+        from hw1 import catalogue, command, question
 
-        paths = {path.rpartition(".")[2]: path for path in reproduce.QUESTIONS}
         folder = tmp_path_factory.mktemp("runs")
         for name in names:
-            module = importlib.import_module(paths[name])
+            module = catalogue.experiment(name)
             with (shared / f"{name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                question.answer(module, question.make_settings(module, "smoke"), shared / name)
+                command.answer(module, question.make_settings(module, "smoke"), shared / name)
             shutil.copytree(shared / name, folder, dirs_exist_ok=True)
         return folder
 
     return gather
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Stands in for the drawing of figures; a list of what was drawn."""
+    calls = []
+    monkeypatch.setattr("hw1.findings.drawing.draw", lambda name, folder: calls.append((name, folder)) or [])
+    return calls
+
+
+@pytest.fixture
+def toy(monkeypatch, drawn):
+    """The toy question, without TensorFlow and figures."""
+    monkeypatch.setattr("hw1.question._make_deterministic", lambda: None)
+    return toys.module_of()

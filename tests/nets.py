@@ -1,8 +1,8 @@
-"""One table of tiny nets, the test cases of every measure: a dozen kinds, 30 to 90 parameters, three classes.
+"""Tiny nets: one table of a dozen kinds, 30 to 90 parameters and three classes, and nets whose loss is a quadratic.
 
-``case(name, dtype)`` builds a net on first use and keeps it. The weights of a net are the same in both dtypes, so that
-the float64 net is the truth for the float32 one. Nothing sits at a special point: units are alive, biases are not zero,
-and normalisation has seen data.
+``case(kind, dtype, seed)`` builds a net of the table on first use and keeps it. The weights of a net are the same in
+both dtypes, so that the float64 net is the truth for the float32 one. Nothing sits at a special point: units are alive,
+biases are not zero, and normalisation has seen data. The tests of the measures take these nets through `cases`.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ import references
 from hw1 import models
 
 CLASSES = 3
-SHAPE = (3, 3)  # of an image, except for the convolutional nets
+SHAPE = (3, 3)  # of an image, except for the nets that say otherwise
 EXAMPLES = 11  # a prime, so that no chunk or batch divides it
 
 
-class Case(NamedTuple):
+class Built(NamedTuple):
     """A built net with examples for it."""
 
     model: keras.Model
@@ -82,14 +82,17 @@ def frozen(**options):
     return model
 
 
+# Images without channels, rows of numbers (gelu) and images with two channels (convolutional, normalised).
 BUILDERS = {
     "relu": mlp,
     "tanh": functools.partial(mlp, (4,), activation="tanh"),
-    "gelu": functools.partial(mlp, (4,), activation="gelu"),
+    "gelu": functools.partial(mlp, (4,), activation="gelu", input_shape=(9,)),
     "no bias": functools.partial(mlp, (4,), activation="tanh", use_bias=False),
     "convolutional": cnn,
     "normalised": functools.partial(mlp, (4,), batch_normalization=True),
-    "convolutional, normalised": functools.partial(cnn, (2,), (3,), (2,), batch_normalization=True),
+    "convolutional, normalised": functools.partial(
+        cnn, (2,), (3,), (2,), batch_normalization=True, input_shape=(6, 6, 2)
+    ),
     "dropout": functools.partial(mlp, (4,), dropout=0.4),
     "skip": skip,
     "subclassed": subclassed,
@@ -97,19 +100,19 @@ BUILDERS = {
     "unused variable": functools.partial(subclassed, unused=20),
 }
 NAMES = tuple(BUILDERS)
-FEWER = ("relu", "convolutional, normalised", "skip", "unused variable")  # where all would only cost time
 NORMALISED = ("normalised", "convolutional, normalised")
+SEEDLESS = ("skip", "subclassed", "unused variable")  # their builders take no seed
 
 
 @functools.cache
-def case(name, dtype="float64") -> Case:
-    """The net of that name, with its examples."""
-    model = perturbed(BUILDERS[name](dtype=dtype), seed=2)
+def case(kind, dtype="float64", seed=2) -> Built:
+    """The net of a kind with the weights of a seed, and examples, which are the same for all seeds."""
+    model = perturbed(BUILDERS[kind](dtype=dtype, **({} if kind in SEEDLESS else {"seed": seed})), seed)
     x, y = examples(model.input_shape[1:] if hasattr(model, "input_shape") else SHAPE)
     if dtype != "float64":
-        model.set_weights(case(name).model.get_weights())
+        model.set_weights(case(kind, seed=seed).model.get_weights())
     assert np.mean(references.gradient(model, x, y) != 0) > 0.7, "a net of dead units would test nothing"
-    return Case(model, x.astype(dtype), y)
+    return Built(model, x.astype(dtype), y)
 
 
 def perturbed(model, seed):
@@ -131,16 +134,18 @@ def with_random_weights(model, rng):
     return model
 
 
+def dead(hidden=(8, 4), **options):
+    """A net whose first layer never fires: only the last bias has an effect."""
+    model = mlp(hidden=hidden, **options)
+    kernel, bias, *others = model.get_weights()
+    model.set_weights([kernel, bias - 100, *others])
+    return model
+
+
 def examples(shape=SHAPE, n=EXAMPLES, seed=0):
     """Random images [n, *shape] in float64 and labels [n]."""
     rng = np.random.default_rng([seed, n])
     return rng.random((n, *shape)), rng.integers(0, CLASSES, n)
-
-
-@functools.cache
-def hessian(name) -> np.ndarray:
-    """The Hessian of the float64 net of that name by nested tapes."""
-    return references.hessian(*case(name))
 
 
 @contextlib.contextmanager
@@ -183,3 +188,27 @@ def quadratic(hessian, gradient, at):
 def weighed(y, outputs):
     """The loss of `quadratic`."""
     return y[:, 0] * outputs[:, 0] ** 2 / 2 + y[:, 1] * outputs[:, 0] + 1
+
+
+def with_spectrum(values, seed=0):
+    """The `quadratic` at its stationary point 0 whose Hessian has these eigenvalues, and the Hessian.
+
+    The eigenvectors are random.
+    """
+    size = len(values)
+    rotation = np.linalg.qr(np.random.default_rng([seed, size]).normal(size=(size, size)))[0]
+    matrix = rotation * values @ rotation.T
+    matrix = (matrix + matrix.T) / 2
+    return quadratic(matrix, np.zeros(size), np.zeros(size)), matrix
+
+
+def two_weights(w, v):
+    """The net v tanh(wx) of the two weights w and v, in float64: small enough for a grid over its parameters."""
+    layers = [
+        keras.layers.Dense(1, activation="tanh", use_bias=False, dtype="float64"),
+        keras.layers.Dense(1, use_bias=False, dtype="float64"),
+    ]
+    model = keras.Sequential([keras.Input((1,), dtype="float64"), *layers])
+    model.dtype_policy = "float64"
+    references.assign(model, np.array([w, v]))
+    return model

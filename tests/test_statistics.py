@@ -1,4 +1,4 @@
-"""Intervals and correlations against closed forms and simulation, and numbers as the report writes them."""
+"""Intervals and correlations against closed forms and simulation, and the number of outliers."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,6 @@ import pytest
 import scipy.stats
 
 from hw1 import statistics
-from hw1.report import words
 
 
 def test_the_interval_of_the_mean_is_scipys():
@@ -78,23 +77,6 @@ def test_paired_differences_remove_what_pairs_share():
     difference = statistics.paired_difference(base + np.array([1.0, 1.1, 0.9]), base)
     assert difference.value == pytest.approx(1)
     assert difference.high - difference.low < 1
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (7.58e-9, 3, "$7.58 dot 10^(-9)$"),
-        (1e-7, 2, "$10^(-7)$"),
-        (5312.0, 2, "5,300"),
-        (-0.0841, 2, "−0.084"),
-        (99999.0, 3, "$10^(5)$"),
-        (0.0, 3, "0"),
-        (float("nan"), 3, "nan"),
-    ],
-)
-def test_numbers_as_the_report_writes_them(value, digits, text):
-    """Plain where it reads well, else a power of ten in Typst's mathematics."""
-    assert words.number(value, digits) == text
 
 
 def test_a_constant_column_counts_against_a_correlation():

@@ -83,9 +83,17 @@ class Splits:
 
     @classmethod
     def stacked(cls, sets: dict[int, Dataset]) -> "Splits":
-        """A data set of its own for each seed, all of the same sizes."""
+        """A data set of its own for each seed, all of the same sizes.
+
+        Raises:
+            ValueError: their sizes differ.
+        """
         first, *_ = sets.values()
-        train, test = len(first.y_train), len(first.y_test)
+        sizes = {(len(data.y_train), len(data.y_test)) for data in sets.values()}
+        if len(sizes) > 1:
+            found = ", ".join(f"{train} and {test}" for train, test in sorted(sizes))
+            raise ValueError(f"training and test sets must have the same sizes for all seeds, not {found}")
+        ((train, test),) = sizes
         begins = {seed: number * (train + test) for number, seed in enumerate(sets)}
 
         def divide(seed):

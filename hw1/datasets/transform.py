@@ -75,8 +75,12 @@ def first_classes(data: Splits, classes: int) -> Splits:
         classes: how many; the labels 0 … classes − 1 stay.
 
     Raises:
-        ValueError: a training or test set would be empty.
+        ValueError: a training or test set would be empty, or `data` has a rule of its own for dividing its images.
     """
+    if data.divide:
+        raise ValueError(
+            f"{data.name} has a rule of its own for dividing its images; take its first classes before that"
+        )
     kept = data.y < classes
     if data.is_fixed:
         train, test = int(kept[: data.train].sum()), int(kept[data.train : data.train + data.test].sum())

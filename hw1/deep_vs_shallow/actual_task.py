@@ -1,18 +1,18 @@
-"""Does depth help on a real task, with as many parameters?
+"""Do deeper nets learn an image classification task better than shallow nets with about as many parameters?
 
-    python -m hw1.deep_vs_shallow.actual_task                 about 2¾ minutes of one core
+    python -m hw1.deep_vs_shallow.actual_task                 about 2¾ minutes on one core
     python -m hw1.deep_vs_shallow.actual_task --size=smoke    seconds
 
-Fully connected nets (DNN) of five, two and one hidden layers and convolutional nets (CNN) of three, two and one
-convolutions, all with 24,244 to 24,655 parameters, learn MNIST and Fashion-MNIST. Loss and accuracy on both sets are
-recorded after every epoch.
+Six nets are trained on MNIST and on Fashion-MNIST: fully connected nets (DNN) with five, two and one hidden layers, and
+convolutional nets (CNN) with three, two and one convolutions. All have 24,244 to 24,655 parameters. Loss and accuracy
+on the training and the test set are recorded after every epoch.
 
-Source: MLDS 2018, homework 1-1 (at least three nets of nearly equal size, DNN or CNN; both, and a second task, are
-its bonus).
+Source: MLDS 2018, homework 1-1. It asks for at least three nets of nearly equal size, DNN or CNN; using both, and a
+second task, is its bonus.
 
-Deviations: 5,000 training images instead of 60,000. The CNNs are trained for few epochs, because they cost most: the
-nets of one kind are compared after equally many updates, not at convergence, and the report says where the training
-loss was still falling. `--size=paper` takes all images and more epochs.
+Deviations: 5,000 training images instead of 60,000. The CNNs are trained for few epochs because they cost most. Nets of
+one kind are compared after equally many updates, not at convergence; the report says where the training loss was still
+falling. `--size=paper` takes all images and more epochs.
 """
 
 import dataclasses
@@ -25,30 +25,39 @@ from hw1 import command, models, question, training
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     data: tuple[str, ...] = question.option(
-        ("mnist10k", "fashion10k"), "data sets: names of hw1.datasets or paths; sizes are for images of 28 × 28 pixels"
+        ("mnist10k", "fashion10k"),
+        "data sets: names of hw1.datasets or paths; the nets are of equal size for 28 × 28 pixels",
     )
-    dnns: tuple[str, ...] = question.option(models.TASK_DNNS, "DNNs, widths of their hidden layers as in 30-20")
+    dnns: tuple[str, ...] = question.option(
+        models.TASK_DNNS, "DNNs, given by the widths of their hidden layers, such as 30-20"
+    )
     cnns: tuple[str, ...] = question.option(
-        tuple(models.TASK_CNNS), "CNNs, by their names in hw1.models", choices=models.TASK_CNNS
+        tuple(models.TASK_CNNS), "CNNs, given by their names in hw1.models", choices=models.TASK_CNNS
     )
-    dnn_epochs: int = question.option(20, "passes over the training set by a DNN")
-    cnn_epochs: int = question.option(8, "passes over the training set by a CNN")
+    dnn_epochs: int = question.option(20, "passes over the training set for a DNN")
+    cnn_epochs: int = question.option(8, "passes over the training set for a CNN")
     batch_size: int = question.option(
-        25, "examples per step (our choice: a CNN takes hardly longer than with 100)", at_most="train"
+        25, "examples per step (our choice: an epoch of a CNN takes hardly longer than with 100)", at_most="train"
     )
-    learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "dnns": ("12-12", "16"), "cnns": ("2 convolutions", "1 convolution")}
-    | {"dnn_epochs": 3, "cnn_epochs": 2, "seeds": 2},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "dnns": ("12-12", "16"),
+        "cnns": ("2 convolutions", "1 convolution"),
+        "dnn_epochs": 3,
+        "cnn_epochs": 2,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "dnn_epochs": 100, "cnn_epochs": 50},
 }
-
 
 COLUMNS = {
     "rows": ["data", "kind", "hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
@@ -58,7 +67,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per data set and net."""
     for hidden in settings.dnns:
-        models.widths(hidden)  # a net that cannot be read is an error before anything is trained
+        models.widths(hidden)  # raises for an unreadable net before anything is trained
     nets = [("dnn", hidden) for hidden in settings.dnns] + [("cnn", hidden) for hidden in settings.cnns]
     return [
         {"data": data, "kind": kind, "hidden": hidden}
@@ -86,7 +95,15 @@ def run(settings: Settings, sets: dict, data: str, kind: str, hidden: str):
 
 
 def build(kind: str, hidden: str, input_shape=(28, 28), classes: int = 10, seed: int = 0) -> keras.Model:
-    """The net of a unit: a DNN by its widths, a CNN by its name in `models.TASK_CNNS`."""
+    """Builds a DNN from the widths of its hidden layers, or a CNN from its name in `hw1.models.TASK_CNNS`.
+
+    Args:
+        kind: "dnn" or "cnn".
+        hidden: widths, such as "30-20", or the name of the CNN.
+        input_shape: shape of one image.
+        classes: number of outputs.
+        seed: of the initial weights.
+    """
     if kind == "dnn":
         return models.mlp(models.widths(hidden), input_shape=input_shape, classes=classes, seed=seed)
     return models.cnn(**models.TASK_CNNS[hidden], input_shape=input_shape, classes=classes, seed=seed)

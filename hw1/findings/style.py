@@ -5,6 +5,7 @@ import math
 import matplotlib
 import matplotlib.lines
 import matplotlib.ticker
+import numpy as np
 from matplotlib.figure import Figure
 
 from hw1 import statistics
@@ -52,24 +53,24 @@ def figure(rows: int, columns: int, height: float, **options):
     return drawing, drawing.subplots(rows, columns, **options)
 
 
-def curve(axes, frame, by: str, value: str, band: bool = False, **style) -> None:
+def curve(axes, rows, by: str, value: str, band: bool = False, **style) -> None:
     """Draws the mean of `value` against `by` with its 95 % interval, as bars or as a band.
 
     Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm.
     """
     logarithmic = axes.get_yscale() == "log"
-    frame = frame[frame[value] > 0] if logarithmic else frame.dropna(subset=[value])
-    rows = statistics.summary(frame, by, value, geometric=logarithmic)
-    if rows.empty:  # every net diverged, or nothing is above 0
+    rows = rows[rows[value] > 0] if logarithmic else rows.dropna(subset=[value])
+    means = statistics.summary(rows, by, value, geometric=logarithmic)
+    if means.empty:  # every net diverged, or nothing is above 0
         return
     style.setdefault("marker", "" if band else "o")
-    (line,) = axes.plot(rows[by], rows.value, **style)
-    low, high = rows.low.fillna(rows.value), rows.high.fillna(rows.value)
+    (line,) = axes.plot(means[by], means.value, **style)
+    low, high = means.low.fillna(means.value), means.high.fillna(means.value)
     if band:
-        axes.fill_between(rows[by], low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+        axes.fill_between(means[by], low, high, color=line.get_color(), alpha=0.18, linewidth=0)
     else:
-        bars = [rows.value - low, high - rows.value]
-        axes.errorbar(rows[by], rows.value, bars, fmt="none", ecolor=line.get_color(), elinewidth=0.8, capsize=1.5)
+        bars = [means.value - low, high - means.value]
+        axes.errorbar(means[by], means.value, bars, fmt="none", ecolor=line.get_color(), elinewidth=0.8, capsize=1.5)
 
 
 def twin(axes, colour: str, label: str):
@@ -97,6 +98,12 @@ def legend(figure, entries: dict[str, dict]) -> None:
 def sets(colour: str) -> dict[str, dict]:
     """The legend's entries of training and test lines."""
     return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
+
+
+def shades(batch_sizes) -> dict[int, tuple]:
+    """Batch size → colour, from dark to light."""
+    sizes = sorted(batch_sizes)
+    return dict(zip(sizes, matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(sizes))), strict=True))
 
 
 def line_between(axes, rows) -> None:

@@ -32,6 +32,23 @@ def listed(parts) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def by_sign(signs: dict[str, int], clauses: dict[int, str], noun: str, plural: str) -> str:
+    """One clause per sign that occurs, each after the names that it holds for, such as "for the relu and tanh nets …".
+
+    Args:
+        signs: name → +1, 0 or −1.
+        clauses: what to say of the names of each sign.
+        noun: what the names are.
+        plural: the same for several.
+    """
+    parts = []
+    for wanted, clause in clauses.items():
+        names = [name for name, found in signs.items() if found == wanted]
+        if names:
+            parts.append(f"for the {listed(names)} {plural if len(names) > 1 else noun} {clause}")
+    return "; ".join(parts)
+
+
 def training_loss(rows, settings) -> str:
     """The training loss at which nets are compared, and the range of losses that they reached."""
     low, high = number(rows.train_loss.min()), number(rows.train_loss.max())

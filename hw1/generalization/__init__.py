@@ -1,3 +1,3 @@
-"""Part 1-3: do nets generalise, and do flat minima generalise better? One file per question, each a command."""
+"""Part 1-3, generalization and flat minima: one file per question, each a command."""
 
 from hw1 import quiet  # noqa: F401

@@ -1,16 +1,17 @@
-"""What lies on the straight line between two solutions that were trained differently?
+"""What happens to loss and accuracy on the straight line between two solutions that were trained differently?
 
-    python -m hw1.generalization.interpolation                 about 1 minute of one core
+    python -m hw1.generalization.interpolation                 about 1 minute on one core
     python -m hw1.generalization.interpolation --size=smoke    seconds
 
-Two nets start from the same weights and differ in batch size, or in learning rate. Both are trained to the same
-training loss. Loss and accuracy are measured at θ_α = (1 − α) θ₁ + α θ₂, on the whole training and test sets.
-α = 0 is the smaller batch or step, α = 1 the larger.
+Two nets start from the same initial weights and are trained on the same images, with different batch sizes or with
+different learning rates, to the same training loss. Loss and accuracy on the whole training and test set are measured
+at θ_α = (1 − α) θ₁ + α θ₂, where θ₁ (α = 0) was trained with the smaller batch size or learning rate, and θ₂ (α = 1)
+with the larger.
 
 Source: MLDS 2018, homework 1-3; Goodfellow et al., arXiv 1412.6544; Keskar et al., arXiv 1609.04836, figure 3.
 
-Deviations: both nets are trained to one training loss, not for one number of epochs, so that the large batch is not
-merely undertrained.
+Deviations: both nets are trained to one training loss, not for the same number of epochs, so that the net with the
+large batch is not merely undertrained.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from hw1.measures.interpolation import rows
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     batch_sizes: tuple[int, ...] = question.option(
         (64, 1024), "the two batch sizes, at the smaller learning rate", at_most="train"
@@ -33,16 +34,23 @@ class Settings(question.OneLoss):
     learning_rates: tuple[float, ...] = question.option(
         (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
     )
-    points: int = question.option(61, "values of α from -1 to 2, both ends included", minimum=7)
+    points: int = question.option(61, "number of values of α from -1 to 2, including both ends", minimum=7)
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "points": 7, "seeds": 2}
-    | {"target_loss": 0.3, "updates": 300},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (16,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "batch_sizes": (20, 100),
+        "points": 7,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "points": 121, "updates": 200000},
 }
-
 
 COLUMNS = {
     "rows": ["pair", "seed", "alpha", *question.FOUR, "status"],
@@ -54,7 +62,7 @@ def units(settings: Settings) -> list[dict]:
     for name in ("batch_sizes", "learning_rates"):
         values = getattr(settings, name)
         if len(values) != 2 or values[0] > values[1]:
-            raise ValueError(f"--{name} takes two values, the smaller first, the ends of the line, not {values}")
+            raise ValueError(f"--{name} takes two values, the smaller first; not {values}")
     if settings.points % 3 != 1:
         raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 61, so that α = 0 and 1 are among them")
     return [{"pair": "batch size"}, {"pair": "learning rate"}]
@@ -64,7 +72,10 @@ def run(settings: Settings, data, pair: str):
     """Yields a row per seed and α."""
     (small_batch, large_batch), (small_rate, large_rate) = settings.batch_sizes, settings.learning_rates
     first = _train(settings, data, small_batch, small_rate)
-    second = _train(settings, data, *((large_batch, small_rate) if pair == "batch size" else (small_batch, large_rate)))
+    if pair == "batch size":
+        second = _train(settings, data, large_batch, small_rate)
+    else:
+        second = _train(settings, data, small_batch, large_rate)
     alphas = np.round(np.linspace(-1, 2, settings.points), 10)
     for a, b in zip(first, second, strict=True):
         status = next((s for s in ("diverged", "target not reached") if s in (a.status, b.status)), "ok")

@@ -1,16 +1,16 @@
 """How do loss and accuracy depend on the number of parameters?
 
-    python -m hw1.generalization.parameter_count                 about 2½ minutes of one core
+    python -m hw1.generalization.parameter_count                 about 2½ minutes on one core
     python -m hw1.generalization.parameter_count --size=smoke    seconds
 
-Nets of one hidden layer, from 1 unit to 12,000, are trained until the training loss falls to a target or the epochs
-are used up; wide nets get there in a few epochs, narrow ones never. The final loss and accuracy on both sets are
-recorded.
+Nets with one hidden layer of 1 to 12,000 units are trained until the training loss reaches a target, or for a maximum
+number of epochs. Wide nets reach the target within a few epochs, narrow ones never. The final loss and accuracy on the
+training and the test set are recorded.
 
 Source: MLDS 2018, homework 1-3 (at least 10 nets of one structure).
 
-Deviations: images are averaged over squares of 4 × 4 pixels, 7 × 7 in all, so that the widths can span four decades
-of parameters (70 to 720,010) in minutes; `--pool=1` keeps the full images, as `--size=paper` does.
+Deviations: images are averaged over squares of 4 × 4 pixels, which leaves 7 × 7 pixels, so that nets over four decades
+of size (70 to 720,010 parameters) can be trained in minutes. `--pool=1` keeps the full images, as `--size=paper` does.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from hw1 import command, datasets, models, question, training
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
-    pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images")
+    pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     widths: tuple[int, ...] = question.option(
         (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer"
     )
-    epochs: int = question.option(50, "passes over the training set, at most")
-    target_loss: float = question.option(0.05, "training loss at which a net is done, in nats")
+    epochs: int = question.option(50, "maximum number of passes over the training set")
+    target_loss: float = question.option(0.05, "training loss at which training stops, in nats")
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
 
 
 SIZES = {
@@ -40,7 +40,6 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "pool": 1, "epochs": 200},
 }
-
 
 COLUMNS = {
     "rows": ["hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],

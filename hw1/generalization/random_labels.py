@@ -1,16 +1,19 @@
 """Can a net fit random labels?
 
-    python -m hw1.generalization.random_labels                 about 2 minutes of one core
+    python -m hw1.generalization.random_labels                 about 2 minutes on one core
     python -m hw1.generalization.random_labels --size=smoke    seconds
 
-A share of the training labels is permuted before training, which leaves their histogram as it is; the test labels
-stay true. A net of three hidden layers of 256 is trained on them, and loss and accuracy on both sets are recorded
-every second epoch. At 100 % the net must memorise: training accuracy near 1, test accuracy at chance.
+Before training, a fraction of the training labels is permuted, which leaves the number of labels of each class
+unchanged. The test labels stay true. A net with three hidden layers of 256 units is trained, and loss and accuracy on
+the training and the test set are recorded every second epoch. At 100 % the net can only memorise: if it fits the
+labels, its training accuracy is near 1 and its test accuracy at chance.
+
+Each seed permutes the labels of its own split of the data. With `--splits=fixed` the labels are permuted once, and the
+seeds differ in initial weights and batch order only.
 
 Source: MLDS 2018, homework 1-3; Zhang et al., arXiv 1611.03530, figure 1.
 
-Deviations: 2,500 training images instead of 60,000 (`--size=paper` takes them all). With
-`--splits=fixed` the labels are permuted once, and the seeds differ in initial weights and batch order only.
+Deviations: 2,500 training images instead of 60,000; `--size=paper` takes them all.
 """
 
 import dataclasses
@@ -23,11 +26,11 @@ from hw1 import command, datasets, models, question, training
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     train: int = question.option(2500, "training examples")
     fractions: tuple[float, ...] = question.option(
-        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "shares of the training labels that are permuted", minimum=0, maximum=1
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "fractions of the training labels that are permuted", minimum=0, maximum=1
     )
     hidden: tuple[int, ...] = question.option(models.RANDOM_LABEL_HIDDEN, "widths of the hidden layers", unique=False)
     epochs: int = question.option(40, "passes over the training set")
@@ -35,16 +38,23 @@ class Settings(question.Images):
     batch_size: int = question.option(
         125, "examples per step (our choice: random labels are fitted in 40 epochs)", at_most="train"
     )
-    learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "fractions": (0.0, 1.0), "hidden": (32, 32), "epochs": 30, "seeds": 2}
-    | {"batch_size": 50, "learning_rate": 1e-2},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "fractions": (0.0, 1.0),
+        "hidden": (32, 32),
+        "epochs": 30,
+        "batch_size": 50,
+        "learning_rate": 1e-2,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": 400, "batch_size": 250, "evaluate_every": 1},
 }
-
 
 COLUMNS = {
     "rows": ["fraction", "seed", "epoch", *question.FOUR, "status"],
@@ -52,7 +62,7 @@ COLUMNS = {
 
 
 def units(settings: Settings) -> list[dict]:
-    """One unit of work per share of permuted labels."""
+    """One unit of work per fraction of permuted labels."""
     return [{"fraction": fraction} for fraction in settings.fractions]
 
 

@@ -1,29 +1,32 @@
-"""Does flatness mean anything, if a reparametrisation that changes no output can change it at will?
+"""Which measures of flatness change under a reparametrisation that leaves all outputs unchanged?
 
-    python -m hw1.generalization.reparametrization                 about ½ minute of one core
+    python -m hw1.generalization.reparametrization                 about ½ minute on one core
     python -m hw1.generalization.reparametrization --size=smoke    seconds
 
-A ReLU net's first layer is multiplied by α and its second by 1/α ("two-layer"), or all layers but the last by α and
-the last by what makes up for it ("all but last"). The function stays, to rounding. What is measured at each α:
+Two transformations T rescale the layers of a ReLU net: "two-layer" multiplies the first layer by α and the second by
+1/α; "all but last" multiplies all layers but the last by α, and the last by the factor that compensates for it. Up to
+rounding, the net computes the same function. At each α these are measured:
 
     function_change        max |f(Tθ) − f(θ)| / max |f(θ)| over the examples
-    hessian_error          max |H(Tθ) − D H(θ) D| / max |H(Tθ)|, D = diag(dTθ/dθ)⁻¹: the identity, checked numerically
+    hessian_error          max |H(Tθ) − D H(θ) D| / max |H(Tθ)|, D = diag(dTθ/dθ)⁻¹: checks this identity numerically
     spectral_norm, trace   of the full Hessian
     box_sharpness          Keskar's measure in the full space, per cent
-    subspace_sharpness     the same on a random manifold
+    subspace_sharpness     Keskar's measure on a random manifold, per cent
     eigenvalues_above      number of eigenvalues above λ₁ of the untransformed net
-    log10_determinant      log₁₀ |det H|, and
-    log10_det_predicted    its value at α = 1 plus log₁₀ Π d⁻², α^(2 (n₂ − n₁)) for two layers
+    log10_determinant      log₁₀ |det H|
+    log10_det_predicted    its value at α = 1 plus log₁₀ Π d⁻²; for two layers Π d⁻² = α^(2 (n₂ − n₁))
     adaptive_sharpness     ‖diag|θ| H diag|θ|‖₂, normalised by the scale of each weight (Kwon et al., arXiv 2102.11600)
 
-The determinant leaves out parameters that cannot change the loss of some net (zero rows of its H; the same for all
-nets) and the first class's output weights: adding a constant to all logits changes nothing, and with them det H would
-be 0. A last unit of work holds
-the loss along the line between two solutions, which the figure draws in the coordinate η = (t² + b)^a t.
+The determinant leaves out two kinds of parameters, because with them it would be 0. Parameters that cannot change the
+loss of some net have zero rows in its H; they are left out for all nets. The output weights of the first class are left
+out because adding a constant to all logits changes nothing.
+
+A last unit of work records the loss along the line between two solutions, which the figure draws in the coordinate
+η = (t² + b)^a t. The two nets are trained on the same images.
 
 Source: Dinh et al., arXiv 1703.04933, definition 5, theorems 4 and 5, section 5; MLDS 2018, homework 1-3 (more bonus).
 
-Deviations: images are averaged over squares of 4 × 4 pixels and the net is 49-8-8-10 in float64, so that its whole
+Deviations: images are averaged over squares of 4 × 4 pixels and the net is 49-8-8-10 in float64, so that the whole
 Hessian can be formed at every α.
 """
 
@@ -41,29 +44,45 @@ from hw1.measures.sharpness import keskar_sharpness
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
-    pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images")
+    pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     hidden: tuple[int, ...] = question.option((8, 8), "widths of the hidden layers", unique=False)
-    activation: str = question.option("relu", "of the hidden layers; the identity holds for relu and leaky_relu")
-    alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "factors α; 1 must be among them")
-    examples: int = question.option(500, "training examples to measure on", at_most="train")
-    epsilon: float = question.option(1e-3, "size of the box of Keskar's measure")
+    activation: str = question.option(
+        "relu", "activation of the hidden layers; relu or leaky_relu, which can be rescaled"
+    )
+    alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "factors α; they must contain 1")
+    examples: int = question.option(
+        500, "training examples on which the Hessian and the measures are computed", at_most="train"
+    )
+    epsilon: float = question.option(1e-3, "size ε of the box of Keskar's measure")
     manifold: int = question.option(50, "dimension of the random manifold of Keskar's measure")
-    points: int = question.option(161, "points on the line between two solutions", minimum=3)
+    points: int = question.option(161, "number of points on the line between two solutions", minimum=3)
     epochs: int = question.option(60, "passes over the training set")
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
-    seeds: int = question.option(5, "independent repetitions (initial weights and batch order)", minimum=2)
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    seeds: int = question.option(
+        5, "independent repetitions (initial weights, batch order and split of the data)", minimum=2
+    )
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "pool": 7, "alphas": (0.1, 1.0, 10.0), "seeds": 2, "epochs": 20, "points": 9}
-    | {"hidden": (12, 12), "examples": 200, "manifold": 5, "batch_size": 20},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "pool": 7,
+        "hidden": (12, 12),
+        "alphas": (0.1, 1.0, 10.0),
+        "examples": 200,
+        "manifold": 5,
+        "points": 9,
+        "epochs": 20,
+        "batch_size": 20,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"hidden": (20, 20), "seeds": 10, "manifold": 100},
 }
-
 
 COLUMNS = {
     "rows": ["transformation", "seed", "alpha", "measure", "value"],
@@ -73,14 +92,14 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per transformation, and one for the line between two solutions."""
     if 1.0 not in settings.alphas:
-        raise ValueError(f"--alphas must contain 1, the untransformed net, not only {settings.alphas}")
+        raise ValueError(f"--alphas must contain 1, the untransformed net; they are {settings.alphas}")
     return [{"transformation": name} for name in ("two-layer", "all but last", "line")]
 
 
 def run(settings: Settings, data, transformation: str):
     """Yields a row per seed, α and measure."""
     data = datasets.average_pool(data, settings.pool)
-    if transformation == "line":  # a line joins two nets, which must have learned from the same images
+    if transformation == "line":  # both ends of the line must be trained on the same images
         data = data.sharing(lambda seed: settings.first_seed)
     members = training.train(
         lambda seed: models.mlp(
@@ -116,7 +135,7 @@ def run(settings: Settings, data, transformation: str):
 
 
 class _Base:
-    """The untransformed net and what is known of it."""
+    """The untransformed net with its examples, outputs and Hessian."""
 
     def __init__(self, member, examples):
         data, model = member.data, member.model
@@ -128,7 +147,16 @@ class _Base:
 
 
 def factors(alpha: float, layers: int, transformation: str) -> list[float]:
-    """The factor of each layer's kernel: (α, 1/α, 1 ...), or (α, α, ..., α^-(layers - 1))."""
+    """The factor of each layer's kernel.
+
+    Args:
+        alpha: α, above 0.
+        layers: number of layers with a kernel.
+        transformation: "two-layer" gives (α, 1/α, 1, ...), "all but last" gives (α, ..., α, α^-(layers - 1)).
+
+    Raises:
+        ValueError: α is not a positive number.
+    """
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"α must be a positive number, not {alpha!r}: it would not leave the function unchanged")
     if transformation == "two-layer":
@@ -163,7 +191,7 @@ def _measures(settings, base, counted, alpha, transformation) -> dict[str, float
 
 
 def _counts(model, matrix) -> np.ndarray:
-    """Which parameters count for the determinant: those with a row of H that is not zero, without the first class's."""
+    """Which parameters the determinant includes: those with a non-zero row in H, without the first class's weights."""
     kernel, bias = model.layers[-1].kernel, model.layers[-1].bias
     first_class = np.zeros(kernel.shape, bool)
     first_class[:, 0] = True

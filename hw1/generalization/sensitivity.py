@@ -1,17 +1,20 @@
-"""Do nets trained with small batches react less to their input?
+"""Are nets trained with small batches less sensitive to changes of their input?
 
-    python -m hw1.generalization.sensitivity                 about 1½ minutes of one core
+    python -m hw1.generalization.sensitivity                 about 1½ minutes on one core
     python -m hw1.generalization.sensitivity --size=smoke    seconds
 
-The same net is trained with ten batch sizes to the same training loss. Then, on one fixed set, the gradient of the
-loss with respect to the image is measured in three ways: the mean over examples of its norm (the default), the norm of
-the gradient of the mean loss over the whole set (the slides' literal reading, smaller the larger the set), and the
-Jacobian of the class probabilities (Novak et al.).
+The same net is trained with ten batch sizes to the same training loss. Then the sensitivity to the image is measured on
+the test set of the seed, in three ways:
+
+- the norm of the gradient of an image's loss with respect to the image, averaged over images (the default);
+- the norm of the gradient of the mean loss with respect to all images (the literal reading of the slides; the larger
+  the set, the smaller the norm);
+- the norm of the Jacobian of the class probabilities (Novak et al.), averaged over images.
 
 Source: MLDS 2018, homework 1-3; Novak et al., arXiv 1802.08760.
 
-Deviations: nets are compared at one training loss, not after one number of epochs: with equal epochs a large batch
-has taken few steps, and an undertrained net is an insensitive one.
+Deviations: nets are compared at one training loss, not after the same number of epochs. After equally many epochs a
+large batch has taken few steps, and an undertrained net is less sensitive.
 """
 
 import dataclasses
@@ -23,22 +26,28 @@ from hw1.measures.sensitivity import jacobian_norm, loss_gradient_norm
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
-    test: int = question.option(5000, "test examples; the sensitivity is measured on all of them")
+    test: int = question.option(5000, "test examples, all of which are used to measure the sensitivity")
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_loss": 0.3, "seeds": 2}
-    | {"updates": 300},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (16,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "batch_sizes": (20, 100),
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000},
 }
-
 
 COLUMNS = {
     "rows": [

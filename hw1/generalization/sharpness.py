@@ -1,17 +1,19 @@
-"""Do small batches find flatter minima, and what does the course's recipe measure?
+"""Do small batches find flatter minima, and what exactly does the course's recipe measure?
 
-    python -m hw1.generalization.sharpness                 about 2 minutes of one core
+    python -m hw1.generalization.sharpness                 about 2 minutes on one core
     python -m hw1.generalization.sharpness --size=smoke    seconds
 
 The net 784-30-20-10 is trained with ten batch sizes to the same training loss. The sharpness ‖H‖₂ ε² / (2 (1 + L)) is
-measured on 500 training examples, with the Hessian block-diagonal as `tf.hessians` gives it and in full, and on all of
-them in full, by Hessian-vector products and Lanczos. Beside the spectral norm stands the Frobenius norm: the slides
-compute ‖A‖₂ as `tf.norm(A, 2)`, which without `axis` flattens A and returns that. A small net is measured by
-`tf.hessians` too, with both norms exact, as the reference.
+then computed from Hessian-vector products and the Lanczos method: on 500 training examples with the block-diagonal
+Hessian, as `tf.hessians` gives it, and with the full Hessian; and on all training examples with the full Hessian.
+
+The Frobenius norm is recorded beside the spectral norm: the slides compute ‖A‖₂ as `tf.norm(A, 2)`, which without
+`axis` flattens A and returns the Frobenius norm. As a reference, a small net is also measured by `tf.hessians`, with
+both norms exact.
 
 Source: MLDS 2018, homework 1-3 (bonus); Keskar et al., arXiv 1609.04836.
 
-Deviations: nets are compared at one training loss, not after one number of epochs.
+Deviations: nets are compared at one training loss, not after the same number of epochs.
 """
 
 import dataclasses
@@ -25,32 +27,48 @@ from hw1.measures import hessian
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
     examples: int = question.option(
-        500, "training examples of the course's sharpness; all are taken as well", at_most="train"
+        500, "training examples for the course's sharpness, which is also computed on all of them", at_most="train"
     )
-    epsilon: float = question.option(1e-4, "radius, in units of the parameters")
-    probes: int = question.option(30, "Hessian-vector products per block for the Frobenius norm", minimum=6)
+    epsilon: float = question.option(1e-4, "radius ε in parameter space")
+    probes: int = question.option(30, "Hessian-vector products per block to estimate the Frobenius norm", minimum=6)
     reference_hidden: tuple[int, ...] = question.option(
-        (4, 4), "hidden layers of the small net that is also measured by tf.hessians", unique=False
+        (4, 4), "widths of the hidden layers of the small net that tf.hessians measures too", unique=False
     )
     reference_batch_size: int = question.option(50, "batch size of the small net", at_most="train")
-    reference_seeds: int = question.option(2, "repetitions of the small net")
+    reference_seeds: int = question.option(2, "independent repetitions of the small net")
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_loss": 0.3, "seeds": 2}
-    | {"updates": 300, "examples": 100, "reference_hidden": (1,), "reference_seeds": 1},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (16,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "batch_sizes": (20, 100),
+        "examples": 100,
+        "reference_hidden": (1,),
+        "reference_seeds": 1,
+        "seeds": 2,
+    },
     "report": {},
-    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "probes": 90}
-    | {"reference_hidden": (8, 8), "reference_seeds": 5},
+    "paper": {
+        "data": "mnist",
+        "train": 60000,
+        "test": 10000,
+        "updates": 200000,
+        "probes": 90,
+        "reference_hidden": (8, 8),
+        "reference_seeds": 5,
+    },
 }
-
 
 COLUMNS = {
     "rows": [
@@ -77,7 +95,7 @@ def units(settings: Settings) -> list[dict]:
 
 
 def run(settings: Settings, data, net: str, batch_size: int):
-    """Yields a row per seed and way of measuring."""
+    """Yields a row per seed and method of measurement."""
     trained_as = settings
     if net == "reference":
         trained_as = dataclasses.replace(settings, hidden=settings.reference_hidden, seeds=settings.reference_seeds)
@@ -91,7 +109,7 @@ def run(settings: Settings, data, net: str, batch_size: int):
 
 
 def _norms(settings, data, model, net):
-    """Yields what was measured: examples, scope, method, norm, value, and the loss on these examples."""
+    """Yields a dict per measured norm: examples, scope, method, norm, value, and the loss on these examples."""
 
     def on(examples):
         x, y = data.x_train[:examples], data.y_train[:examples]

@@ -1,3 +1,3 @@
-"""The papers that part 1-3 leans on: one file per question, each a command (see the Readme's table)."""
+"""Questions from the papers behind part 1-3: one file per question, each a command."""
 
 from hw1 import quiet  # noqa: F401

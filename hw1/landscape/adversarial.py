@@ -1,18 +1,20 @@
-"""Are nets that were trained with large batches easier to fool, and those in sharp minima?
+"""Are nets that were trained with large batches, or that lie in sharp minima, less robust to adversarial examples?
 
-    python -m hw1.landscape.adversarial                 about 1½ minutes of one core
+    python -m hw1.landscape.adversarial                 about 1½ minutes on one core
     python -m hw1.landscape.adversarial --size=smoke    seconds
 
-The net 784-30-20-10 is trained with five batch sizes to the same training loss. Every test image is changed so as to
-raise its loss, within ε of where it was and within [0, 1]: by one signed step (FGSM, ε the largest change of a pixel),
-and by several projected ones along the gradient (L2, ε the length of the change). Loss and accuracy on the changed test
-set, and the largest Hessian eigenvalue λ₁ of the training loss, are measured on each net.
+The net 784-30-20-10 is trained with five batch sizes to the same training loss. Every test image is then perturbed to
+raise its loss, within a distance ε and within [0, 1], by two attacks: the fast gradient sign method (FGSM), one step
+where ε bounds the change of each pixel; and projected gradient ascent (L2), several steps where ε bounds the Euclidean
+norm of the change. Loss and accuracy on the perturbed test set, and the largest Hessian eigenvalue λ₁ of the training
+loss, are recorded for each net.
 
 Source: Yao et al., arXiv 1802.08241; the attacks are those of Goodfellow et al., arXiv 1412.6572, and Madry et al.,
 arXiv 1706.06083.
 
-Deviations: nets are compared at one training loss, not after one number of epochs; net and data are the course's.
-Several steps of L2 stand in for Yao et al.'s attack by second derivatives, which takes the Hessian in each image.
+Deviations: nets are compared at one training loss, not after the same number of epochs; net and data are the course's.
+The L2 attack with several steps replaces Yao et al.'s second-order attack, which needs the Hessian with respect to each
+image.
 """
 
 import dataclasses
@@ -24,25 +26,40 @@ from hw1.measures import adversarial, hessian
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     batch_sizes: tuple[int, ...] = question.option((10, 50, 200, 1000, 5000), "batch sizes to compare", at_most="train")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
     sign_epsilons: tuple[float, ...] = question.option(
-        (0.01, 0.02, 0.05, 0.1, 0.2), "radii of FGSM, of each pixel (pixels are in [0, 1])"
+        (0.01, 0.02, 0.05, 0.1, 0.2), "radii ε of FGSM, per pixel (pixels are in [0, 1])"
     )
-    l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii of the L2 attacks, of a whole image")
-    steps: int = question.option(10, "steps of the L2 attack", minimum=2)
+    l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii ε of the L2 attack, for a whole image")
+    steps: int = question.option(10, "number of steps of the L2 attack", minimum=2)
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_loss": 0.3, "seeds": 2}
-    | {"updates": 300, "sign_epsilons": (0.02, 0.05, 0.1), "l2_epsilons": (0.25, 0.5, 1.0), "steps": 4},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (16,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "batch_sizes": (20, 100),
+        "sign_epsilons": (0.02, 0.05, 0.1),
+        "l2_epsilons": (0.25, 0.5, 1.0),
+        "steps": 4,
+        "seeds": 2,
+    },
     "report": {},
-    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 40}
-    | {"l2_epsilons": (0.1, 0.25, 0.5, 1.0, 2.0)},
+    "paper": {
+        "data": "mnist",
+        "train": 60000,
+        "test": 10000,
+        "updates": 200000,
+        "l2_epsilons": (0.1, 0.25, 0.5, 1.0, 2.0),
+        "steps": 40,
+    },
 }
-
 
 COLUMNS = {
     "rows": [
@@ -80,7 +97,7 @@ def run(settings: Settings, data, batch_size: int):
 
 
 def _attacks(settings, model, x, y):
-    """Yields attack, radius and changed images."""
+    """Yields attack, radius and perturbed images."""
     for epsilon in settings.sign_epsilons:
         yield "FGSM", epsilon, adversarial.fgsm(model, x, y, epsilon)
     for epsilon in settings.l2_epsilons:

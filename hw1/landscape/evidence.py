@@ -1,25 +1,27 @@
-"""Does the Bayesian evidence tell memorising from learning, and flat from sharp?
+"""Does the Bayesian evidence distinguish memorising from learning, and sharp minima from flat ones?
 
-    python -m hw1.landscape.evidence                 about 2 minutes of one core
+    python -m hw1.landscape.evidence                 about 2 minutes on one core
     python -m hw1.landscape.evidence --size=smoke    seconds
 
-*Logistic regression.* A weight per pixel and a bias, one output z, p = 1 / (1 + e^(−z)), learn 800 images of the digits
-0 and 1 with their true labels, and with the labels permuted in the training and in the test set. For each precision λ
-of the prior the summed cost C(ω) = Σ −ln p + ½ λ ‖ω‖² (the bias is in ω) is minimised by Newton's method in float64.
-With the eigenvalues λᵢ of ∇²C there, E = C + ½ Σ ln(λᵢ/λ) − N ln 2 is the log evidence ratio in favour of the model
-that gives both digits the probability ½: below 0 the evidence is for the regression.
+*Logistic regression.* A model with one weight per pixel, a bias and one output z, p = 1 / (1 + e^(−z)), learns 800
+images of the digits 0 and 1, once with their true labels and once with the labels permuted, in the training set and in
+the test set. For each precision λ of the prior, the summed cost C(ω) = Σ −ln p + ½ λ ‖ω‖² (ω includes the bias) is
+minimised by Newton's method in float64. With the eigenvalues λᵢ of ∇²C at the minimum, E = C + ½ Σ ln(λᵢ/λ) − N ln 2 is
+the log evidence ratio in favour of the null model, which gives both digits the probability ½. E < 0 is evidence for the
+regression.
 
 *Nets.* The net 784-30-20-10 is trained with ten batch sizes to the same training loss, as in question `sharpness`. Its
-Occam factor Π (λᵢ/λ)^(−½), the share of the prior's width that the data leave, is estimated by stochastic Lanczos
-quadrature at one λ: about the precision that the trained weights have, 24,380 / ‖ω‖². The smaller, the sharper.
+Occam factor Π (λᵢ/λ)^(−½), the fraction of the prior's width that the data leave, is estimated by stochastic Lanczos
+quadrature at one λ, which is about the precision of the trained weights, 24,380 / ‖ω‖². The smaller the factor, the
+sharper the minimum.
 
 Source: Smith & Le, arXiv 1710.06451, sections 2 and 3.
 
-Deviations: the 800 images are 400 of each digit out of 505 and 555 in the training set, so repetitions share most of
-them; the test set is the zeros and ones of the shipped test part. Permuted labels stay balanced. The nets are trained
-without the prior and are no minima of C: ‖∇C‖ is as large as the prior's own slope λ ‖ω‖. So only their Occam factors
-are compared, not their E. Recorded are ‖∇C‖ and the share of eigenvalues below
-λ/2, which count as λ/2 (see `hw1.measures.evidence`).
+Deviations: the 800 images are 400 of each digit, drawn from about 500 zeros and 560 ones in the training set (505 and
+555 with `--splits=fixed`), so repetitions share many images. The test set is the zeros and ones of the test images,
+equally many of each. Permuted labels stay balanced. The nets are trained without the prior, so they are not at minima
+of C: ‖∇C‖ is as large as the slope λ ‖ω‖ of the prior itself. So only their Occam factors are compared, not E. ‖∇C‖ is
+recorded, and so is the fraction of eigenvalues below λ/2, which count as λ/2 (see `hw1.measures.evidence`).
 """
 
 import dataclasses
@@ -33,36 +35,47 @@ from hw1 import command, evaluation, models, question, recipe
 from hw1.measures import evidence
 
 REGRESSION, NET = "logistic regression", "net"
-TOLERANCE = 1e-8  # of ‖∇C‖₂: rounding leaves about 1e-11
+TOLERANCE = 1e-8  # for ‖∇C‖₂; rounding leaves about 1e-11
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     images: int = question.option(800, "images of the digits 0 and 1 for the regression, half of each", minimum=2)
     weakest: float = question.option(
-        1e-8, "smallest λ of the regression (at 1e-6 some random labels are not yet learned by heart)"
+        1e-8, "smallest λ of the regression (at 1e-6 some random labels are not yet memorised)"
     )
     strongest: float = question.option(1e5, "largest λ of the regression")
-    points: int = question.option(27, "values of λ, evenly spaced on a logarithmic axis", minimum=2)
+    points: int = question.option(27, "number of values of λ, evenly spaced on a logarithmic axis", minimum=2)
     batch_sizes: tuple[int, ...] = question.option(
-        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes of the nets", at_most="train"
+        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes of the nets to compare", at_most="train"
     )
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
-    net_regularization: float = question.option(50.0, "λ of the nets' Occam factors")
-    steps: int = question.option(40, "steps of Lanczos (more change the Occam factor's logarithm by a few per cent)")
-    probes: int = question.option(2, "starting vectors of Lanczos, the same for all nets", minimum=2)
-    seeds: int = question.option(5, "independent repetitions (images and permutation; weights and batch order)")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    net_regularization: float = question.option(50.0, "λ for the Occam factors of the nets")
+    steps: int = question.option(40, "Lanczos steps (more steps change the log Occam factor by a few per cent)")
+    probes: int = question.option(2, "random starting vectors of Lanczos, the same for all nets", minimum=2)
+    seeds: int = question.option(
+        5, "independent repetitions (split of the data, images, permutation, initial weights, batch order)"
+    )
 
 
 SIZES = {
-    "smoke": {"train": 400, "test": 400, "images": 40, "points": 5, "hidden": (16,), "batch_sizes": (20, 100)}
-    | {"target_loss": 0.3, "updates": 300, "steps": 10, "seeds": 2},
+    "smoke": {
+        "train": 400,
+        "test": 400,
+        "images": 40,
+        "points": 5,
+        "hidden": (16,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "batch_sizes": (20, 100),
+        "steps": 10,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "steps": 100, "probes": 8},
 }
-
 
 COLUMNS = {
     "rows": [
@@ -88,7 +101,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work for the regression with each kind of labels, and one per batch size of the nets."""
     if settings.images % 2:
-        raise ValueError(f"--images={settings.images}: must be even, half of them zeros and half ones")
+        raise ValueError(f"--images={settings.images}: must be even: half of them are zeros and half are ones")
     if settings.weakest >= settings.strongest:
         raise ValueError(f"--weakest={settings.weakest}: must be below --strongest={settings.strongest}")
     regressions = [{"model": REGRESSION, "labels": labels} for labels in ("true", "random")]
@@ -97,21 +110,20 @@ def units(settings: Settings) -> list[dict]:
 
 
 def run(settings: Settings, data, model: str, labels: str, batch_size: int):
-    """Yields a row per seed, and for the regression per λ."""
+    """Yields a row per seed; for the regression, a row per seed and λ."""
     return _regressions(settings, data, labels) if model == REGRESSION else _nets(settings, data, batch_size)
 
 
 def _regressions(settings, data, labels):
-    """Yields a row per seed and λ; each minimisation starts from the minimum for the λ before."""
+    """Yields a row per seed and λ; each minimisation starts from the minimum for the previous, larger λ."""
     for seed in settings.all_seeds:
         rng, images = np.random.default_rng(seed), data.of(seed)
         x, y = _digits(images.x_train, images.y_train, settings.images // 2, rng)
         x_test, y_test = _digits(images.x_test, images.y_test)
         if labels == "random":
             y, y_test = rng.permutation(y), rng.permutation(y_test)
-        lit = x.any(
-            axis=0
-        )  # A pixel that is dark in all training images keeps the weight 0 and λᵢ = λ: it adds nothing.
+        # A pixel that is 0 in all training images keeps the weight 0 and λᵢ = λ, so it adds nothing to E.
+        lit = x.any(axis=0)
         x, x_test, weights = x[:, lit], x_test[:, lit], np.zeros(np.sum(lit))
         for regularization in np.geomspace(settings.strongest, settings.weakest, settings.points):
             weights, updates = fit(x, y, regularization, weights)
@@ -126,13 +138,19 @@ def _regressions(settings, data, labels):
 
 
 def _digits(x, y, each=None, rng=None):
-    """Images of the digits 0 and 1, equally many, with a last column of ones, and their labels, in float64.
+    """Selects equally many images of the digits 0 and 1.
 
     Args:
         x: images, shape [n, ...].
         y: their digits, shape [n].
-        each: how many of each digit. None: as many as there are of the rarer one.
-        rng: which draws them. None: the first ones.
+        each: number of images per digit. None: as many as there are of the rarer digit.
+        rng: generator that draws the images. None: take the first ones.
+
+    Returns:
+        Flattened images with a last column of ones, and their labels 0 and 1; both float64.
+
+    Raises:
+        ValueError: there are fewer than `each` images of a digit.
     """
     rows = [np.flatnonzero(y == digit) for digit in (0, 1)]
     fewest = min(map(len, rows))
@@ -156,22 +174,24 @@ def cost_and_derivatives(weights, x, y, regularization: float) -> tuple[float, n
     p = scipy.special.expit(z)
     gradient = x.T @ (p - y) + regularization * weights
     scaled = x * np.sqrt(p * scipy.special.expit(-z))[:, None]
-    hessian = scaled.T @ scaled + regularization * np.eye(len(weights))  # one matrix twice: half the products
+    hessian = scaled.T @ scaled + regularization * np.eye(
+        len(weights)
+    )  # AᵀA, which BLAS computes with half the products
     return _cost(weights, x, y, regularization), gradient, hessian
 
 
 def fit(x, y, regularization: float, weights, iterations: int = 100) -> tuple[np.ndarray, int]:
-    """Minimises C by Newton's method; a step is halved until C falls. C is convex, so there is one minimum.
+    """Minimises C by Newton's method with step halving. C is strictly convex, so it has one minimum.
 
     Args:
         x: inputs, shape [n, parameters].
         y: 0 or 1, shape [n].
         regularization: λ.
-        weights: where to start, shape [parameters].
-        iterations: steps at most.
+        weights: starting point, shape [parameters].
+        iterations: maximum number of steps.
 
     Returns:
-        The minimum, where ‖∇C‖ ≤ `TOLERANCE` unless the iterations ran out, and the number of steps.
+        The weights at the end, with ‖∇C‖ ≤ `TOLERANCE` unless the iterations ran out, and the number of steps.
     """
     for taken in range(iterations):
         cost, gradient, hessian = cost_and_derivatives(weights, x, y, regularization)
@@ -185,7 +205,7 @@ def fit(x, y, regularization: float, weights, iterations: int = 100) -> tuple[np
 
 
 def scores(weights, x, y) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy; an output of 0 says digit 1."""
+    """Mean cross-entropy in nats, and accuracy; z ≥ 0 predicts digit 1."""
     z = x @ weights
     return float(np.mean(np.logaddexp(0, z) - y * z)), float(np.mean((z >= 0) == y))
 
@@ -206,7 +226,7 @@ def _nets(settings, data, batch_size):
 
 
 def _parts(found, gradient):
-    """The columns of the evidence."""
+    """The columns that hold the evidence and its parts."""
     return {
         "cost": found.cost,
         "log_occam": float(found.log_occam),

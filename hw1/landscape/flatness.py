@@ -1,34 +1,36 @@
 """Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
 
-    python -m hw1.landscape.flatness                 about 2¾ minutes of one core
+    python -m hw1.landscape.flatness                 about 2¾ minutes on one core
     python -m hw1.landscape.flatness --size=smoke    seconds
 
-The net 784-30-20-10 is trained with every batch size and learning rate to one training loss. On a fixed part of the
-training set is measured, for each net:
+The net 784-30-20-10 is trained with every combination of batch size and learning rate to one training loss. These are
+measured for each net on the first 500 images of its training set:
 
-    log_volume           ln of the volume of {L < L(θ) + ε} in a random subspace, as far as θ sees it
+    log_volume           ln of the volume of {L < L(θ) + ε} in a random subspace, of the part that is visible from θ
     ball_sharpness       100 · (max_{‖Δ‖ ≤ ε} L(θ + Δ) − L) / (1 + L), the ε-sharpness of the L2 ball
     subspace_sharpness   Keskar's measure on a random manifold
     spectral_norm        ‖H‖₂ of the full Hessian
     trace                of the full Hessian
 
-Table "radii": the maximum in the ball beside its approximations ‖H‖₂ ε² / (2 (1 + L)) and ‖g‖ ε / (1 + L), g = ∇L, in
-float64 over several ε. The nets are those of the first learning rate with the smallest and with the largest batch.
+A point is visible from θ if the straight line from θ to the point stays inside the region.
 
-Table "rescaling": a small net, 4-2-2 without biases in float64, that tells two classes apart by the squared error of
-its outputs. (θ₁, θ₂) → (αθ₁, θ₂/α) does not change its function. Region "whole" is the volume of its ε-flat region that
-θ sees, in all n₁ + n₂ dimensions: it grows as α^(n₁ − n₂), and as all these θ lie in one connected flat region, the
-volume of that is infinite. The rays are drawn anew at every α, through an ellipsoid made from H at α = 1 and scaled
-along. The region has long thin arms, so few rays carry the volume (column effective) and its level is too low; but the
-lengths of the rays have one distribution at all α, so its growth is not. "section" is the volume of the section by a
-random subspace of 3 dimensions, the same for all α.
+Table "radii" compares the maximum in the ball with its approximations ‖H‖₂ ε² / (2 (1 + L)) and ‖g‖ ε / (1 + L),
+g = ∇L, in float64 for several ε. The nets are those with the first learning rate and the smallest or the largest batch.
+
+Table "rescaling" has a small net, 4-2-2 without biases in float64, that separates two classes by the squared error of
+its outputs. The map (θ₁, θ₂) → (αθ₁, θ₂/α) does not change its function. Region "whole" is the visible volume of its
+ε-flat region in all n₁ + n₂ dimensions. It grows as α^(n₁ − n₂). All these θ lie in one connected flat region, so the
+volume of that region is infinite. The rays are drawn anew at every α, through an ellipsoid that is computed from H at
+α = 1 and rescaled with the net. The region has long thin arms, so few rays carry the volume (column effective) and its
+level is underestimated. Its growth is not, because the lengths of the rays have one distribution at all α. Region
+"section" is the volume of the section by a random subspace of 3 dimensions, the same subspace for all α.
 
 Source: Dinh et al., arXiv 1703.04933, definitions 1 and 2, theorem 2; Hochreiter and Schmidhuber, Neural Computation
 1997; Keskar et al., arXiv 1609.04836; MLDS 2018, homework 1-3.
 
-Deviations: nets are compared at one training loss. The volume is that of a section by a random subspace, as no Monte
-Carlo finds a volume in 24,380 dimensions, and of its star-shaped part, a lower bound. Measured on 500 examples. The
-small net has leaky ReLUs, so that no unit is dead.
+Deviations: nets are compared at one training loss, and measured on 500 examples. The volume is that of a section by a
+random subspace, because no Monte Carlo method estimates a volume in 24,380 dimensions, and of the visible, star-shaped
+part, which is a lower bound. The small net has leaky ReLUs, so that no unit is dead.
 """
 
 import dataclasses
@@ -43,40 +45,66 @@ from hw1.measures import hessian
 from hw1.measures.sharpness import ball_sharpness, keskar_sharpness
 from hw1.measures.volume import log_volume
 
-MOST_LOSS = 1e3  # a net whose loss is larger counts as diverged: rounding would hide the small rises that are measured
+MOST_LOSS = 1e3  # a net with a larger loss counts as diverged: rounding would hide the small rises to be measured
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     batch_sizes: tuple[int, ...] = question.option((20, 100, 500, 2500), "batch sizes to compare", at_most="train")
     learning_rates: tuple[float, ...] = question.option(
-        (2e-3, 5e-3, 1e-2), "step sizes of Adam to compare (two to ten times its default in Keras)"
+        (2e-3, 5e-3, 1e-2), "step sizes of Adam to compare (two to ten times the default of Keras)"
     )
-    examples: int = question.option(500, "training examples to measure on", at_most="train")
-    rise: float = question.option(0.05, "ε of the volume, in nats (our choice: it doubles the training loss)")
-    dimension: int = question.option(10, "of the random subspace of the volume")
-    rays: int = question.option(50, "rays of the volume", minimum=2)
-    radius: float = question.option(0.1, "ε of the L2 ball, in units of the parameters")
-    epsilon: float = question.option(1e-3, "size of the box of Keskar's measure")
+    examples: int = question.option(500, "training examples on which the measures are computed", at_most="train")
+    rise: float = question.option(
+        0.05, "rise ε of the loss that bounds the volume, in nats (our choice: it doubles the training loss)"
+    )
+    dimension: int = question.option(10, "dimension of the random subspace of the volume")
+    rays: int = question.option(50, "rays per estimate of the volume", minimum=2)
+    radius: float = question.option(0.1, "radius ε of the L2 ball in parameter space")
+    epsilon: float = question.option(1e-3, "size ε of the box of Keskar's measure")
     manifold: int = question.option(100, "dimension of the random manifold of Keskar's measure")
-    radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.1, 1.0), "ε of the table of radii")
+    radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.1, 1.0), "radii ε of the table of radii")
     pool: int = question.option(14, "small net: side of the squares of pixels that are averaged")
-    small_updates: int = question.option(2000, "small net: optimizer steps")
-    small_rays: int = question.option(300, "small net: rays of the volumes", minimum=2)
-    alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "small net: factors α")
+    small_updates: int = question.option(2000, "small net: number of optimizer steps")
+    small_rays: int = question.option(300, "small net: rays per estimate of a volume", minimum=2)
+    alphas: tuple[float, ...] = question.option(
+        (0.01, 0.1, 1.0, 10.0, 100.0), "small net: factors α; they must contain 1"
+    )
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (8,), "batch_sizes": (20, 50, 100), "learning_rates": (1e-2,)}
-    | {"target_loss": 0.3, "updates": 300, "examples": 100, "dimension": 3, "rays": 5, "manifold": 3, "seeds": 2}
-    | {"radii": (0.01, 1.0), "small_updates": 300, "small_rays": 100, "alphas": (0.1, 1.0, 10.0)},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (8,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "batch_sizes": (20, 50, 100),
+        "learning_rates": (1e-2,),
+        "examples": 100,
+        "dimension": 3,
+        "rays": 5,
+        "manifold": 3,
+        "radii": (0.01, 1.0),
+        "small_updates": 300,
+        "small_rays": 100,
+        "alphas": (0.1, 1.0, 10.0),
+        "seeds": 2,
+    },
     "report": {},
-    "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000, "examples": 5000, "rays": 500}
-    | {"batch_sizes": (20, 64, 256, 1024, 6000), "small_rays": 5000},
+    "paper": {
+        "data": "mnist",
+        "train": 60000,
+        "test": 10000,
+        "updates": 200000,
+        "batch_sizes": (20, 64, 256, 1024, 6000),
+        "examples": 5000,
+        "rays": 500,
+        "small_rays": 5000,
+    },
 }
-
 
 COLUMNS = {
     "rows": [
@@ -116,7 +144,9 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per batch size and learning rate, and one for the small net."""
     if 1.0 not in settings.alphas or len(settings.alphas) < 2:
-        raise ValueError(f"--alphas must contain 1, the untransformed net, and another, not only {settings.alphas}")
+        raise ValueError(
+            f"--alphas must contain 1, the untransformed net, and another value; they are {settings.alphas}"
+        )
     course = [
         {"net": "course", "batch_size": size, "learning_rate": rate}
         for rate in settings.learning_rates
@@ -127,8 +157,8 @@ def units(settings: Settings) -> list[dict]:
 
 
 def run(settings: Settings, data, net: str, batch_size: int, learning_rate: float):
-    """Yields a row per seed, and those of the tables."""
-    # A pool that does not fit, or classes that are not there, are an error of the first unit.
+    """Yields a row per seed, and the rows of the other tables."""
+    # Made by every unit, so that a pool or classes that do not fit the images are an error of the first one.
     two_classes, loss = datasets.first_classes(datasets.average_pool(data, settings.pool), 2), None
     if net == "small":
         data, loss, batch_size = two_classes, squared_error, min(batch_size, two_classes.train)
@@ -148,7 +178,7 @@ def run(settings: Settings, data, net: str, batch_size: int, learning_rate: floa
 
 
 def squared_error(y, outputs):
-    """Squared distance of the outputs, shape [n, classes], from the one-hot labels; shape [n]."""
+    """Squared distance of the outputs, shape [n, classes], from the one-hot labels y; shape [n]."""
     return tf.reduce_sum((outputs - tf.one_hot(y, outputs.shape[-1], dtype=outputs.dtype)) ** 2, axis=-1)
 
 
@@ -181,7 +211,7 @@ def _measures(settings, model, x, y, loss) -> dict[str, float]:
 
 
 def _in_balls(settings, member, x, y):
-    """Yields the rows of the table of radii: maximum and both approximations, all as shares of 1 + L."""
+    """Yields the rows of the table "radii": maximum and both approximations, all divided by 1 + L."""
     model = models.with_dtype(member.model, "float64")
     value, gradient = evaluation.objective(model, x, y)(models.flat_parameters(model))
     norm, slope = hessian.spectral_norm(model, x, y), np.linalg.norm(gradient)
@@ -197,7 +227,7 @@ def _in_balls(settings, member, x, y):
 
 
 def _rescaled(settings, member, x, y):
-    """Yields the rows of the table of rescaled nets."""
+    """Yields the rows of the table "rescaling"."""
     theta = models.flat_parameters(member.model)
     first, second = (weights.size for weights in member.model.get_weights())
     values, vectors = np.linalg.eigh(hessian.dense(member.model, x, y, squared_error))

@@ -1,27 +1,28 @@
-"""Do large batches end in sharp minima, and do those generalise worse?
+"""Do large batches lead to sharp minima, and do these generalise worse?
 
-    python -m hw1.landscape.large_batch                 about 5 minutes of one core, half for the convolutional net
+    python -m hw1.landscape.large_batch                 about 5 minutes on one core, half for the convolutional net
     python -m hw1.landscape.large_batch --size=smoke    seconds
 
 Three nets (dense with batch normalisation, dense without, convolutional with) are trained with a small batch (SB) and a
-large one (LB) from the same initial weights to the same training loss. At both ends the sharpness is measured on the
-whole training set,
+large batch (LB) from the same initial weights to the same training loss. At both solutions the sharpness is measured on
+the whole training set,
 
     φ(ε, A) = 100 · (max_{z ∈ C} f(θ + Az) − f(θ)) / (1 + f(θ)),  C = {z : |z_i| ≤ ε (|(A⁺θ)_i| + 1)},
 
-in the full space (A = I) and on a random manifold of 100 dimensions, each with two ε (`hw1.measures.sharpness`); SB
-and LB of one seed share A. The table "line" has f on θ_α = (1 − α) θ_SB + α θ_LB, the table "convergence" the curves of
-each training. The plain dense net is trained with more batch sizes, for φ against batch size.
+in the full space (A = I) and on a random manifold of 100 dimensions, each with two values of ε
+(`hw1.measures.sharpness`). SB and LB of one seed share A. Table "line" has f at θ_α = (1 − α) θ_SB + α θ_LB, table
+"convergence" the learning curve of each training. The plain dense net is trained with more batch sizes, for φ against
+batch size.
 
 Source: Keskar et al., arXiv 1609.04836: tables 3 and 4, figures 2, 3 and 4.
 
-Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256: the ratio to the large
-batch, 10 % of the data, stays about 20. Narrower nets (--size=paper has the source's 5 × 512), and a convolutional net
-of our own that sees images averaged to 14 × 14. All nets are trained to one training loss, so that the large batch is
-not merely undertrained. Batch normalisation follows its statistics with momentum 0.9 instead of 0.99, since the large
-batch takes few steps; f takes the stored statistics. A has independent N(0, 1) entries, of which the source says
-nothing: a corner of the manifold's box lies farther from θ than one of the full space's, so φ is larger there, not
-smaller as in the source.
+Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256; the large batch is still
+10 % of the data and about 20 times the small one. The nets are narrower (--size=paper has the source's 5 × 512), and
+the convolutional net is our own and takes images averaged to 14 × 14. All nets are trained to one training loss, so
+that the net with the large batch is not merely undertrained. The moving averages of batch normalisation have momentum
+0.9 instead of 0.99, because the large batch takes few steps; f uses the moving averages. A has independent N(0, 1)
+entries, which the source does not specify: a corner of the manifold's box is farther from θ than a corner of the box in
+the full space, so φ is larger on the manifold, not smaller as in the source.
 """
 
 import dataclasses
@@ -39,33 +40,58 @@ NETS = ("normalised", "plain", "convolutional")
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.OneLoss):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the dense nets' hidden layers", unique=False)
-    filters: int = question.option(6, "filters of the convolutional net, 5 × 5, before a dense layer of 32")
-    pool: int = question.option(2, "convolutional net: side of the squares of pixels that are averaged; 1 for none")
-    batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch", at_most="train")
+    filters: int = question.option(6, "convolutional net: filters of size 5 × 5, before a dense layer of 32 units")
+    pool: int = question.option(
+        2, "convolutional net: side of the squares of pixels that are averaged; 1 keeps the images as they are"
+    )
+    batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
     sweep: tuple[int, ...] = question.option(
         (50, 100, 1000, 2500), "further batch sizes of the plain net", at_most="train"
     )
     target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
-    learning_rate: float = question.option(1e-3, "step size of Adam (the source's optimizer; the default of both)")
-    epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes of the box, the source's")
-    manifold: int = question.option(100, "dimensions of the random manifold, as in the source")
-    iterations: int = question.option(10, "of L-BFGS-B from each start, as in the source")
-    starts: int = question.option(2, "of L-BFGS-B: one along the gradient, the others in random corners")
-    points: int = question.option(13, "values of α from -1 to 2, both ends included", minimum=7)
+    learning_rate: float = question.option(
+        1e-3, "step size of Adam (optimizer and step size of the source; the default of Keras)"
+    )
+    epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes ε of the box, as in the source")
+    manifold: int = question.option(100, "dimension of the random manifold, as in the source")
+    iterations: int = question.option(10, "iterations of L-BFGS-B from each start, as in the source")
+    starts: int = question.option(2, "starts of L-BFGS-B: one along the gradient, the others in random corners")
+    points: int = question.option(13, "number of values of α from -1 to 2, including both ends", minimum=7)
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (16, 16), "filters": 2, "batch_sizes": (10, 100), "sweep": (50,)}
-    | {"target_loss": 0.3, "updates": 300, "manifold": 5, "iterations": 3, "points": 7, "seeds": 2},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (16, 16),
+        "filters": 2,
+        "batch_sizes": (10, 100),
+        "sweep": (50,),
+        "target_loss": 0.3,
+        "updates": 300,
+        "manifold": 5,
+        "iterations": 3,
+        "points": 7,
+        "seeds": 2,
+    },
     "report": {},
-    "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (512,) * 5, "batch_sizes": (256, 6000)}
-    | {"filters": 16, "pool": 1, "sweep": (64, 128, 512, 1000, 2000, 15000), "points": 61, "updates": 200000},
+    "paper": {
+        "data": "mnist",
+        "train": 60000,
+        "test": 10000,
+        "hidden": (512,) * 5,
+        "filters": 16,
+        "pool": 1,
+        "batch_sizes": (256, 6000),
+        "sweep": (64, 128, 512, 1000, 2000, 15000),
+        "updates": 200000,
+        "points": 61,
+    },
 }
-
 
 COLUMNS = {
     "rows": [
@@ -91,7 +117,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per net."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
-        raise ValueError(f"--batch_sizes takes two values, the smaller first, not {settings.batch_sizes}")
+        raise ValueError(f"--batch_sizes takes two values, the smaller first; not {settings.batch_sizes}")
     if settings.points % 3 != 1:
         raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 16, so that α = 0 and 1 are among them")
     return [{"net": net} for net in settings.nets]
@@ -99,7 +125,9 @@ def units(settings: Settings) -> list[dict]:
 
 def run(settings: Settings, data, net: str):
     """Yields a row per batch size, seed and box, and the rows of the other tables."""
-    pooled = "convolutional" in settings.nets  # a pool that does not fit is an error of the first unit
+    pooled = (
+        "convolutional" in settings.nets
+    )  # checked by every unit, so that a pool that does not fit is an error of the first one
     averaged = datasets.average_pool(data, settings.pool) if pooled else data
     data = averaged if net == "convolutional" else data
     ends = [_train(settings, data, net, size) for size in settings.batch_sizes]
@@ -116,12 +144,12 @@ def run(settings: Settings, data, net: str):
 
 
 def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
-    """A built net by its name.
+    """Builds a net by its name.
 
     Args:
-        settings: with `hidden` and `filters`.
+        settings: gives `hidden` and `filters`.
         net: one of `NETS`.
-        data: gives the shape of the inputs and the number of classes.
+        data: gives shape of the inputs and number of classes.
         seed: of the initial weights.
     """
     common = {"input_shape": data.shape, "classes": data.classes, "seed": seed}
@@ -140,6 +168,7 @@ def _train(settings, data, net, batch_size):
 
 
 def _sharpness(settings, batch_size, member, boxes):
+    """Yields a row per box, given as (space, ε)."""
     for space, epsilon in boxes:
         row = {"batch_size": batch_size, **member.row, "space": space, "epsilon": epsilon, "message": member.status}
         if member.status != "diverged":
@@ -162,7 +191,7 @@ def _sharpness(settings, batch_size, member, boxes):
 
 
 def _convergence(batch_size, member):
-    """Yields a row per whole epoch, and the last evaluation; nothing that is not finite."""
+    """Yields a row per whole epoch, and the last evaluation; evaluations that are not finite are left out."""
     *before, last = member.curve
     for at_epoch in (*(each for each in before if each["epoch"] == round(each["epoch"])), last):
         if np.isfinite(list(at_epoch.values())).all():
@@ -170,7 +199,7 @@ def _convergence(batch_size, member):
 
 
 def _line(settings, small, large):
-    """Yields a row per α; none if one of the two diverged."""
+    """Yields a row per α, or none if one of the two nets diverged."""
     if "diverged" in (small.status, large.status):
         return
     alphas = np.round(np.linspace(-1, 2, settings.points), 10)

@@ -1,31 +1,33 @@
-"""What does the whole spectrum of the Hessian look like, and how does it change with the batch size?
+"""What does the spectrum of the Hessian look like, and how does it change with the batch size?
 
-    python -m hw1.landscape.spectrum                 about 4 minutes of one core
+    python -m hw1.landscape.spectrum                 about 4 minutes on one core
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
 The net 784-30-20-10 is trained with eight batch sizes to one training loss, on two data sets. H is the full Hessian,
-measured by Hessian-vector products, of the mean loss over all examples of a set:
+accessed through Hessian-vector products, of the mean loss over all examples of a set:
 
-- λ₁, the eigenvalue of largest magnitude, of the training and of the test loss, by Lanczos.
+- λ₁, the eigenvalue of largest magnitude, for the training and for the test loss, by the Lanczos method.
 
-On the first data set also, of the mean loss over the first 1,000 training examples:
+On the first data set, these are also measured, for the mean loss over the first 1,000 training examples:
 
-- The 20 largest eigenvalues. *Outliers* are those above the last gap λᵢ − λᵢ₊₁ among them that is wider than 1 % of
-  λ₁, which is what one would see standing alone in a histogram of a hundred bins. Beside that stands another rule, the
-  place of the largest ratio λᵢ / λᵢ₊₁. Nets of fewer classes (the first C digits, batch size 100) show whether
-  their number follows that of the classes.
-- The trace by Hutch++, with its standard error; the most negative eigenvalue, by 50 steps of plain Lanczos, from above.
-- For the smallest and the largest batch: the density by stochastic Lanczos quadrature of these steps (nodes λ and their
-  weights, the share of all eigenvalues that each stands for), and the five largest eigenvalues of each layer's block.
-- For these two also a small net (49-10-10, 610 parameters, images averaged to 7 × 7): all eigenvalues, and the
-  curvature ∂²L/∂θᵢ² along each parameter's axis, both from the matrix itself, both sorted.
+- The 20 largest eigenvalues. *Outliers* are the eigenvalues above the last gap λᵢ − λᵢ₊₁ that is wider than 1 % of λ₁.
+  These are the eigenvalues that stand apart from the bulk in a histogram with a hundred bins. A second rule counts the
+  eigenvalues above the largest ratio λᵢ / λᵢ₊₁. Nets for fewer classes (the first C digits, batch size 100) show
+  whether the number of outliers follows the number of classes.
+- The trace by Hutch++, with its standard error, and the most negative eigenvalue, approximated from above by 50 steps
+  of the plain Lanczos method.
+- For the smallest and the largest batch size: the spectral density by stochastic Lanczos quadrature with these steps
+  (nodes λ, and their weights, the fraction of all eigenvalues that each node represents), and the five largest
+  eigenvalues of each layer's block.
+- For these two batch sizes, also a small net (49-10-10, 610 parameters, images averaged to 7 × 7): all eigenvalues, and
+  the curvature ∂²L/∂θᵢ² along each parameter axis. Both are computed from the full matrix and sorted.
 
 Source: Yao et al., arXiv 1802.08241 (λ₁ against the batch size); Sagun et al., arXiv 1611.07476 and 1706.04454 (bulk
 and outliers); Ghorbani et al., arXiv 1901.10159 (density).
 
-Deviations: a smaller net and smaller sets than Yao's; batch sizes are compared at one training loss, not after one
-number of epochs. The small net's loss is higher than the other's, because it cannot reach that one. Which eigenvalues
-are outliers Sagun et al. judge by eye.
+Deviations: a smaller net and smaller sets than those of Yao et al. Batch sizes are compared at one training loss, not
+after the same number of epochs. The small net is trained to a higher loss, because it cannot reach that of the large
+net. Sagun et al. identify outliers by eye.
 """
 
 import dataclasses
@@ -39,7 +41,7 @@ from hw1.measures import hessian
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     data: tuple[str, ...] = question.option(("mnist10k", "fashion10k"), "data sets: names of hw1.datasets or paths")
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
@@ -47,32 +49,59 @@ class Settings(question.Images):
         (10, 20, 50, 100, 200, 500, 1000, 5000), "batch sizes to compare", at_most="train"
     )
     target_losses: tuple[float, ...] = question.option(
-        (0.05, 0.2), "training loss to which every net is trained, in nats, one per data set", unique=False
+        (0.05, 0.2), "training losses to which every net is trained, in nats, one per data set", unique=False
     )
-    updates: int = question.option(20000, "optimizer steps, at most")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times its default in Keras)")
-    examples: int = question.option(1000, "training examples for all but λ₁", at_most="train")
-    top: int = question.option(20, "eigenvalues to compute from the largest down (twice the classes)", minimum=2)
-    resolution: float = question.option(0.01, "gap below an outlier, as a share of λ₁ (as the density's width)")
-    probes: int = question.option(30, "Hessian-vector products for the trace", minimum=6)
-    steps: int = question.option(50, "Lanczos steps for density and smallest eigenvalue")
-    layer_top: int = question.option(5, "eigenvalues of each layer's block")
-    class_counts: tuple[int, ...] = question.option((2, 5), "nets of the first so many classes", minimum=2)
-    class_batch_size: int = question.option(100, "batch size of these nets, one of batch_sizes")
-    pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
-    small_hidden: tuple[int, ...] = question.option((10,), "hidden layers of the small net", unique=False)
-    small_target_loss: float = question.option(0.4, "training loss of the small net, in nats")
+    updates: int = question.option(20000, "maximum number of optimizer steps")
+    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    examples: int = question.option(
+        1000, "training examples on which everything except λ₁ is computed", at_most="train"
+    )
+    top: int = question.option(20, "number of largest eigenvalues to compute (twice the number of classes)", minimum=2)
+    resolution: float = question.option(
+        0.01, "smallest gap below an outlier, as a fraction of λ₁ (as the width of the density's kernel)"
+    )
+    probes: int = question.option(30, "Hessian-vector products to estimate the trace", minimum=6)
+    steps: int = question.option(50, "Lanczos steps for the density and the smallest eigenvalue")
+    layer_top: int = question.option(5, "number of largest eigenvalues of each layer's block")
+    class_counts: tuple[int, ...] = question.option(
+        (2, 5), "numbers of classes of the nets for fewer classes", minimum=2
+    )
+    class_batch_size: int = question.option(100, "batch size of the nets for fewer classes, one of batch_sizes")
+    pool: int = question.option(4, "small net: side of the squares of pixels that are averaged")
+    small_hidden: tuple[int, ...] = question.option((10,), "small net: widths of the hidden layers", unique=False)
+    small_target_loss: float = question.option(0.4, "small net: training loss to which it is trained, in nats")
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (16,), "batch_sizes": (20, 100), "target_losses": (0.3, 0.5)}
-    | {"updates": 300, "examples": 200, "top": 12, "probes": 6, "steps": 10, "layer_top": 2, "class_counts": (3,)}
-    | {"class_batch_size": 20, "pool": 7, "small_hidden": (2,), "small_target_loss": 1.5, "seeds": 2},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (16,),
+        "batch_sizes": (20, 100),
+        "target_losses": (0.3, 0.5),
+        "updates": 300,
+        "examples": 200,
+        "top": 12,
+        "probes": 6,
+        "steps": 10,
+        "layer_top": 2,
+        "class_counts": (3,),
+        "class_batch_size": 20,
+        "pool": 7,
+        "small_hidden": (2,),
+        "small_target_loss": 1.5,
+        "seeds": 2,
+    },
     "report": {},
-    "paper": {"data": ("mnist", "fashion_mnist"), "train": 60000, "test": 10000, "updates": 200000, "probes": 90}
-    | {"examples": 60000},
+    "paper": {
+        "data": ("mnist", "fashion_mnist"),
+        "train": 60000,
+        "test": 10000,
+        "updates": 200000,
+        "examples": 60000,
+        "probes": 90,
+    },
 }
-
 
 COLUMNS = {
     "rows": ["data", "batch_size", "seed", "updates", *question.FOUR, "train_largest", "test_largest", "status"],
@@ -87,14 +116,14 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per data set and batch size."""
     if len(settings.target_losses) != len(settings.data):
-        raise ValueError(f"--target_losses takes one value per data set, so {len(settings.data)} of them")
+        raise ValueError(f"--target_losses takes one value per data set, that is {len(settings.data)}")
     if settings.class_batch_size not in settings.batch_sizes:
         raise ValueError(f"--class_batch_size={settings.class_batch_size}: must be one of {settings.batch_sizes}")
     return [{"data": data, "batch_size": size} for data in _labels(settings) for size in settings.batch_sizes]
 
 
 def run(settings: Settings, sets: dict, data: str, batch_size: int):
-    """Yields a row per seed, and those of the other tables."""
+    """Yields a row per seed, and the rows of the other tables."""
     images, place = sets[data], _labels(settings).index(data)
     first, target = place == 0, settings.target_losses[place]
     if first:
@@ -128,20 +157,24 @@ def _labels(settings):
 def _check(settings, images):
     """Raises ValueError for settings that do not fit the first data set, before anything is trained."""
     if settings.top <= images.classes:
-        raise ValueError(f"--top={settings.top}: must be above {images.classes}, the number of classes and of outliers")
+        raise ValueError(
+            f"--top={settings.top}: must be above {images.classes}, the number of classes and expected outliers"
+        )
     if max(settings.class_counts) >= images.classes:
-        raise ValueError(f"--class_counts={settings.class_counts}: must be below {images.classes}, that of all classes")
+        raise ValueError(
+            f"--class_counts={settings.class_counts}: must be below {images.classes}, the number of all classes"
+        )
     datasets.first_classes(images, min(settings.class_counts))
     datasets.average_pool(images, settings.pool)
 
 
 def _measured(settings, member):
-    """A net and the examples for all but λ₁."""
+    """The net and the examples on which everything except λ₁ is computed."""
     return member.model, member.data.x_train[: settings.examples], member.data.y_train[: settings.examples]
 
 
 def _whole(settings, member, extreme):
-    """Yields what is known of a net's whole spectrum, and if its batch size is extreme the density and the layers."""
+    """Yields trace, outliers and extreme eigenvalues of a net, and for an extreme batch size density and layers."""
     model, x, y = _measured(settings, member)
     density = hessian.density(model, x, y, steps=settings.steps, probes=1, seed=member.seed)
     values = hessian.eigenvalues(model, x, y, settings.top, "LA")
@@ -161,12 +194,13 @@ def _whole(settings, member, extreme):
 
 
 def _eigenvalues(values, seed, classes):
+    """Yields the rows of the table "eigenvalues" for one net."""
     for rank, value in enumerate(values, start=1):
         yield {"table": "eigenvalues", "classes": classes, "seed": seed, "rank": rank, "eigenvalue": value}
 
 
 def _parts(settings, x, y, member, density):
-    """Yields the density's nodes and the layers' spectra of a net."""
+    """Yields the nodes of the density and the eigenvalues of the layers of a net."""
     for node, weight in zip(density.nodes[0], density.weights[0], strict=True):
         yield {"table": "density", "seed": member.seed, "node": node, "weight": weight}
     found = hessian.layer_eigenvalues(member.model, x, y, settings.layer_top, "LA")
@@ -177,7 +211,7 @@ def _parts(settings, x, y, member, density):
 
 
 def _dimensions(settings, images, batch_size):
-    """Yields all eigenvalues and axis curvatures of the small nets."""
+    """Yields all eigenvalues of the small nets, and the curvatures along their parameter axes."""
     members = _train(settings, images, settings.small_hidden, batch_size, settings.small_target_loss)
     for member in _measurable(members):
         matrix = hessian.dense(member.model, member.data.x_train, member.data.y_train)

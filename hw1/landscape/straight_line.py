@@ -1,15 +1,16 @@
-"""Is there anything in the way on the straight line from where training began to where it ended?
+"""Are there obstacles on the straight line from the initial weights to the trained weights?
 
-    python -m hw1.landscape.straight_line                 about ¾ minute of one core
+    python -m hw1.landscape.straight_line                 about ¾ minute on one core
     python -m hw1.landscape.straight_line --size=smoke    seconds
 
-Three nets are trained by stochastic gradient descent with momentum. Loss and accuracy are measured on the whole
-training and test sets at (1 − α) θ_start + α θ_end (line "start to end"), and between two solutions from different
-initial weights (line "end to end"). Table "training" has the learning curve beside it; epoch 0 is the untrained net.
+Three nets are trained by stochastic gradient descent with momentum. Loss and accuracy on the whole training and test
+set are measured on two lines: at (1 − α) θ_start + α θ_end (line "start to end"), and between two solutions from
+different initial weights that were trained on the same images (line "end to end"). Table "training" has the learning
+curves for comparison; epoch 0 is the untrained net.
 
 Source: Goodfellow et al., arXiv 1412.6544.
 
-Deviations: smaller nets on a part of MNIST, without dropout; a maxout unit has two pieces.
+Deviations: smaller nets, trained on a part of MNIST, without dropout; maxout units have two pieces.
 """
 
 import dataclasses
@@ -26,27 +27,36 @@ NETS = ("relu", "tanh", "maxout")
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
-    nets: tuple[str, ...] = question.option(NETS, "hidden units of the nets", choices=NETS)
+    nets: tuple[str, ...] = question.option(NETS, "nets, given by the kind of their hidden units", choices=NETS)
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(
         0.05, "step size of gradient descent (our choice: stable for all three nets)"
     )
-    momentum: float = question.option(0.9, "of gradient descent (the usual value)", minimum=0, maximum=0.999)
+    momentum: float = question.option(0.9, "momentum of gradient descent (the usual value)", minimum=0, maximum=0.999)
     epochs: int = question.option(15, "passes over the training set")
-    points: int = question.option(25, "values of α from -0.5 to 1.5, both ends included", minimum=5)
-    seeds: int = question.option(5, "independent repetitions, each with two trained nets")
+    points: int = question.option(25, "number of values of α from -0.5 to 1.5, including both ends", minimum=5)
+    seeds: int = question.option(
+        5, "independent repetitions with two trained nets each (initial weights, batch order and split of the data)"
+    )
 
 
 SIZES = {
-    "smoke": {"train": 200, "test": 200, "hidden": (8,), "nets": ("relu", "maxout"), "batch_size": 20}
-    | {"epochs": 5, "points": 9, "seeds": 2},
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "nets": ("relu", "maxout"),
+        "hidden": (8,),
+        "batch_size": 20,
+        "epochs": 5,
+        "points": 9,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "hidden": (240, 240), "epochs": 100, "points": 201},
 }
-
 
 COLUMNS = {
     "rows": ["net", "line", "seed", "alpha", *question.FOUR, "status"],
@@ -62,12 +72,12 @@ def units(settings: Settings) -> list[dict]:
 
 
 def run(settings: Settings, data, net: str):
-    """Yields a row per line, seed and α, and the learning curves."""
+    """Yields a row per line, seed and α, and the rows of the learning curves."""
 
     def build(seed):
         return _build(net, settings.hidden, data, seed)
 
-    # The second half are the partners of the first: other initial weights, the same images.
+    # The second half of the members are partners of the first: other initial weights, the same images.
     data = data.sharing(lambda seed: settings.first_seed + (seed - settings.first_seed) % settings.seeds)
     members = training.train(
         build,
@@ -91,7 +101,7 @@ def _build(net, hidden, data, seed):
 
 
 def _maxout(hidden, input_shape, classes, seed):
-    """A net whose units give the larger of two linear functions (Goodfellow et al., arXiv 1302.4389)."""
+    """Builds a net whose units take the maximum of two linear functions (Goodfellow et al., arXiv 1302.4389)."""
     rng = np.random.default_rng(seed)
 
     def dense(units, name):
@@ -107,13 +117,13 @@ def _maxout(hidden, input_shape, classes, seed):
 
 
 def _learning_curve(member, start):
-    """Yields the rows of the table of training."""
+    """Yields the rows of the table "training"."""
     for at_epoch in ({"epoch": 0, **evaluation.evaluate_sets(start, member.data)}, *member.curve):
         yield {"table": "training", "seed": member.seed, **at_epoch}
 
 
 def _on_line(settings, name, member, first, last):
-    """Yields the rows of a line that ends in the member `last`."""
+    """Yields the rows of the line from the model `first` to the member `last`."""
     status = member.status if member.status != "ok" else last.status
     about = {"line": name, "seed": member.seed, "status": status}
     if status == "diverged":

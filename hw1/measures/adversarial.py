@@ -1,8 +1,8 @@
-"""Small changes of the images that raise the loss most: one signed step (FGSM), and steps within an L2 ball.
+"""Adversarial examples: small changes of the images that raise the loss, by one signed step or within an L2 ball.
 
-Images are pixels in [0, 1] and stay there. Every example is attacked by itself: in inference mode the gradient of the
-summed loss holds each example's own gradient. Accuracy and loss under attack are those of `hw1.evaluation.evaluate` on
-the images that come back.
+The attacks look for max ℓ(x') over a neighbourhood of x, for each example by itself: in inference mode the gradient of
+the summed loss contains each example's own gradient. They find a lower bound of that maximum. Pixels stay in [0, 1].
+Accuracy and loss under attack are those of `hw1.evaluation.evaluate` on the images that are returned.
 """
 
 import functools
@@ -14,6 +14,8 @@ from hw1 import evaluation
 
 
 def _losses_and_gradients(forward, loss):
+    """The program of the loss of each example, shape [n], and its gradient with respect to the input."""
+
     def run(parameters, state, x, y):
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -26,7 +28,8 @@ def _losses_and_gradients(forward, loss):
 def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
     """The fast gradient sign method of Goodfellow et al. (arXiv 1412.6572): x + ε sign(∂ℓ/∂x), clipped to [0, 1].
 
-    For a linear model of two classes that is the largest loss in the box |x'ᵢ − xᵢ| ≤ ε, for others to first order.
+    It maximises the linearised loss over the box |x'_i − x_i| ≤ ε, where gᵀ(x' − x) is at most ε ‖g‖₁. For a linear
+    model of two classes the loss itself is largest there, for others to first order in ε. It costs one gradient.
 
     Args:
         model: a built Keras model; it is not changed.
@@ -36,7 +39,7 @@ def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
 
     Returns:
-        The changed images, of the shape and dtype of x.
+        The changed images, in the shape and dtype of x.
 
     Raises:
         TypeError, ValueError: for a model, examples or a radius that do not fit.
@@ -46,27 +49,32 @@ def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
 
 
 def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | None = None, loss=None) -> np.ndarray:
-    """Projected gradient ascent on each example's loss in the L2 ball of radius ε about it.
+    """Projected gradient ascent on each example's loss in the L2 ball of radius ε around it.
 
-    The attack of Madry et al. (arXiv 1706.06083), without their random start. A step of fixed length along ∂ℓ/∂x, in
-    which pixels at 0 or 1 that it would push outwards are left out (MNIST is mostly such pixels), is followed by a
-    projection onto the ball and then by clipping to [0, 1]. In this order both hold at the end, to rounding: x lies in
-    [0, 1], so clipping moves no pixel away from x and cannot leave the ball. (It is not the projection onto the
-    intersection, which the steps only approach.) Of all points on the way, x among them, that of the largest loss is
-    kept: the loss never falls. With one step it is a stronger form of Yao et al.'s
-    L2 attack x + ε g/‖g‖ (arXiv 1802.08241): what would leave [0, 1] is spent on the other pixels.
+    The attack of Madry et al. (arXiv 1706.06083) without their random start. It costs one gradient for each step, and
+    one at x. A step has three parts:
+
+    1. a move of fixed length along g = ∂ℓ/∂x, without the pixels at 0 or 1 that would leave [0, 1] (most of MNIST);
+    2. the projection onto the ball;
+    3. clipping to [0, 1].
+
+    In this order both constraints hold in the end, up to rounding: x lies in [0, 1], so clipping moves no pixel away
+    from x and does not leave the ball. (This is not the projection onto the intersection of ball and box, to which the
+    steps only come close.) The point of the largest loss on the way is kept, x among them, so that the loss never
+    falls. With one step this is a stronger form of the L2 attack x + ε g/‖g‖ of Yao et al. (arXiv 1802.08241): no part
+    of the step is lost to pixels that would leave [0, 1].
 
     Args:
         model: a built Keras model; it is not changed.
         x: images, floating point in [0, 1], shape [n, ...].
         y: targets, shape [n].
         epsilon: radius ‖x' − x‖₂, in units of a pixel's range; at least 0.
-        steps: of the ascent.
-        step_size: length of a step. None: 2.5 ε / steps (Madry et al.), so that the ball's surface is reached.
+        steps: number of steps.
+        step_size: length of a step. None: 2.5 ε / steps (Madry et al.), with which the ball's surface can be reached.
         loss: as for `fgsm`.
 
     Returns:
-        The changed images, of the shape and dtype of x.
+        The changed images, in the shape and dtype of x.
 
     Raises:
         TypeError, ValueError: for a model, examples, a radius or steps that do not fit.
@@ -80,6 +88,7 @@ def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | N
 
 
 def _ascend(run, x, y, epsilon, steps, size):
+    """The point of the largest loss of each example of a chunk."""
     best, at, (largest, gradients) = x, x, run(x, y)
     for _ in range(steps):
         at = _step(x, at, gradients, tf.constant(epsilon, x.dtype), tf.constant(size, x.dtype))
@@ -90,9 +99,9 @@ def _ascend(run, x, y, epsilon, steps, size):
     return best
 
 
-@tf.function(jit_compile=True)  # a third of the time: one pass over the images instead of a dozen
+@tf.function(jit_compile=True)  # three times as fast: one pass over the images instead of a dozen
 def _step(x, at, gradients, epsilon, size):
-    """A step of length `size`, back into the ball about x, back into [0, 1]."""
+    """A step of length `size`, projected onto the ball around x and clipped to [0, 1]."""
     outwards = ((at <= 0) & (gradients < 0)) | ((at >= 1) & (gradients > 0))
     offset = at + size * _unit(tf.where(outwards, tf.zeros_like(at), gradients)) - x
     offset *= tf.minimum(tf.math.divide_no_nan(epsilon, _norms(offset)), 1)
@@ -100,7 +109,10 @@ def _step(x, at, gradients, epsilon, size):
 
 
 def _unit(vectors):
-    """Each example's vector over its length, taken of numbers of order 1 so that no square is 0; 0 stays 0."""
+    """Each example's vector divided by its norm; zero stays zero.
+
+    The vector is first divided by its largest entry, so that the squares of tiny gradients do not underflow.
+    """
     vectors = tf.math.divide_no_nan(vectors, tf.reduce_max(tf.abs(vectors), _axes(vectors), keepdims=True))
     return tf.math.divide_no_nan(vectors, _norms(vectors))
 
@@ -114,7 +126,7 @@ def _axes(vectors):
 
 
 def _prepare(model, x, y, epsilon, loss):
-    """Checks the arguments; losses and gradients as a function of images and labels, and these chunk by chunk."""
+    """Checks the arguments; returns a function (x, y) -> (losses, gradients), and the chunks to apply it to."""
     _check_length("epsilon", epsilon)
     example = evaluation.check(model, x, y, loss)
     if not np.issubdtype(example.x.dtype, np.floating) or example.x.min() < 0 or example.x.max() > 1:

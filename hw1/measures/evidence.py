@@ -1,23 +1,28 @@
-"""The Bayesian evidence of a trained model by Laplace's approximation (Smith & Le, arXiv 1710.06451; MacKay 1992).
+"""The Bayesian evidence of a trained model by Laplace's approximation (Smith and Le, arXiv 1710.06451; MacKay 1992).
 
-A model gives N examples their labels with probability e^(−Σ ℓ), and a Gaussian prior of precision λ holds its P
-parameters ω together. Around the minimum ω₀ of the *summed* cost C(ω) = Σ ℓ + ½ λ ‖ω‖² the evidence, the integral of
-e^(−C) (λ/2π)^(P/2), is e^(−C(ω₀)) times the Occam factor Π (λᵢ/λ)^(−½), the share of the prior's width that the data
-leave. λᵢ are the eigenvalues of ∇²C = N·H + λI, H that of the mean loss. A null model that gives each of n classes the
-probability 1/n has the evidence n^(−N). The logarithm of the ratio, null model over model, is
+A model with P parameters ω assigns the labels of N examples the probability e^(−Σ ℓ); the prior of ω is Gaussian with
+precision λ. The evidence is the probability of the labels, averaged over the prior:
+
+    ∫ e^(−C(ω)) (λ/2π)^(P/2) dω,    C(ω) = Σ ℓ + ½ λ ‖ω‖²,
+
+with the *summed* cost C. Laplace's approximation replaces C by its second-order expansion at the minimum ω₀, where the
+Gaussian integral is e^(−C(ω₀)) Π (λᵢ/λ)^(−½). The product is the Occam factor: the share of the prior's width that the
+data leave, over all directions. λᵢ are the eigenvalues of ∇²C = N·H + λI, with the Hessian H of the mean loss. A null
+model that assigns each of n classes the probability 1/n has the evidence n^(−N). The logarithm of the ratio, null model
+over model, is
 
     E = C(ω₀) + ½ Σ ln(λᵢ/λ) − N ln n,
 
-negative where the evidence is for the model.
+negative if the evidence favours the model.
 
-*Where ∇²C is indefinite* Laplace's integral diverges, so a rule is needed: eigenvalues of ∇²C below λ/2 count as λ/2,
-that is, the data widen no direction to more than √2 times the prior's width. How far the rule reaches is part of every
-result (`Evidence.floored`, `.smallest`). A floor at λ, where H is 0, would be simpler, but most eigenvalues of a net's
-H are nearly 0, and with a kink just there quadrature does not converge: on the net 784-30-20-10 at λ = 50 it still
-moved by half its value between 40 and 80 Lanczos steps, and by a few per cent with the floor at λ/2.
+*If ∇²C is indefinite* Laplace's integral diverges, and a rule is needed: eigenvalues of ∇²C below λ/2 count as λ/2, so
+that no direction is wider than √2 times the prior. Every result says how many eigenvalues it affects
+(`Evidence.floored`, `.smallest`). A floor at λ, which means H = 0, would be simpler. But most eigenvalues of a net's H
+are nearly 0, and with a kink there quadrature does not converge: on the net 784-30-20-10 at λ = 50 it still changed by
+half its value between 40 and 80 Lanczos steps, and by a few per cent with the floor at λ/2.
 
-The formula is for a minimum of C; a net that was trained otherwise (without λ, or not to the end) has one all the same,
-which then is a measure of flatness in units of the prior.
+The formula holds at a minimum of C. For a net that was trained otherwise (without λ, or not to the end) it can still be
+computed, and is a measure of flatness in units of the prior.
 """
 
 from typing import NamedTuple
@@ -37,10 +42,10 @@ class Evidence(NamedTuple):
     Attributes:
         log_ratio: E, the log evidence ratio in favour of the null model: C − log_occam − N ln n.
         cost: C(ω₀), the summed loss plus ½ λ ‖ω₀‖².
-        log_occam: logarithm of the Occam factor, −½ Σ ln(λᵢ/λ); an `Estimate` with `.standard_error`, which is that of
-            E too and 0 where all eigenvalues are known. At most 0 where H has no negative eigenvalues.
+        log_occam: logarithm of the Occam factor, −½ Σ ln(λᵢ/λ); an `Estimate` whose `.standard_error` is that of E too,
+            and 0 if all eigenvalues are known. At most 0 if H has no negative eigenvalues.
         floored: share of the eigenvalues of ∇²C that are below λ/2, in [0, 1].
-        smallest: the smallest λᵢ/λ; negative where ∇²C is indefinite. By Lanczos that of the smallest node.
+        smallest: the smallest λᵢ/λ; negative if ∇²C is indefinite. With Lanczos that of the smallest node.
     """
 
     log_ratio: float
@@ -55,14 +60,17 @@ def from_spectrum(
 ) -> Evidence:
     """The evidence from the eigenvalues of the Hessian.
 
+    Nodes of quadrature with counts approximate sums over the spectrum, Σ f(λᵢ) ≈ Σ counts · f(nodes). Each row of nodes
+    is one estimate of ½ Σ ln(λᵢ/λ); their mean is taken.
+
     Args:
         cost: C(ω₀), in nats, summed over the examples.
         eigenvalues: of H, the Hessian of the *mean* loss: all of them, shape [parameters]; or nodes of quadrature,
-            shape [probes, nodes], each row standing for the spectrum. Those that are 0 may be left out.
+            shape [probes, nodes], where each row represents the spectrum. Zeros may be omitted: they add ln 1 = 0.
         examples: N.
         classes: n of the null model.
         regularization: λ, the precision of the prior.
-        counts: how many eigenvalues each node stands for, of the shape of `eigenvalues`; None: one.
+        counts: how many eigenvalues each node represents, in the shape of `eigenvalues`; None: one.
 
     Returns:
         An `Evidence`; its standard error is that of the mean over the rows.
@@ -96,7 +104,11 @@ def laplace(
     loss=None,
     seed: int = 0,
 ) -> Evidence:
-    """The evidence of a net at its present parameters, all of which the prior holds, biases too.
+    """The evidence of a net at its present parameters, with a prior on all of them, biases included.
+
+    Besides one evaluation of the loss it costs probes × steps Hessian-vector products with Lanczos, and as many
+    products as there are parameters with the dense method. Lanczos has two errors. That of the random probes falls as
+    1/√probes and is the standard error. That of the quadrature falls with the steps, and is not part of it.
 
     Args:
         model: a built Keras model; it is not changed.
@@ -105,9 +117,9 @@ def laplace(
         regularization: λ, the precision of the prior on the trainable variables.
         classes: of the null model. None: as many as the model has logits; must be given with a `loss`.
         method: "lanczos" for stochastic Lanczos quadrature (see `hw1.measures.hessian.density`), which forms no matrix;
-            "dense" for all eigenvalues of the whole H, exact, for some thousand parameters at most.
-        steps: of Lanczos, each one Hessian-vector product.
-        probes: random starting vectors, at least 2. The standard error falls as 1/√probes.
+            "dense" for all eigenvalues of H, exact, for a few thousand parameters at most.
+        steps: Lanczos steps, each one Hessian-vector product.
+        probes: random starting vectors, at least 2.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n], a negative log-likelihood.
         seed: of the probes.
 
@@ -120,9 +132,9 @@ def laplace(
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
     if method == "lanczos" and probes < 2:
-        raise ValueError(f"probes must be at least 2, for there is a standard error, not {probes!r}")
+        raise ValueError(f"probes must be at least 2, because the standard error needs two, not {probes!r}")
     if classes is None and loss is not None:
-        raise ValueError("with a loss the classes of the null model cannot be told from the outputs: give classes")
+        raise ValueError("with a loss the number of classes of the null model is unknown: give classes")
     example = evaluation.check(model, x, y, loss)
     classes = model(example.x[:1], training=False).shape[-1] if classes is None else classes
     _check(regularization, classes)

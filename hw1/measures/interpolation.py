@@ -1,7 +1,9 @@
 """The loss on lines and planes in parameter space.
 
-Lines: θ_α = (1 − α) θ₁ + α θ₂ (Goodfellow et al., arXiv 1412.6544). Planes: θ + u d₁ + v d₂, through three points or in
-random directions whose filters have the norms of the net's own (Li et al., arXiv 1712.09913).
+Lines: θ_α = (1 − α) θ_a + α θ_b (Goodfellow et al., arXiv 1412.6544). Planes: θ + u d₁ + v d₂, through three points or
+in random directions whose filters have the norms of the net's own filters (Li et al., arXiv 1712.09913). A point of
+either costs a forward pass over the examples, and one more over the training set for the statistics of batch
+normalisation, if the model has any.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +16,19 @@ from hw1 import evaluation
 
 
 def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
-    """Yields for every α a dict of it and of loss and accuracy on both sets, as `line` measures them.
+    """Measures loss and accuracy on both sets along a line, as `line` does, one α at a time.
 
     Args:
         model_a: a built Keras model, α = 0.
         model_b: another of the same architecture, α = 1.
         alphas: finite numbers.
         data: as `hw1.datasets.load` gives it; statistics of batch normalisation are those of its training set.
+
+    Yields:
+        For each α a dict: alpha, train_loss, train_accuracy, test_loss, test_accuracy.
+
+    Raises:
+        TypeError, ValueError: as `line`.
     """
     sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
     examples = {part: _check_ends(model_a, model_b, *examples) for part, examples in sets.items()}
@@ -28,12 +36,17 @@ def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, 
         row = {"alpha": alpha}
         for part, example in examples.items():
             values = evaluation.evaluate_at(parameters, state, model_a, example)
-            row |= dict(zip((f"{part}_loss", f"{part}_accuracy"), values, strict=True))
+            row[f"{part}_loss"], row[f"{part}_accuracy"] = values
         yield row
 
 
 class Line(NamedTuple):
-    """Loss and accuracy along a line, arrays as long as the alphas; mean cross-entropy in nats, share correct."""
+    """Loss and accuracy along a line.
+
+    Attributes:
+        loss: mean loss at each α, shape [alphas]; in nats for cross-entropy.
+        accuracy: share of correct examples at each α, shape [alphas]; NaN where it is not defined.
+    """
 
     loss: np.ndarray
     accuracy: np.ndarray
@@ -42,11 +55,11 @@ class Line(NamedTuple):
 def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_x=None) -> Line:
     """Loss and accuracy at (1 − α) θ_a + α θ_b for every α, in inference mode.
 
-    Batch normalisation: stored statistics of an interpolated net would belong to no net, so in a model with
-    BatchNormalization layers they are computed anew at every α, as the exact means and variances over
+    Batch normalisation: interpolated statistics would not be those of the interpolated net. In a model with
+    BatchNormalization layers they are therefore recomputed at every α, as the exact means and variances over
     `statistics_x`. At α = 0 and α = 1 the nets keep their own, so that both ends are exactly the trained nets.
     (A frozen BatchNormalization layer is a fixed affine map in training too, and keeps its stored statistics.)
-    Other variables that are not trained are interpolated where they are floating point and else those of model_a.
+    Other variables that are not trained are interpolated if they are floating point, and else those of model_a.
 
     Args:
         model_a: a built Keras model, α = 0.
@@ -82,18 +95,22 @@ def _check_ends(model_a, model_b, x, y, loss=None) -> evaluation.Example:
 def _points(model_a, model_b, alphas, statistics_x):
     """Yields every α with the parameters and the state there."""
     recompute = statistics(model_a, statistics_x)
-    ends = evaluation.variables(model_a), evaluation.variables(model_b)
+    (parameters_a, state_a), (parameters_b, state_b) = evaluation.variables(model_a), evaluation.variables(model_b)
     for alpha in _coordinates("alphas", alphas):
-        parameters, state = (
-            [_between(a, b, alpha) for a, b in zip(*pair, strict=True)] for pair in zip(*ends, strict=True)
-        )
+        parameters = [_between(a, b, alpha) for a, b in zip(parameters_a, parameters_b, strict=True)]
+        state = [_between(a, b, alpha) for a, b in zip(state_a, state_b, strict=True)]
         if recompute is not None and alpha not in (0, 1):
             state = recompute(parameters, state)
         yield alpha, parameters, state
 
 
 class Plane(NamedTuple):
-    """Loss and accuracy on a grid, arrays of shape [len(v), len(u)]; mean cross-entropy in nats, share correct."""
+    """Loss and accuracy on a grid.
+
+    Attributes:
+        loss: mean loss, shape [len(v), len(u)]; in nats for cross-entropy.
+        accuracy: share of correct examples, shape [len(v), len(u)]; NaN where it is not defined.
+    """
 
     loss: np.ndarray
     accuracy: np.ndarray
@@ -138,12 +155,14 @@ def plane(model, first, second, u: Sequence[float], v: Sequence[float], x, y, lo
 
 
 def through(origin, second, third) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal directions of the plane through three points, the first from `origin` to `second`.
+    """Orthonormal directions of the plane through three points, by Gram and Schmidt.
+
+    The first direction points from `origin` to `second`.
 
     Args:
         origin: flat parameters, shape [parameters]; coordinates (0, 0).
         second: another point; its coordinates are (‖second − origin‖, 0).
-        third: a point off the line of the two; its second coordinate is positive.
+        third: a point not on the line through the two; its second coordinate is positive.
 
     Returns:
         The two directions, each of shape [parameters]. A point p has the coordinates (p − origin) · direction.
@@ -155,7 +174,7 @@ def through(origin, second, third) -> tuple[np.ndarray, np.ndarray]:
     length, reach = np.linalg.norm(first), np.linalg.norm(other)
     first = first / (length or 1.0)
     other = other - (other @ first) * first
-    other = other - (other @ first) * first  # once more, for what rounding left
+    other = other - (other @ first) * first  # again, for what rounding has left
     rest = np.linalg.norm(other)
     if not length or rest <= 1e-10 * reach:
         raise ValueError("the three points lie on one line; a plane needs a third point beside it")
@@ -165,8 +184,10 @@ def through(origin, second, third) -> tuple[np.ndarray, np.ndarray]:
 def filter_normalised(model, seed: int = 0) -> np.ndarray:
     """A random direction whose filters have the norms of the net's filters (Li et al., arXiv 1712.09913, section 4).
 
-    A filter is what feeds one unit or channel: a kernel's slice at one index of its *last* axis, so its norm runs over
-    all the other axes. Variables with one axis (biases, batch normalisation) are not moved, as in the source.
+    Each filter of a Gaussian direction d is scaled to d_ij ‖θ_ij‖ / ‖d_ij‖, so that a step of a given length changes
+    filters of every size by the same factor; plots of nets that differ in the scale of their weights can be compared. A
+    filter is what feeds one unit or channel: a kernel's slice at one index of its *last* axis, so its norm is taken
+    over all the other axes. Variables with one axis (biases, batch normalisation) are not moved, as in the source.
 
     Args:
         model: a built Keras model.
@@ -194,6 +215,7 @@ def _filters(kernel):
 
 
 def _direction(direction, size) -> np.ndarray:
+    """A direction as float64; ValueError unless it is finite and of the right shape."""
     direction = np.asarray(direction, np.float64)
     if direction.shape != (size,) or not np.isfinite(direction).all():
         raise ValueError(f"a direction must be finite, of shape [{size}], not {list(direction.shape)}")
@@ -201,6 +223,7 @@ def _direction(direction, size) -> np.ndarray:
 
 
 def _coordinates(name, values) -> np.ndarray:
+    """Coordinates as a float64 vector; ValueError unless they are finite."""
     values = np.atleast_1d(np.asarray(values, np.float64))
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"{name} must be one or more finite numbers")
@@ -208,6 +231,7 @@ def _coordinates(name, values) -> np.ndarray:
 
 
 def _between(a, b, alpha):
+    """(1 − α) a + α b; exactly a and b at the ends, and a if it is not floating point."""
     if alpha == 1:
         return b
     if alpha == 0 or not a.dtype.is_floating:
@@ -216,6 +240,7 @@ def _between(a, b, alpha):
 
 
 def _check_same_architecture(model_a, model_b, x) -> None:
+    """Raises ValueError unless the variables have equal shapes, and model_a with model_b's variables is model_b."""
     shapes = [
         [[tuple(v.shape) for v in part] for part in (model.trainable_variables, model.non_trainable_variables)]
         for model in (model_a, model_b)
@@ -235,15 +260,18 @@ def _check_same_architecture(model_a, model_b, x) -> None:
 
 
 def statistics(model, x):
-    """A function that recomputes the statistics of batch normalisation over all of x.
+    """A function that recomputes the statistics of batch normalisation for given parameters.
+
+    It runs a copy of the model in which these layers normalise with the mean and variance of the batch and, with
+    momentum 0, store them. The batch is all of x, so they are exact. Dropout stays off.
 
     Args:
         model: a built Sequential or Functional Keras model.
-        x: inputs, shape [n, ...]; taken in one piece, so that means and variances are exact.
+        x: inputs, shape [n, ...]; all are taken in one call.
 
     Returns:
         None if `model` has no BatchNormalization layers; else a function (parameters, state) -> state on lists of
-        tensors as `hw1.evaluation.variables` gives them. Dropout stays off.
+        tensors as `hw1.evaluation.variables` gives them.
 
     Raises:
         ValueError: if a subclassed model has BatchNormalization layers.
@@ -272,7 +300,7 @@ class _BatchStatistics(keras.layers.BatchNormalization):
 
 
 def _with_batch_statistics(layer):
-    """A copy of `layer`; batch normalisation takes the statistics of the batch and forgets all earlier ones."""
+    """A copy of `layer`; batch normalisation uses the statistics of the batch and stores them alone."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return _BatchStatistics.from_config(layer.get_config() | {"momentum": 0.0})
     return layer.__class__.from_config(layer.get_config())

@@ -1,7 +1,8 @@
-"""How much a net reacts to its input: the norms of the gradient of the loss and of the Jacobian at the images.
+"""Sensitivity to the input: norms of the loss's gradient and of the Jacobian of the class probabilities.
 
-The gradients are taken with respect to the input through `tf.GradientTape`, in inference mode, where the examples
-of a batch do not influence each other: the gradient of the summed loss holds every example's own gradient.
+Both are first derivatives with respect to the input, exact up to rounding, in inference mode. There the examples of a
+batch do not affect each other: ∂(Σ_j ℓ_j)/∂x_i = ∂ℓ_i/∂x_i, so that one backward pass gives the gradients of all
+examples.
 """
 
 import numpy as np
@@ -13,6 +14,8 @@ AGGREGATES = ("mean", "whole")
 
 
 def _squared_gradient_norms(forward, loss):
+    """The program of ‖∂ℓ_i/∂x_i‖² of each example, shape [n]."""
+
     def run(parameters, state, x, y):
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -26,13 +29,15 @@ def _squared_gradient_norms(forward, loss):
 def loss_gradient_norm(model, x, y, aggregate: str = "mean", loss=None) -> float:
     """Frobenius norm of ∂ℓ/∂x, the loss's gradient with respect to the input.
 
+    It costs one gradient. With aggregate "mean" it is (1/n) Σ_i ‖∂ℓ_i/∂x_i‖_F, an average that does not depend on n but
+    for sampling. With "whole" it is ‖∂L/∂X‖_F = (1/n) √(Σ_i ‖∂ℓ_i/∂x_i‖_F²), with the mean loss L and all inputs X, the
+    literal reading of the course's slides. The second falls as 1/√n.
+
     Args:
         model: a built Keras model.
-        x: inputs, floating point, shape [n, ...]. The norm is per unit of input: pixels in [0, 1] here.
+        x: inputs, floating point, shape [n, ...]. The norm is per unit of input; images here have pixels in [0, 1].
         y: targets, shape [n].
-        aggregate: "mean" for (1/n) Σ_i ‖∂ℓ_i/∂x_i‖, which does not depend on how many examples are measured;
-            "whole" for ‖∂L/∂X‖ with L the mean loss and X all inputs (the slides' literal reading), which falls
-            as 1/√n.
+        aggregate: "mean" or "whole".
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
 
     Returns:
@@ -51,6 +56,8 @@ def loss_gradient_norm(model, x, y, aggregate: str = "mean", loss=None) -> float
 
 
 def _squared_jacobian_norms(forward, loss):
+    """The program of ‖∂p/∂x‖_F² of each example, shape [n], by a backward pass for each class probability."""
+
     def run(parameters, state, x):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
@@ -64,7 +71,11 @@ def _squared_jacobian_norms(forward, loss):
 def jacobian_norm(model, x) -> float:
     """Mean Frobenius norm of the Jacobian of the class probabilities with respect to the input.
 
-    The sensitivity of Novak et al. (arXiv 1802.08760): (1/n) Σ_i ‖∂ softmax(f(x_i)) / ∂x_i‖_F.
+    The sensitivity of Novak et al. (arXiv 1802.08760), with the logits f:
+
+        (1/n) Σ_i ‖∂ softmax(f(x_i)) / ∂x_i‖_F.
+
+    The Jacobian is computed row by row, exactly: it costs a backward pass for each class.
 
     Args:
         model: a built Keras model that outputs logits.
@@ -72,6 +83,9 @@ def jacobian_norm(model, x) -> float:
 
     Returns:
         The norm, per unit of input.
+
+    Raises:
+        TypeError, ValueError: for a model or inputs that do not fit.
     """
     example = _floating(evaluation.check(model, x))
     run, variables = evaluation.compiled(_squared_jacobian_norms, model), evaluation.variables(model)
@@ -80,6 +94,7 @@ def jacobian_norm(model, x) -> float:
 
 
 def _floating(example: evaluation.Example) -> evaluation.Example:
+    """The examples; TypeError unless their inputs are floating point."""
     if not np.issubdtype(example.x.dtype, np.floating):
         raise TypeError(f"x must be floating point to be differentiated, not {example.x.dtype}; divide images by 255")
     return example

@@ -1,4 +1,8 @@
-"""How sharp a minimum is: the Hessian's norm, and the largest loss in a box, a subspace or a ball around it."""
+"""How sharp a minimum is: the Hessian's norm, and the largest loss in a box, a subspace or a ball around it.
+
+The three measures look for the rise of the loss, max L(θ + Δ) − L(θ) relative to 1 + L(θ), over small Δ. The first
+takes it from the second-order expansion; the others search for it by an optimiser, and give a lower bound.
+"""
 
 from typing import NamedTuple
 
@@ -14,9 +18,12 @@ METHODS = ("lanczos", "tf.hessians")
 def hessian_sharpness(
     model, x, y, epsilon: float = 1e-4, scope: str = "block", method: str = "lanczos", loss=None, tolerance=1e-3
 ) -> float:
-    """The course's sharpness ‖H‖₂ ε² / (2 (1 + L)): the largest rise of the loss within radius ε.
+    """The course's sharpness: ‖H‖₂ ε² / (2 (1 + L)).
 
-    To second order and without the gradient, whose rise ‖∇L‖ ε is the larger one at a small ε.
+    To second order, L(θ + Δ) − L(θ) = ∇L · Δ + ½ Δᵀ H Δ. Without the first term its largest value for ‖Δ‖₂ ≤ ε is
+    ½ ‖H‖₂ ε², if the eigenvalue of largest magnitude is positive. The first term, at most ‖∇L‖ ε, is neglected; away
+    from a minimum it is the larger one at small ε. For the cost and the error of ‖H‖₂ see
+    `hw1.measures.hessian.eigenvalues`.
 
     Args:
         model: a built Keras model.
@@ -24,8 +31,8 @@ def hessian_sharpness(
         y: targets, shape [n].
         epsilon: radius of the ball, in units of the parameters.
         scope: "block" sets the Hessian between two variables to zero, as `tf.hessians` does; "full" keeps it.
-        method: "lanczos" finds the norm from Hessian-vector products; "tf.hessians" forms the blocks and takes
-            their eigenvalues, exact to rounding and far slower (scope "block" only).
+        method: "lanczos" finds the norm from Hessian-vector products; "tf.hessians" forms the blocks and computes
+            all their eigenvalues, which is exact up to rounding and far slower (scope "block" only).
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
         tolerance: of Lanczos, see `hw1.measures.hessian.eigenvalues`.
 
@@ -52,12 +59,12 @@ class Maximum(NamedTuple):
     """The largest loss that was found around θ.
 
     Attributes:
-        value: the sharpness, 100 · (max f − f(θ)) / (1 + f(θ)); never negative, for θ itself is a candidate.
+        value: the sharpness, 100 · (max f − f(θ)) / (1 + f(θ)); never negative, because θ itself is a candidate.
         loss: f(θ).
         largest: the largest f that was found.
-        step: where, relative to θ; shape [parameters].
-        iterations: of the optimiser, one number per start.
-        messages: what the optimiser said at the end of each start.
+        step: where it was found, relative to θ; shape [parameters].
+        iterations: of the optimiser from each start.
+        messages: of the optimiser at the end of each start.
     """
 
     value: float
@@ -81,16 +88,20 @@ def keskar_sharpness(
 ) -> Maximum:
     """Keskar et al.'s sharpness (arXiv 1609.04836, metric 2.1): the largest loss in a box around θ, in per cent.
 
-    φ(ε, A) = 100 · (max_{z ∈ C} f(θ + Az) − f(θ)) / (1 + f(θ)) with C = {z : |z_i| ≤ ε (|(A⁺θ)_i| + 1)}, f the mean
-    loss on the examples given: for the published measure, the training set. In the full space A is the identity.
-    On a manifold A is [parameters, manifold] with standard normal entries and A⁺ its pseudo-inverse; the box bounds
-    z, and θ itself stays whole. The maximum is sought by L-BFGS-B from scipy in float64. At a minimiser the gradient
-    vanishes and L-BFGS-B would stop at once with 0, so it starts at random corners of a box half as wide, besides
-    one start that follows the gradient's signs, and the best point of all is kept, never below f(θ).
+    With the mean loss f on the given examples (in the paper: the training set) and a matrix A,
 
-    The authors released no code for it, and public versions differ from the definition in ways that change the
-    number. Some take f on test data; here it is the mean over the x and y given, and the questions give the whole
-    training set. Some put A where A⁺ belongs; here the pseudo-inverse bounds the box and A moves θ. Some start at θ,
+        φ(ε, A) = 100 · (max_{z ∈ C} f(θ + Az) − f(θ)) / (1 + f(θ)),    C = {z : |z_i| ≤ ε (|(A⁺θ)_i| + 1)}.
+
+    In the full space A is the identity. On a manifold A is [parameters, manifold] with standard normal entries and A⁺
+    its pseudo-inverse; it bounds z, and θ itself is not projected. The maximum is sought by L-BFGS-B from scipy in
+    float64, at one gradient of f for each evaluation. What it finds is a lower bound, which grows with iterations and
+    starts. At a minimiser the gradient vanishes and L-BFGS-B would stop at once with 0. Therefore one start follows the
+    signs of the gradient, the others are random corners of a box half as wide, and the best point of all is kept, never
+    below f(θ).
+
+    The authors released no code for it, and public versions differ from the definition in ways that change the number.
+    Some evaluate f on test data; here it is the mean over the given x and y, for which the questions take the whole
+    training set. Some use A in place of A⁺; here the pseudo-inverse bounds the box and A moves θ. Some start at θ,
     where L-BFGS-B stops at iteration 0; here no start is at θ, and iterations and messages are returned.
 
     Args:
@@ -100,13 +111,16 @@ def keskar_sharpness(
         epsilon: size of the box.
         manifold: None for the full space; a dimension for a random subspace drawn with `seed`; or A itself, shape
             [parameters, dimensions].
-        iterations: of L-BFGS-B per start (the paper: 10).
+        iterations: of L-BFGS-B from each start (10 in the paper).
         starts: number of starting points.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
         seed: of subspace and starts.
 
     Returns:
-        A `Maximum`; the model is not changed.
+        A `Maximum`, its value in per cent; the model is not changed.
+
+    Raises:
+        TypeError, ValueError: for a model, examples or options that do not fit.
     """
     _check_radius(epsilon)
     for name, number in (("iterations", iterations), ("starts", starts)):
@@ -149,7 +163,7 @@ def keskar_sharpness(
 
 
 def _manifold(manifold, theta, rng):
-    """A and A⁺θ, or None and θ in the full space."""
+    """The matrix A and A⁺θ; in the full space None and θ."""
     if manifold is None:
         return None, theta
     size = len(theta)
@@ -162,7 +176,7 @@ def _manifold(manifold, theta, rng):
         if matrix.ndim != 2 or len(matrix) != size or not np.isfinite(matrix).all():
             raise ValueError(f"the manifold's matrix must be finite, of shape [{size}, p], not {list(matrix.shape)}")
     gram = matrix.T @ matrix
-    if np.linalg.cond(gram) < 1e4:  # as of random columns: the normal equations are as exact, and five times as fast
+    if np.linalg.cond(gram) < 1e4:  # as for random columns: the normal equations are as exact, and five times as fast
         return matrix, np.linalg.solve(gram, matrix.T @ theta)
     return matrix, np.linalg.lstsq(matrix, theta, rcond=None)[0]
 
@@ -172,23 +186,31 @@ def ball_sharpness(
 ) -> Maximum:
     """The largest loss in the L2 ball of radius ε around θ, by projected gradient ascent.
 
-    The slides define sharpness by max_{‖Δ‖₂ ≤ ε} and then approximate it by ‖H‖₂ ε² / (2 (1 + L)); this is the
-    maximum itself. A step goes from Δ along the gradient at θ + Δ and is projected back onto the ball. It starts
-    long, which for a quadratic is the power iteration, and is shortened whenever the loss does not rise. In float32
-    the rise drowns in rounding below ε ≈ 1e-3: measure a float64 net (`hw1.models.with_dtype`) there.
+    The course's slides define sharpness by
+
+        max_{‖Δ‖₂ ≤ ε} (L(θ + Δ) − L(θ)) / (1 + L(θ))
+
+    and then approximate it by ‖H‖₂ ε² / (2 (1 + L)); this is the maximum itself, as far as the search finds it: a lower
+    bound. A step moves Δ along the gradient at θ + Δ and projects it back onto the ball. Its length is a thousand radii
+    at first, which for a quadratic loss is the power iteration, and an eighth of that whenever the loss has not risen.
+    A step costs one gradient. Below ε ≈ 1e-3 the rise is lost to rounding in float32: measure a float64 net
+    (`hw1.models.with_dtype`) there.
 
     Args:
         model: a built Keras model.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         epsilon: radius, in units of the parameters.
-        iterations: gradient steps per start.
-        starts: the first along the gradient at θ, the others random directions.
+        iterations: gradient steps from each start.
+        starts: number of starting points: one along the gradient at θ, the others in random directions.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
         seed: of the random directions.
 
     Returns:
-        A `Maximum`, its value in per cent as Keskar's (100 times the scale of `hessian_sharpness`).
+        A `Maximum`, its value in per cent as in `keskar_sharpness`, 100 times the scale of `hessian_sharpness`.
+
+    Raises:
+        TypeError, ValueError: for a model, examples or options that do not fit.
     """
     _check_radius(epsilon)
     for name, number in (("iterations", iterations), ("starts", starts)):

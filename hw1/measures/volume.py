@@ -1,9 +1,13 @@
-"""How large the flat region around a minimum is: its volume, by rays in random directions.
+"""The volume of the flat region around a minimum, by rays in random directions.
 
 The region is the largest connected set around θ on which L < L(θ) + ε (Hochreiter and Schmidhuber 1997; Dinh et al.,
-arXiv 1703.04933, definition 1). A ray from θ that leaves the region leaves behind a part of it, and all such parts
-together are the *star*: every point that sees θ. Its volume, a lower bound of the region's, is V_d · E[r(u)^d] with u
-uniform on the unit sphere, r(u) the first crossing of L(θ) + ε, and V_d the volume of the unit ball.
+arXiv 1703.04933, definition 1). What is measured is the star-shaped part of it around θ: the points whose straight
+connection to θ lies in the region. In polar coordinates its volume, a lower bound of the region's, is
+
+    V = ∫ du ∫₀^{r(u)} r^{d−1} dr = V_d · E[r(u)^d],
+
+with u uniform on the unit sphere of d dimensions, r(u) the radius at which the ray θ + ru first reaches L(θ) + ε, and
+V_d the volume of the unit ball. The mean over random u is an unbiased estimate of V.
 """
 
 from typing import NamedTuple
@@ -13,23 +17,24 @@ import scipy.special
 import tensorflow as tf
 
 from hw1 import evaluation, models
-from hw1.measures.hessian import Estimate
+from hw1.measures.stochastic import Estimate
 
 GROWTH = 1.25  # from one scanned radius to the next: a bump of the loss that is narrower than this may be missed
-_HALVINGS = 5  # of a scanned interval before the crossing is interpolated: an error of r of some 1e-5
-_AT_ONCE = 2**22  # numbers in the parameters of the nets that one compiled call takes
+_HALVINGS = 5  # of a scanned interval before the crossing is interpolated: an error of about 1e-5 r
+_AT_ONCE = 2**22  # total number of parameters of the nets in one compiled call
 
 
 class Volume(NamedTuple):
     """The volume of a star-shaped flat region.
 
     Attributes:
-        log: ln of the volume, in (unit of the parameters)^d, with `.standard_error`.
+        log: ln of the volume, in (unit of the parameters)^d, with `.standard_error`: the relative standard error of the
+            mean of r^d.
         radius: of the ball that has this volume, in units of z (see `log_volume`).
         radii: r(u) of each ray, in units of z, shape [rays].
         capped: how many rays reached the cap without leaving the region.
-        effective: (Σ r^d)² / Σ r^2d: how many rays carry the estimate. Below about 10 the few longest rays decide, and
-            value and error are both too small.
+        effective: (Σ r^d)² / Σ r^{2d}, the effective number of rays. Below about 10 the few longest rays determine the
+            estimate, and value and standard error are both too small.
     """
 
     log: Estimate
@@ -42,15 +47,17 @@ class Volume(NamedTuple):
 def log_volume(
     model, x, y, epsilon: float, directions=None, rays: int = 100, cap: float = 1e3, loss=None, seed: int = 0
 ) -> Volume:
-    """The volume of the part of the ε-flat region around θ that sees θ, by Monte Carlo.
+    """The volume of the star-shaped ε-flat region around θ by Monte Carlo; see the module for the definition.
 
-    The rays run through the points θ + Az, |z| = r. With A the identity this is the volume itself; with orthonormal
-    columns it is that of the region's section by a subspace; any other A of full rank gives the same volume with
-    another error: √det(AᵀA) times the volume in z. The nearer the region is to a ball in z, the smaller the error.
-    Without such an A the error is fit to be trusted in some ten dimensions only, see `Volume.effective`.
+    The rays run through the points θ + Az with ‖z‖ = r. With A the identity this is the volume itself; with fewer
+    columns than parameters it is that of the region's section by the subspace they span. Every A with the same span
+    gives the same volume, √det(AᵀA) times that in z, but another error. The relative standard error is that of the mean
+    of r^d: it falls as 1/√rays, and grows fast with d unless the region is close to a ball in z. With A the identity it
+    can be trusted up to about ten dimensions, see `Volume.effective`.
 
-    Each ray is scanned outwards in steps of a factor of 1.25, and where it leaves the region the crossing is refined.
-    The scan starts where the loss is low enough at this radius and at four times this radius.
+    Each ray is scanned outwards in steps of a factor of 1.25, and the crossing is refined where the ray leaves the
+    region. The scan starts at a radius at which the loss is low enough, as it is at four times this radius. A ray costs
+    a forward pass for each of some tens of radii.
 
     Args:
         model: a built Keras model.
@@ -60,7 +67,7 @@ def log_volume(
         directions: A. None for the full space; a dimension d for a random subspace drawn with `seed`; a vector of
             shape [parameters] for a diagonal A; or A itself, shape [parameters, d].
         rays: number of rays, at least 2.
-        cap: radius at which a ray ends, in units of z: along directions that do not change the loss none would cross.
+        cap: largest radius, in units of z. A ray in a direction that does not change the loss ends there.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
         seed: of subspace and rays.
 
@@ -83,7 +90,7 @@ def log_volume(
     losses = _losses_at(model, x, y, loss, rays)
     start = losses(theta[None])[0]
     level = start + epsilon
-    if not start < level < np.inf:  # in which case no ray would ever lie inside
+    if not start < level < np.inf:  # no point would lie inside
         raise ValueError(f"a loss of {start:g} is too large to tell a rise of epsilon = {epsilon:g} from rounding")
     radii, capped = _first_crossings(lambda points: losses(points) - level, theta, units, cap)
     return _volume(radii, capped, dimension, _log_stretch(matrix))
@@ -109,7 +116,7 @@ def _matrix(directions, size, rng):
 
 
 def _log_stretch(matrix) -> float:
-    """The logarithm of √det(AᵀA), by which volumes in z become volumes of parameters."""
+    """The logarithm of √det(AᵀA), the ratio of volumes of parameters to volumes in z."""
     if matrix is None:
         return 0.0
     with np.errstate(divide="ignore"):
@@ -118,7 +125,7 @@ def _log_stretch(matrix) -> float:
 
 
 def _losses(forward, loss):
-    """The program of the total losses of several nets, whose parameters are the first `count` rows of `points`."""
+    """The program of the total loss at each of the first `count` rows of `points`."""
 
     def run(parameters, state, x, y, points, count):
         def total(number):
@@ -130,12 +137,15 @@ def _losses(forward, loss):
 
 
 def _losses_at(model, x, y, loss, most):
-    """The mean loss as a function of up to `most` parameter vectors, [points, parameters] -> [points] in float64."""
+    """The mean loss as a function of parameter vectors, [points, parameters] -> [points], float64.
+
+    A compiled call takes up to `most` points. Their array keeps one shape, so that the program is compiled once.
+    """
     example = evaluation.check(model, x, y, loss)
     (parameters, state), run = evaluation.variables(model), evaluation.compiled(_losses, model, loss)
     parts, size = list(evaluation.chunks(example)), sum(p.shape.num_elements() for p in parameters)
     at_once = min(most, max(1, _AT_ONCE // size))
-    held = np.zeros((at_once, size), parameters[0].dtype.as_numpy_dtype)  # one shape: it is compiled once
+    held = np.zeros((at_once, size), parameters[0].dtype.as_numpy_dtype)
 
     def losses(points):
         values = []
@@ -179,7 +189,7 @@ def _first_crossings(excess, theta, directions, cap):
 
 
 def _volume(radii, capped, dimension, stretch) -> Volume:
-    """Averages r^d through logarithms: r^d itself may be beyond any float."""
+    """The volume from the radii. The mean of r^d is taken through logarithms, because r^d may overflow."""
     logs = dimension * np.log(radii)
     weights = np.exp(logs - logs.max())
     log_mean = logs.max() + np.log(weights.mean())

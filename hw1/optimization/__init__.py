@@ -1,3 +1,3 @@
-"""Part 1-2: what optimisation does, one file per question."""
+"""Part 1-2, optimization: one file per question, each a command."""
 
 from hw1 import quiet  # noqa: F401

@@ -1,19 +1,19 @@
-"""What does the loss look like around and along a training, seen in three ways?
+"""What does the loss look like around a training trajectory and along it?
 
-    python -m hw1.optimization.error_surface                 about ½ minute of one core
+    python -m hw1.optimization.error_surface                 about ½ minute on one core
     python -m hw1.optimization.error_surface --size=smoke    seconds
 
-A net of fewer than 50 parameters learns sin(5πx) / (5πx), first by Adam and then by second-order
-steps, those of Levenberg and Marquardt.
+A net with fewer than 50 parameters learns sin(5πx) / (5πx), first by Adam and then by the second-order method of
+Levenberg and Marquardt. An *event* is a recorded vector of all parameters. Four views are computed:
 
     t-SNE          all events of all trainings, with sampled neighbours of each, embedded together in two dimensions
     perturbation   the loss while one parameter at a time is moved away from the final point
-    start to end   the plane through the initial point, the final point and the event farthest off their line
-    random plane   the plane through the final point along two random directions whose filters have the net's norms
+    start to end   the plane through the initial point, the final point and the event farthest from their line
+    random plane   the plane through the final point along two random directions, normalised filter by filter
 
-Surfaces are those of the first training; events, neighbours and perturbations are those of all. In the CSV, u and v
-are coordinates in the plane or embedding; for a perturbation u is the shift and `index` the parameter; for events
-`index` is their number.
+Surfaces are computed for the first training; events, neighbours and perturbations for all trainings. In the CSV, u and
+v are coordinates in the plane or the embedding. For a perturbation, u is the shift and `index` the parameter. For an
+event, `index` is its number.
 
 Source: MLDS 2018, homework 1-2 (bonus); Li et al., arXiv 1712.09913, for the random plane.
 
@@ -36,32 +36,42 @@ LOSS = keras.losses.mean_squared_error
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Repeated):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     hidden: tuple[int, ...] = question.option((5, 4), "widths of the hidden layers", unique=False)
-    activation: str = question.option("tanh", "of the hidden layers; smooth, for the second-order steps")
+    activation: str = question.option(
+        "tanh", "activation of the hidden layers; it must be smooth for the second-order steps"
+    )
     points: int = question.option(100, "training points of the function")
-    epochs: int = question.option(3000, "full-batch steps of Adam")
+    epochs: int = question.option(3000, "epochs of Adam, one full-batch step each")
     every: int = question.option(100, "epochs between events", at_most="epochs")
     learning_rate: float = question.option(1e-2, "step size of Adam (our choice)")
-    second_order: int = question.option(15, "events of the second-order method")
-    trials: int = question.option(3, "second-order steps tried between two of its events")
+    second_order: int = question.option(15, "events recorded by the second-order method")
+    trials: int = question.option(3, "second-order steps tried between two events")
     neighbours: int = question.option(4, "sampled neighbours of each event")
-    radius: float = question.option(0.05, "of the neighbours, as a share of the norm of the parameters")
-    perplexity: float = question.option(30.0, "of t-SNE (its default in scikit-learn)")
+    radius: float = question.option(0.05, "distance of the neighbours, as a fraction of the norm of the parameters")
+    perplexity: float = question.option(30.0, "perplexity of t-SNE (the default of scikit-learn)")
     shift: float = question.option(1.0, "largest perturbation of a parameter")
-    shifts: int = question.option(21, "perturbations of each parameter, both ends included", minimum=3)
+    shifts: int = question.option(21, "perturbations of each parameter, including both ends", minimum=3)
     grid: int = question.option(31, "points along each axis of a plane", minimum=3)
     seeds: int = question.option(5, "independent trainings (initial weights)")
 
 
 SIZES = {
-    "smoke": {"epochs": 60, "every": 20, "second_order": 3, "points": 20, "neighbours": 2, "perplexity": 5.0}
-    | {"shifts": 5, "grid": 5, "seeds": 2},
+    "smoke": {
+        "points": 20,
+        "epochs": 60,
+        "every": 20,
+        "second_order": 3,
+        "neighbours": 2,
+        "perplexity": 5.0,
+        "shifts": 5,
+        "grid": 5,
+        "seeds": 2,
+    },
     "report": {},
     "paper": {"epochs": 20000, "every": 200, "second_order": 100, "points": 1000, "shifts": 101, "grid": 101},
 }
-
 
 COLUMNS = {
     "rows": ["view", "seed", "kind", "index", "u", "v", "loss"],
@@ -78,7 +88,7 @@ def run(settings: Settings, data, view: str):
     yield from VIEWS[view](settings, _paths(settings))
 
 
-@functools.lru_cache(maxsize=1)  # all views look at the same trainings
+@functools.lru_cache(maxsize=1)  # all views use the same trainings
 def _paths(settings) -> list["_Path"]:
     data = datasets.function("sinc", settings.points)
     members = training.train(
@@ -121,7 +131,7 @@ class _Path:
         self.losses = self.losses_at(events)
 
     def losses_at(self, points) -> np.ndarray:
-        """The loss at each of some flat parameter vectors, [n, parameters] -> [n]."""
+        """The loss at each flat parameter vector: [n, parameters] → [n]."""
         loss = evaluation.objective(self.model, self.x, self.y, LOSS)
         return np.array([loss(point)[0] for point in points])
 
@@ -130,19 +140,19 @@ class _Path:
         return {"seed": self.seed, "kind": kind, "index": index, "u": u, "v": v, "loss": loss}
 
     def on(self, first, second, origin):
-        """Yields the rows of all events, projected on a plane."""
+        """Yields the rows of all events, projected onto a plane."""
         for number, (kind, event, loss) in enumerate(zip(self.kinds, self.events, self.losses, strict=True)):
             yield self.row(kind, number, (event - origin) @ first, (event - origin) @ second, loss)
 
     def surface(self, first, second, u, v):
-        """Yields the rows of the loss on a grid about the final point."""
+        """Yields the rows of the loss on a grid around the final point."""
         losses = interpolation.plane(self.model, first, second, u, v, self.x, self.y, LOSS).loss
         for j, i in np.ndindex(losses.shape):
             yield self.row("surface", j * len(u) + i, u[i], v[j], losses[j, i])
 
 
 def _tsne(settings, paths):
-    """All events and neighbours in one embedding."""
+    """Yields all events and neighbours in one embedding."""
     points, about = [], []
     for path in paths:
         rng = np.random.default_rng(path.seed)
@@ -160,7 +170,7 @@ def _tsne(settings, paths):
 
 
 def _perturbation(settings, paths):
-    """The loss while one parameter moves."""
+    """Yields the loss while one parameter moves."""
     shifts = np.linspace(-settings.shift, settings.shift, settings.shifts)
     for path in paths:
         for index, unit in enumerate(np.eye(path.events.shape[1])):
@@ -170,7 +180,7 @@ def _perturbation(settings, paths):
 
 
 def _start_to_end(settings, paths):
-    """The plane through start, end and the event farthest off their line, with the trajectory."""
+    """Yields the plane through start, end and the event farthest from their line, with the trajectory."""
     for path in paths:
         start, end = path.events[0], path.events[-1]
         along = (start - end) / np.linalg.norm(start - end)
@@ -186,7 +196,7 @@ def _start_to_end(settings, paths):
 
 
 def _random_plane(settings, paths):
-    """The plane of two random directions with the norms of the net's filters."""
+    """Yields the plane along two random directions, normalised filter by filter."""
     directions = (interpolation.filter_normalised(paths[0].model, seed) for seed in (0, 1))
     u = np.linspace(-1, 1, settings.grid)
     yield from paths[0].surface(*directions, u, u)
@@ -198,6 +208,7 @@ VIEWS = {
     "start to end": _start_to_end,
     "random plane": _random_plane,
 }
+
 
 if __name__ == "__main__":
     command.main(sys.modules[__name__])

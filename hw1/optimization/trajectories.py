@@ -1,15 +1,16 @@
-"""Where do the weights of one net go in several trainings?
+"""Which paths do the weights of one net take in several trainings?
 
-    python -m hw1.optimization.trajectories                 about 20 seconds of one core
+    python -m hw1.optimization.trajectories                 about 20 seconds on one core
     python -m hw1.optimization.trajectories --size=smoke    seconds
 
-The same net is trained eight times from different initial weights, and all weights are kept every third epoch. One
-principal component analysis over all events together takes them to two dimensions, for the first layer (kernel and
-bias) and for the whole model.
+The same net is trained eight times from different initial weights. All weights are recorded every third epoch. A
+principal component analysis of all recorded weights together projects them onto two dimensions, once for the first
+layer (kernel and bias) and once for the whole model.
+
+All trainings use the same training set, so that their paths belong to the landscape of one loss. A seed therefore draws
+initial weights and batch order only.
 
 Source: MLDS 2018, homework 1-2.
-
-All trainings see one training set, for they are followed in the landscape of one loss: the split of the data is fixed.
 
 Deviations: none; the slides leave the net open.
 """
@@ -26,17 +27,17 @@ from hw1 import command, models, question, training
 
 @dataclasses.dataclass(frozen=True)
 class Settings(question.Images):
-    """What can be changed; every field is a flag."""
+    """Settings of the question; each field is a flag."""
 
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
     epochs: int = question.option(45, "passes over the training set")
-    every: int = question.option(3, "epochs between events", at_most="epochs")
+    every: int = question.option(3, "epochs between recorded weights", at_most="epochs")
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(1e-3, "step size of Adam (its default in Keras)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
     splits: str = question.option(
-        "fixed", "all trainings see one training set, whose loss they share", choices=("fixed",)
+        "fixed", "only fixed: all trainings share one training set, and so one loss", choices=("fixed",)
     )
-    seeds: int = question.option(8, "trainings (initial weights and batch order)", minimum=2)
+    seeds: int = question.option(8, "number of trainings (initial weights and batch order)", minimum=2)
 
 
 SIZES = {
@@ -44,7 +45,6 @@ SIZES = {
     "report": {},
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": 90},
 }
-
 
 COLUMNS = {
     "rows": [
@@ -62,12 +62,12 @@ COLUMNS = {
 
 
 def units(settings: Settings) -> list[dict]:
-    """One unit of work per scope; all events of a scope go into one analysis."""
+    """One unit of work per scope, whose recorded weights are analysed together."""
     return [{"scope": "layer 1"}, {"scope": "whole model"}]
 
 
 def run(settings: Settings, data, scope: str):
-    """Yields a row per seed and event."""
+    """Yields a row per seed and recorded epoch."""
     members = training.train(
         lambda seed: models.mlp(settings.hidden, input_shape=data.shape, classes=data.classes, seed=seed),
         data,

@@ -89,14 +89,7 @@ def train(
         evaluate_every=evaluate_every,
         evaluate_updates=evaluate_updates,
     )
-    if set(record) - set(RECORDS) or isinstance(record, str):
-        raise ValueError(f"record takes a collection of {RECORDS}, not {record!r}")
-    if target_loss is not None and not np.isfinite(target_loss):
-        raise ValueError(f"target_loss must be a finite number, not {target_loss!r}")
-    if not (np.isfinite(proximal) and proximal >= 0) or (proximal and inner_steps == 1):
-        raise ValueError(f"proximal must be 0, or above 0 with inner_steps of 2 or more, not {proximal!r}")
-    if not callable(optimizer):
-        raise TypeError(f"optimizer must make a Keras optimizer, as keras.optimizers.Adam does, not be {optimizer!r}")
+    _check_options(optimizer, epochs, updates, target_loss, inner_steps, proximal, record)
     models = [_build(build, seed) for seed in seeds]
     _check_architecture(models)
     sets = _examples(models[0], data, seeds, loss)
@@ -104,8 +97,6 @@ def train(
     if batch_size > n:
         raise ValueError(f"batch_size {batch_size} is larger than the {n} training examples: use at most {n}")
     per_epoch = -(-n // batch_size)
-    if epochs is None and updates is None:
-        raise ValueError("give epochs, updates or both")
     every = evaluate_updates or evaluate_every * per_epoch
     piece = -(-every // _PIECES) if evaluate_updates and target_loss is not None else every
     most = min(np.inf if epochs is None else epochs * per_epoch, np.inf if updates is None else updates)
@@ -144,6 +135,19 @@ def _check_numbers(**numbers) -> list[int | None]:
         if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__") or number < 1):
             raise ValueError(f"{name} must be a positive integer, not {number!r}")
     return [None if number is None else int(number) for number in numbers.values()]
+
+
+def _check_options(optimizer, epochs, updates, target_loss, inner_steps, proximal, record) -> None:
+    if set(record) - set(RECORDS) or isinstance(record, str):
+        raise ValueError(f"record takes a collection of {RECORDS}, not {record!r}")
+    if target_loss is not None and not np.isfinite(target_loss):
+        raise ValueError(f"target_loss must be a finite number, not {target_loss!r}")
+    if not (np.isfinite(proximal) and proximal >= 0) or (proximal and inner_steps == 1):
+        raise ValueError(f"proximal must be 0, or above 0 with inner_steps of 2 or more, not {proximal!r}")
+    if not callable(optimizer):
+        raise TypeError(f"optimizer must make a Keras optimizer, as keras.optimizers.Adam does, not be {optimizer!r}")
+    if epochs is None and updates is None:
+        raise ValueError("give epochs, updates or both")
 
 
 def _build(build, seed) -> keras.Model:

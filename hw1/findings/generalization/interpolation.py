@@ -48,13 +48,13 @@ def claims(rows, settings) -> Iterator[Claim]:
 
 def comment(rows, settings) -> dict:
     """Whether a barrier lies between the two nets, and which of them is sharper along the line."""
+    paragraphs = [_paragraph(_of(rows, pair), pair, *settings[setting]) for pair, setting in PAIRS.items()]
     closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its scale is the distance between the two nets. The next two sections measure all directions."
     return {
         "title": "On the line between two solutions",
         "method": f"Both nets start from the same weights and are trained until the training loss is at or below {settings['target_loss']:g}. Learning rates are compared at batch size {settings['batch_sizes'][0]}, batch sizes at learning rate {settings['learning_rates'][0]:g}.",
         "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. Dotted lines mark the two nets.",
-        "comment": [_paragraph(_of(rows, pair), pair, *settings[setting]) for pair, setting in PAIRS.items()]
-        + [closing],
+        "comment": [*paragraphs, closing],
     }
 
 

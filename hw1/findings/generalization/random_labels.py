@@ -27,8 +27,8 @@ def figure(rows, settings) -> Figure:
     """
     drawing, (left, middle, right) = style.figure(1, 3, 2.4)
     left.set_yscale("log")
-    looks = {}
-    for share, colour in ((rows.fraction.min(), BLUE), (rows.fraction.max(), VERMILION)):
+    shares, looks = sorted({rows.fraction.min(), rows.fraction.max()}), {}
+    for share, colour in zip(shares, (BLUE, VERMILION), strict=False):
         looks[f"{share:.0%} of the labels permuted"] = {"color": colour}
         nets = rows[rows.fraction == share]
         for axes, quantity in ((left, "loss"), (middle, "accuracy")):

@@ -1,0 +1,74 @@
+"""Data sets made from others: permuted labels, averaged pixels, fewer classes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hw1 import datasets
+
+
+@given(
+    labels=st.lists(st.integers(0, 9), max_size=60),
+    fraction=st.floats(0, 1),
+    seed=st.integers(0, 2**64),
+)
+def test_shuffled_labels_keep_their_histogram(labels, fraction, seed):
+    """For any labels, fraction and seed: a repeatable permutation of a copy."""
+    y = np.array(labels, np.int32)
+    before = y.copy()
+    shuffled = datasets.shuffle_labels(y, fraction, seed)
+    assert shuffled.dtype == np.int32
+    assert not np.shares_memory(shuffled, y)
+    np.testing.assert_array_equal(y, before)
+    np.testing.assert_array_equal(np.sort(shuffled), np.sort(y))
+    assert (shuffled != y).sum() <= round(fraction * len(y))
+    np.testing.assert_array_equal(shuffled, datasets.shuffle_labels(y, fraction, seed))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 0.5, 1.0])
+def test_share_of_labels_that_change(fraction):
+    """Of n·fraction permuted labels, 1/classes keep theirs by chance: here 10 classes of 2,000 each."""
+    y = np.repeat(np.arange(10, dtype=np.int32), 2000)
+    changed = (datasets.shuffle_labels(y, fraction, seed=3) != y).mean()
+    # Standard deviation at most sqrt(0.9 · 0.1 / 20000) = 0.002; five of them.
+    assert changed == pytest.approx(0.9 * fraction, abs=0.0106)
+
+
+def test_shuffled_labels_are_independent_of_the_true_ones():
+    """A chi-squared test of true against shuffled label."""
+    y = np.repeat(np.arange(10, dtype=np.int32), 2000)
+    table = np.zeros((10, 10))
+    np.add.at(table, (y, datasets.shuffle_labels(y)), 1)
+    # Each cell expects 200, chi-squared with 81 degrees of freedom: mean 81, standard deviation 13.
+    assert ((table - 200) ** 2 / 200).sum() < 81 + 5 * 13
+
+
+def test_examples_of_a_smaller_fraction_are_among_those_of_a_larger():
+    """Raising the fraction adds noise and moves none."""
+    y = np.arange(1000, dtype=np.int32)  # all labels distinct, so nearly every permuted one changes
+    few, many = (datasets.shuffle_labels(y, fraction) != y for fraction in (0.2, 0.6))
+    assert (few & ~many).sum() <= 5  # fixed points of the larger permutation: one is expected
+
+
+def test_shuffle_labels_depends_on_the_seed():
+    """Two seeds give two permutations."""
+    y = np.arange(50, dtype=np.int32)
+    assert (datasets.shuffle_labels(y, seed=0) != datasets.shuffle_labels(y, seed=1)).any()
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.01, float("nan"), "half", None])
+def test_shuffle_labels_refuses_a_fraction(fraction):
+    """NaN and things that are no number included."""
+    with pytest.raises(ValueError, match=r"fraction is .*\[0, 1\]"):
+        datasets.shuffle_labels(np.arange(4), fraction)
+
+
+def test_shuffle_labels_refuses_other_arrays():
+    """Column vectors, float labels and a missing seed."""
+    with pytest.raises(ValueError, match=r"shape \(4, 1\)"):
+        datasets.shuffle_labels(np.zeros((4, 1), np.int32))
+    with pytest.raises(TypeError, match="float64"):
+        datasets.shuffle_labels(np.zeros(4))
+    with pytest.raises(TypeError, match="seed"):
+        datasets.shuffle_labels(np.zeros(4, np.int32), seed=None)

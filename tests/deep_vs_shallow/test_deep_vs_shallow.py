@@ -1,0 +1,69 @@
+"""Part 1-1: what the rows must satisfy at smoke size, and the sizes of the nets."""
+
+import numpy as np
+import pytest
+
+from hw1 import models, question, records
+from hw1.deep_vs_shallow import actual_task, simulate_function
+
+
+@pytest.fixture(scope="module")
+def runs(at_smoke_size):
+    """A folder with both questions at smoke size."""
+    return at_smoke_size("simulate_function", "actual_task")
+
+
+def test_every_net_of_a_function_has_its_curve_and_its_predictions(runs):
+    """Each seed has a loss per evaluation and a prediction per point; the two tables tell one loss."""
+    settings = records.settings(runs, "simulate_function")
+    losses, predictions = records.read(runs, "simulate_function"), records.tables(runs, "simulate_function")
+    last = losses[losses.epoch == settings["epochs"]].set_index(["function", "hidden", "seed"]).loss
+    assert len(losses) == len(last) * settings["epochs"] // settings["evaluate_every"]
+    for key, rows in predictions["predictions"].groupby(["function", "hidden", "seed"]):
+        assert np.allclose(rows.x, np.arange(1, settings["points"] + 1) / settings["points"])
+        truth = np.sinc(5 * rows.x) if key[0] == "sinc" else np.sign(np.round(np.sin(5 * np.pi * rows.x), 9))
+        assert np.allclose(rows.target, truth, atol=1e-6)
+        assert ((rows.prediction - rows.target) ** 2).mean() == pytest.approx(last.pop(key), rel=1e-2, abs=1e-6)
+    assert last.empty
+
+
+def test_functions_are_learned(runs):
+    """Even toy nets come close to the smooth function, and nearer than the constant that is its mean."""
+    losses = records.read(runs, "simulate_function")
+    last = losses[(losses.epoch == losses.epoch.max()) & (losses.function == "sinc")]
+    assert last.loss.min() < 0.1 * np.var(np.sinc(5 * np.arange(1, 41) / 40))
+
+
+def test_nets_of_part_1_1_have_equally_many_parameters():
+    """571 or 572 for the functions; 20,000 to 30,000 within 3 % for the images, of different depth."""
+    functions = [models.mlp(models.widths(name), input_shape=(1,), classes=1) for name in models.FUNCTION_NETS]
+    assert [model.count_params() for model in functions] == [571, 572, 571]
+    settings = question.make_settings(actual_task, "report")
+    nets = {(unit["kind"], unit["hidden"]) for unit in actual_task.units(settings)}
+    built = {net: actual_task.build(*net) for net in nets}
+    sizes = [model.count_params() for model in built.values()]
+    assert 20_000 <= min(sizes) <= max(sizes) <= min(30_000, 1.03 * min(sizes))
+    for kind, layer in (("dnn", "hidden_"), ("cnn", "convolution_")):
+        depths = [_depth(model, layer) for net, model in built.items() if net[0] == kind]
+        assert len(set(depths)) == len(depths) >= 3
+
+
+def _depth(model, prefix):
+    """How many layers of a kind a net has, without what follows each of them."""
+    return sum(layer.name.removeprefix(prefix).isdecimal() for layer in model.layers)
+
+
+def test_units_of_part_1_1_cover_every_net():
+    """Every function and data set meets every net once."""
+    functions = simulate_function.units(question.make_settings(simulate_function))
+    assert len({tuple(unit.values()) for unit in functions}) == len(functions) == 2 * 3
+    tasks = actual_task.units(question.make_settings(actual_task))
+    assert len({tuple(unit.values()) for unit in tasks}) == len(tasks) == 2 * (3 + 3)
+
+
+def test_both_tasks_are_trained_on_their_own_data(runs):
+    """The rows of a net differ between the data sets, and its parameters are recorded as built."""
+    frame = records.read(runs, "actual_task").set_index(["data", "kind", "hidden", "seed", "epoch"])
+    assert (frame.loc["mnist10k"].test_loss != frame.loc["fashion10k"].test_loss).all()
+    for (_, kind, hidden), rows in frame.groupby(["data", "kind", "hidden"]):
+        assert set(rows.parameters) == {actual_task.build(kind, hidden).count_params()}

@@ -1,0 +1,47 @@
+"""What holds for the findings of every question at smoke size: figures, comments and claims."""
+
+import pytest
+
+from hw1 import catalogue, claims, records
+from hw1.findings import drawing
+from hw1.findings.verdict import HELD, NOT, UNDECIDED
+
+
+@pytest.fixture(scope="module")
+def runs(at_smoke_size):
+    """A folder with the results of all questions at smoke size."""
+    return at_smoke_size(*catalogue.names())
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_figures_are_drawn_twice_with_the_same_bytes(runs, name, tmp_path):
+    """A figure depends on the CSV and the record alone."""
+    first = [path.read_bytes() for path in drawing.draw(name, runs)]
+    assert [path.read_bytes() for path in drawing.draw(name, runs)] == first
+    assert first[0].startswith(b"\x89PNG")
+    assert first[1].startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_comment_has_all_its_parts(runs, name):
+    """Title, method, caption and paragraphs, all of them text, from the rows and settings alone."""
+    found = catalogue.finding(name).comment(
+        records.read(runs, name), records.settings(runs, name), **records.tables(runs, name)
+    )
+    assert list(found) == ["title", "method", "caption", "comment"]
+    assert all(isinstance(found[part], str) and found[part].strip() for part in ("title", "method", "caption"))
+    assert isinstance(found["comment"], list)
+    assert all(isinstance(paragraph, str) for paragraph in found["comment"])
+    assert "".join(found["comment"]).strip()
+
+
+def test_the_ledger_is_judged_from_the_results(runs):
+    """Every source of the committed ledger is judged in this run too, and every question claims something in both."""
+    ledger, committed = claims.judge(runs, fallback=None), claims.read(records.COMMITTED)
+    assert set(ledger.source) == set(committed.source)
+    claiming = [
+        [name for name in catalogue.names() if len(claims.judge(folder, None, [name]))]
+        for folder in (runs, records.COMMITTED)
+    ]
+    assert claiming[0] == claiming[1]
+    assert set(ledger.verdict) <= {HELD, NOT, UNDECIDED}

@@ -1,0 +1,119 @@
+"""Question remedies: each remedy against an ordinary loop or by hand."""
+
+import dataclasses
+
+import keras
+import nets
+import numpy as np
+import pytest
+import references
+import tensorflow as tf
+
+from hw1 import datasets, models, question, records
+from hw1.landscape import remedies
+
+
+@pytest.fixture(scope="module")
+def runs(at_smoke_size):
+    """A folder with the question at smoke size."""
+    return at_smoke_size("remedies")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The images of size smoke, as each seed divides them."""
+    return datasets.load_splits("mnist10k", train=200, test=200)
+
+
+def test_growing_batches_are_two_trainings_in_a_row(runs, digits):
+    """Two epochs with the small batch, then the large one with a fresh optimizer, by an ordinary loop of tapes."""
+    settings = question.make_settings(remedies, "smoke")
+    row = records.read(runs, "remedies").query("remedy == 'growing batches' and space == 'full' and seed == 1").iloc[0]
+    model = models.mlp(settings.hidden, seed=1)
+    own, warm = digits.of(1), 2 * 200 // 10
+    assert row.updates > warm
+    for size, updates in zip(settings.batch_sizes, (warm, int(row.updates) - warm), strict=True):
+        optimizer = keras.optimizers.Adam(settings.learning_rate)
+        references.train(model, own, batch_size=size, updates=updates, optimizer=optimizer, seed=1)
+    # float32, and Adam divides rounding errors by their own size
+    assert references.losses(model, own.x_train, own.y_train).mean() == pytest.approx(row.train_loss, rel=0.01)
+
+
+def test_robust_training_by_hand():
+    """Softmax regression: inputs move by ε sign(W(p − e)); the gradient is that of two sets of data, half each."""
+    model = nets.softmax_regression()
+    x, y = nets.examples()
+    kernel, bias = (np.asarray(v) for v in model.trainable_variables)
+    forms = references.softmax_regression(kernel, bias, x, y)
+    moved = x + 0.3 * np.sign(forms["input_gradient"]).reshape(x.shape)
+    with tf.GradientTape() as tape:
+        values = remedies.robust(model, tf.constant(x), tf.constant(y), references.cross_entropy, 0.3)
+        mean = tf.reduce_mean(values)
+    expected = (references.losses(model, x, y) + references.losses(model, moved, y)) / 2
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    gradient = references.flat(tape.gradient(mean, [v.value for v in model.trainable_variables]))
+    half = references.softmax_regression(kernel, bias, moved, y)["gradient"]
+    np.testing.assert_allclose(gradient, (forms["gradient"] + half) / 2, rtol=1e-10, atol=1e-14)
+
+
+def moved(images, **changes):
+    """Random versions of images, shape [copies, n, 28, 28]."""
+    data = dataclasses.replace(datasets.load("mnist10k", train=len(images), test=10), x_train=images)
+    settings = question.make_settings(remedies, "smoke", **changes)
+    found = remedies.augment(settings, datasets.Splits.fixed(data)).of(0)
+    np.testing.assert_array_equal(found.x_test, data.x_test)
+    np.testing.assert_array_equal(found.y_test, data.y_test)
+    np.testing.assert_array_equal(found.y_train, np.tile(data.y_train, settings.copies))
+    return found.x_train.reshape(settings.copies, *images.shape)
+
+
+def test_augmentation_shifts_images():
+    """A bright square in the middle, which rotation leaves, lands within 0.2 of the side, evenly, each time anew."""
+    images = np.zeros((300, 28, 28), "float32")
+    images[:, 13:15, 13:15] = 1
+    first, second = moved(images, copies=2)
+    places = np.arange(28) - 13.5
+    shifts = [(part.sum(axis=axis) @ places) / part.sum(axis=(1, 2)) for part in (first, second) for axis in (1, 2)]
+    assert np.abs(shifts).max() <= 0.2 * 28 + 0.5
+    assert np.std(shifts, axis=1) == pytest.approx(0.2 * 28 / np.sqrt(3), rel=0.2)  # of a uniform distribution
+    assert np.abs(np.corrcoef(shifts) - np.eye(4)).max() < 0.25  # 4 standard errors
+    assert moved(images, copies=2).tobytes() == np.stack([first, second]).tobytes()
+
+
+def test_augmentation_rotates_images():
+    """A bar turns by at most 10 degrees, evenly to both sides."""
+    bars = np.zeros((300, 28, 28), "float32")
+    bars[:, 13:15, 4:24] = 1
+    (turned,) = moved(bars, copies=1, shift=1e-9)
+    places = np.arange(28) - 13.5
+    total = turned.sum(axis=(1, 2))
+    xy, xx, yy = (
+        np.einsum(rule, turned, places, places) / total for rule in ("nij,i,j->n", "nij,j,j->n", "nij,i,i->n")
+    )
+    angles = np.degrees(np.arctan2(2 * xy, xx - yy) / 2)
+    assert np.abs(angles).max() < 10.5
+    assert angles.std() == pytest.approx(10 / np.sqrt(3), rel=0.2)
+
+
+def test_augmentation_of_splits(digits):
+    """The versions of a seed are those of its training images, with their labels; its test images stay as they are."""
+    settings = question.make_settings(remedies, "smoke", first_seed=3, copies=3, rotation=1e-9, shift=1e-9)
+    augmented = remedies.augment(settings, digits)
+    assert (augmented.train, augmented.test) == (600, 200)
+    for seed in settings.all_seeds:
+        found, own = augmented.of(seed), digits.of(seed)
+        np.testing.assert_allclose(found.x_train, np.tile(own.x_train, (3, 1, 1)), atol=1e-5)  # moved by almost nothing
+        np.testing.assert_array_equal(found.y_train, np.tile(own.y_train, 3))
+        np.testing.assert_array_equal(found.x_test, own.x_test)
+        np.testing.assert_array_equal(found.y_test, own.y_test)
+    moved_ones = remedies.augment(dataclasses.replace(settings, rotation=10.0, shift=0.2), digits)
+    for seed in settings.all_seeds:
+        found, own = moved_ones.of(seed), digits.of(seed)
+        assert not np.isclose(found.x_train, np.tile(own.x_train, (3, 1, 1))).all(axis=(1, 2)).any()
+
+
+def test_augmented_nets_are_measured_on_the_images_as_they_are(runs):
+    """What is recorded of training is over the shipped images, like φ's f."""
+    rows = records.read(runs, "remedies").query("remedy == 'data augmentation'")
+    np.testing.assert_allclose(rows.loss, rows.train_loss, rtol=1e-5)
+    assert set(rows.status) == {"target not reached"}

@@ -1,0 +1,194 @@
+"""Hessian-vector products and the matrices made of them, against nested tapes, differences and closed forms.
+
+The truths are computed on the net as it is, without compiling and without hw1.
+"""
+
+import cases
+import keras
+import nets
+import numpy as np
+import pytest
+import references
+import scipy.linalg
+from cases import Case, close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw1 import evaluation
+from hw1.measures import hessian
+
+
+@pytest.mark.parametrize("case", cases.ALL, ids=str)
+def test_dense_is_the_jacobian_of_the_gradient(case):
+    """Against nested tapes; symmetric."""
+    found = case.measure(hessian.dense)
+    close(found, case.hessian)
+    np.testing.assert_array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
+def test_product_is_the_difference_of_gradients(case):
+    """Against central differences of gradients, which know no second derivatives; they are good to 1e-8."""
+    multiply = case.measure(hessian.product)
+    for seed in range(2):
+        vector = np.random.default_rng(seed).normal(size=multiply.size)
+        close(multiply(vector), case.truth(references.difference_product, vector), 1e-7)
+
+
+@pytest.mark.parametrize("case", cases.SINGLE, ids=str)
+def test_float32_products_are_float64_products_rounded(case):
+    """The precision that the experiments run in."""
+    vector = np.random.default_rng(3).normal(size=len(case.hessian))
+    found = case.measure(hessian.product)(vector)
+    assert found.dtype == np.float32
+    close(found, case.hessian @ vector)
+
+
+@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES[:1], ids=str)
+def test_block_products_are_those_of_the_block_diagonal_matrix(case):
+    """Each part of the vector meets only its own block."""
+    multiply = case.measure(hessian.product, scope="block")
+    vector = np.random.default_rng(4).normal(size=multiply.size)
+    close(multiply(vector), scipy.linalg.block_diag(*case.blocks) @ vector)
+
+
+@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES[:1], ids=str)
+def test_blocks_are_the_diagonal_blocks(case):
+    """The blocks that tf.hessians gives, one per trainable variable: also for a variable that L does not depend on."""
+    for block, expected in zip(case.measure(hessian.blocks), case.blocks, strict=True):
+        close(block, expected, scale=case.hessian)
+
+
+@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES[:1], ids=str)
+def test_the_diagonal(case):
+    """Against nested tapes, in chunks of which the last is smaller."""
+    close(case.measure(hessian.diagonal, chunk_size=4), np.diag(case.hessian))
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 11, 100])
+def test_chunks_do_not_change_the_mean(size):
+    """Eleven examples in pieces of any size, the last one ragged."""
+    case = Case("no bias")
+    vector = np.random.default_rng(0).normal(size=len(case.hessian))
+    close(case.measure(hessian.product, chunk_size=size)(vector), case.hessian @ vector)
+    if size == 4:
+        for block, expected in zip(case.measure(hessian.blocks, chunk_size=size), case.blocks, strict=True):
+            np.testing.assert_allclose(block, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [("float32", 1e-5), ("float64", 1e-13)])
+def test_softmax_regression_has_a_closed_form(dtype, relative):
+    """H = mean (diag(p) − ppᵀ) ⊗ x̃x̃ᵀ with x̃ = (x, 1)."""
+    model, (x, y) = nets.softmax_regression(dtype), nets.examples()
+    truth = references.softmax_regression(*(w.astype("float64") for w in model.get_weights()), x, y)
+    close(hessian.dense(model, x, y), truth["hessian"], relative)
+    close(references.hessian(model, x, y), truth["hessian"], relative)  # the references agree with each other
+
+
+NORMS = {
+    "layer": keras.layers.LayerNormalization(dtype="float64"),
+    "group": keras.layers.GroupNormalization(2, dtype="float64"),
+    "unit": keras.layers.UnitNormalization(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_products_through_normalisation_of_each_example(norm):
+    """Against differences of gradients: TensorFlow's own moments are right to first order only."""
+    layers = [keras.layers.Flatten(dtype="float64"), keras.layers.Dense(6, dtype="float64"), NORMS[norm]]
+    model = keras.Sequential([keras.Input((3, 3), dtype="float64"), *layers, keras.layers.Dense(3, dtype="float64")])
+    model.dtype_policy = "float64"
+    nets.with_random_weights(model, np.random.default_rng(1))
+    x, y = nets.examples()
+    multiply = hessian.product(model, x, y)
+    vector = np.random.default_rng(0).normal(size=multiply.size)
+    # third derivatives are large here; TensorFlow's own moments would be wrong by 7 % and more
+    close(multiply(vector), references.difference_product(model, x, y, vector), 1e-5)
+
+
+def test_an_embedding():
+    """A net whose gradient is sparse, of integers."""
+    layers = [keras.layers.Embedding(5, 2), keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
+    nets.with_random_weights(model, np.random.default_rng(1))
+    x, y = np.random.default_rng(0).integers(0, 5, (11, 4)), nets.examples()[1]
+    truth = references.hessian(model, x, y)
+    close(hessian.dense(model, x, y), truth)
+    close(hessian.blocks(model, x, y)[0], truth[:10, :10])
+
+
+VECTORS = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(size=55))
+NUMBERS = st.floats(-1e3, 1e3)
+
+
+@pytest.fixture(scope="module")
+def multiply():
+    """The products of one net, made once."""
+    return Case("gelu").measure(hessian.product)
+
+
+@settings(max_examples=30, deadline=None)
+@given(u=VECTORS, v=VECTORS, a=NUMBERS, b=NUMBERS)
+def test_the_product_is_linear_and_symmetric(multiply, u, v, a, b):
+    """H(au + bv) = aHu + bHv, and uᵀHv = vᵀHu."""
+    image_u, image_v = multiply(u), multiply(v)
+    np.testing.assert_allclose(multiply(a * u + b * v), a * image_u + b * image_v, atol=1e-12 * (1 + abs(a) + abs(b)))
+    assert u @ image_v == pytest.approx(v @ image_u, abs=1e-12)
+
+
+def test_a_product_stays_with_the_parameters_it_was_made_for():
+    """Later training is not seen."""
+    model, x, y = Case("tanh").data
+    multiply, ones = hessian.product(model, x, y), np.ones(55)
+    before = multiply(ones)
+    with references.moved(model, 0.3 * ones):
+        np.testing.assert_array_equal(multiply(ones), before)
+        assert np.abs(hessian.product(model, x, y)(ones) - before).max() > 0.01
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("measure", "words"),
+    [
+        (lambda *c: hessian.product(*c)(np.ones(54)), ["[55]", "[54]"]),
+        (lambda *c: hessian.product(*c)(np.ones((55, 1))), ["[55]", "[55, 1]"]),
+        (lambda *c: hessian.product(*c, chunk_size=0), ["chunk_size", "0"]),
+        (lambda *c: hessian.product(*c, scope="layer"), ["scope", "full", "block", "layer"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_unfit_vectors_chunks_and_scopes(measure, words):
+    """The message names the argument, the value and what would be right."""
+    with cases.refused(*words):
+        measure(*Case("tanh").data)
+
+
+LAYERS = keras.layers
+WRONG_TWICE = {
+    "max pooling of one pixel": LAYERS.MaxPooling2D(1),
+    "max pooling, same": LAYERS.MaxPooling2D(2, strides=1, padding="same"),
+    "max pooling in a Lambda": LAYERS.Lambda(lambda x: keras.ops.max_pool(x, 2, 1, "same")),
+    "bilinear resizing": LAYERS.UpSampling2D(2, interpolation="bilinear"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TWICE)
+def test_what_tensorflow_differentiates_wrongly_is_refused(name):
+    """First derivatives of these layers are right, second ones silently wrong."""
+    layers = [LAYERS.Conv2D(2, 3), LAYERS.Activation("tanh"), WRONG_TWICE[name], LAYERS.Flatten(), LAYERS.Dense(3)]
+    model = keras.Sequential([keras.Input((6, 6, 1)), *layers])
+    x, y = nets.examples((6, 6, 1))
+    for measure in (hessian.product, hessian.dense, hessian.blocks):
+        with pytest.raises(ValueError, match=r"wrongly the second time: (give the layer strides|use interpolation)"):
+            measure(model, x, y)
+    theta = references.flat(model.trainable_variables)
+    close(evaluation.objective(model, x, y)(theta)[1], references.gradient(model, x.astype("float32"), y), 1e-5)
+
+
+def test_no_second_derivative():
+    """TensorFlow has none of softsign; the message names it."""
+    model = nets.mlp(activation="softsign")
+    with pytest.raises(ValueError, match=r"cannot differentiate this model twice.*Softsign"):
+        hessian.product(model, *nets.examples())

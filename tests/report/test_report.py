@@ -1,0 +1,50 @@
+"""Report and supplement, set from results at smoke size."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hw1 import catalogue
+from hw1.report import __main__ as report
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def runs(at_smoke_size):
+    """A folder with the results of all questions at smoke size."""
+    return at_smoke_size(*catalogue.names())
+
+
+@pytest.mark.parametrize("part", ["course", "papers", "landscape"])
+def test_the_documents_are_set_from_the_results(runs, tmp_path, part):
+    """Report and supplement are PDFs, twice with the same bytes, without TensorFlow."""
+    code = (
+        f"import sys; from hw1.report.__main__ import main; main(['report', '--results={runs}', '--part={part}', "
+        f"'--out={tmp_path}/made.pdf']); assert 'tensorflow' not in sys.modules"
+    )
+    contents = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        contents.append((tmp_path / "made.pdf").read_bytes())
+    assert contents[0].startswith(b"%PDF")
+    assert contents[0] == contents[1]
+
+
+def test_a_question_that_is_not_finished_is_not_reported(runs, tmp_path, capsys):
+    """The message says how to go on, and the PDF that was there stays."""
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    about = json.loads((tmp_path / "sensitivity.json").read_text())
+    (tmp_path / "sensitivity.json").write_text(json.dumps(about | {"complete": False}))
+    (tmp_path / "made.pdf").write_text("an earlier one")
+    with pytest.raises(SystemExit) as stopped:
+        report.main(["report", f"--results={tmp_path}", f"--out={tmp_path / 'made.pdf'}"])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert "sensitivity is not finished" in error
+    assert "--only=sensitivity" in error
+    assert (tmp_path / "made.pdf").read_text() == "an earlier one"

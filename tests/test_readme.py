@@ -1,0 +1,196 @@
+"""The Readme under test: its table, commands, programs, numbers and links; the question that it adds, word for word."""
+
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from hw1 import catalogue, command, models, records
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "Readme.md").read_text(encoding="utf-8")
+TABLE = re.findall(r"^\| .+? \| `(hw1\.[\w.]+)` \| ([\d.]+) \| (.+?) \| \[png\]\((.+?)\) \|$", README, re.MULTILINE)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def runs(at_smoke_size):
+    """A folder with the results of all questions at smoke size."""
+    return at_smoke_size(*catalogue.names())
+
+
+# The table
+
+
+def test_the_table_of_the_readme_has_every_question_once():
+    """In order, each with the tables that it writes, and with the minutes of the committed run."""
+    assert [module for module, *_ in TABLE] == [catalogue.path(name) for name in catalogue.names()]
+    for module, minutes, files, figure in TABLE:
+        name = module.rpartition(".")[2]
+        tables = [table for table in catalogue.experiment(name).COLUMNS if table != records.ROWS]
+        assert files == ", ".join([f"`{name}.csv`", *(f"`.{table}.csv`" for table in tables)])
+        assert figure == f"hw1/results/figures/{name}.png"
+        measured = records.about(records.COMMITTED, name)["wall_time_seconds"] / 60
+        assert float(minutes) == pytest.approx(measured, rel=0.5, abs=0.2), name
+
+
+@pytest.mark.parametrize("module", [module for module, *_ in TABLE])
+def test_commands_of_the_table_run(runs, module, capsys):
+    """Each at smoke size, on a folder where nothing is left to do."""
+    command.main(importlib.import_module(module), [module, "--size=smoke", f"--out={runs}"])
+    total, done = re.search(r"(\d+) units, (\d+) of them done", capsys.readouterr().err).groups()
+    assert total == done
+
+
+# Other commands and programs
+
+
+def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
+    """Whatever follows `python -m` outside the table, or `hw1`, at smoke size and in folders of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    models.mlp().save("my_net.keras")
+    commands = [line.split() for line in re.findall(r"(?:python -m |`(?=hw1 ))(hw1[^`\n]*)`", README)]
+    assert len(commands) >= 5
+    for module, *given in commands:
+        given = [flag for flag in given if not flag.startswith(("--out=", "--results=", "--size="))]
+        main = importlib.import_module(f"{module}.__main__" if module in ("hw1", "hw1.report") else module)
+        if module.removeprefix("hw1.") in ("plot", "claims"):
+            main.main([module, *given, f"--out={runs}"])
+        elif module == "hw1.report":
+            main.main([module, *given, f"--results={runs}", f"--out={tmp_path}/made.pdf"])
+        elif module == "hw1.measure":
+            main.main([module, *given, "--train=200", "--test=200", "--examples=50", "--manifold=2"])
+        elif module == "hw1.reproduce":
+            only = [] if any(flag.startswith("--only") for flag in given) else ["--only=gradient_norm"]
+            main.main([module, *given, *only, "--jobs=1", "--size=smoke", f"--out={tmp_path}/made"])
+        elif module == "hw1":
+            folder = [] if given[0] == "list" else ["--size=smoke", f"--out={tmp_path}/by_name"]
+            main.main([module, *given, *folder])
+        else:
+            command.main(main, [module, *given, "--size=smoke", f"--out={tmp_path}/changed"])
+
+
+def test_targets_of_the_readme_are_in_the_makefile():
+    """Every `make` that the Readme names, and the Makefile's own list at its top, exists."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
+    named = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
+    assert {first or second for first, second in named} <= phony
+    for target in phony:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_first_program_of_the_readme_runs(tmp_path, monkeypatch):
+    """The example of measuring a net, word for word."""
+    monkeypatch.chdir(tmp_path)
+    models.mlp().save("my_net.keras")
+    code = next(text for kind, text in BLOCKS if kind == "python" and "my_net.keras" in text)
+    exec(compile(code, "Readme.md", "exec"), {})
+
+
+# The added question
+
+
+def added() -> dict[str, str]:
+    """Path → code of the worked example: each block of code and the file that the sentences before it name."""
+    section = README.partition("## Add a question\n")[2].partition("\n## ")[0]
+    *pieces, _ = re.split(r"^```(?:python)?\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    named = [re.findall(r"`(hw1/[\w/]+\.py)`", text) for text in pieces[::2]]
+    assert [len(paths) for paths in named] == [1, 1, 1], named
+    return {path: code for (path,), code in zip(named, pieces[1::2], strict=True)}
+
+
+def sources(folder: Path) -> dict[str, str]:
+    """Path → text of the Python files of a copy."""
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
+
+
+def test_the_added_question_of_the_readme_runs(tmp_path):
+    """The worked example, word for word, in a copy: two new files and one line give rows, figure and claim."""
+    left_out = shutil.ignore_patterns("figures", "__pycache__", "*.pdf")
+    shutil.copytree(ROOT / "hw1", tmp_path / "hw1", ignore=left_out)
+    before, (experiment, finding, listed) = sources(tmp_path), added().items()
+    for path, code in (experiment, finding):
+        (tmp_path / path).write_text(code)
+    catalogue_lines = before[listed[0]].splitlines(keepends=True)
+    place = catalogue_lines.index(f'    "{Path(experiment[0]).parent.name}": [\n')  # the list of its part
+    catalogue_lines.insert(place + 1, listed[1])
+    (tmp_path / listed[0]).write_text("".join(catalogue_lines))
+
+    after = sources(tmp_path)
+    assert set(after) - set(before) == {experiment[0], finding[0]}
+    assert {path for path in before if after[path] != before[path]} == {"hw1/catalogue.py"}
+    assert len(listed[1].splitlines()) == 1
+
+    def hw1(*arguments):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        line = [sys.executable, "-m", "hw1", *arguments]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    assert "weight_decay\n" in hw1("list").stdout
+    hw1("weight_decay", "--size=smoke", "--decays=0,0.1")
+    rows = records.read(tmp_path / "runs", "weight_decay")
+    assert len(rows) == 2 * 2
+    assert set(rows.decay) == {0, 0.1}
+    assert set(rows.status) == {"ok"}
+    assert rows.test_accuracy.between(0.1, 1).all()
+    for name in ("png", "pdf"):
+        assert (tmp_path / "runs" / "figures" / f"weight_decay.{name}").exists()
+    assert_drawn(tmp_path / "runs" / "figures" / "weight_decay.png")
+    hw1("claims")
+    ledger = (tmp_path / "runs" / "claims.csv").read_text()
+    assert len(re.findall("^our hypothesis,Weight decay helps ", ledger.replace('"', ""), re.MULTILINE)) == 1
+
+
+def assert_drawn(path: Path) -> None:
+    """Asserts that a picture shows more than an empty page: a frame, text and a coloured curve on a white ground."""
+    pixels = matplotlib.image.imread(path)[:, :, :3]
+    ink = (pixels < 0.9).any(axis=2)
+    coloured = np.ptp(pixels, axis=2) > 0.3
+    assert 0.001 < ink.mean() < 0.5
+    assert coloured.sum() > 200
+    assert len(np.unique((pixels * 255).astype(int).reshape(-1, 3), axis=0)) > 20
+    assert ink.any(axis=0).mean() > 0.8
+    assert ink.any(axis=1).mean() > 0.8
+
+
+# Numbers and links
+
+
+def test_numbers_of_the_readme_are_those_of_the_committed_results():
+    """What each trap of the assignment changes, computed from the rows as the sentence says."""
+    text = " ".join(README.split())
+    norms = records.read(records.COMMITTED, "sharpness").query("net == 'course' and scope == 'block'")
+    norms = norms.pivot(index=["batch_size", "seed"], columns="method", values="value")
+    slip = (norms["hutch++"] / norms.lanczos).mean()
+    assert f"here {slip:.1f} times the spectral norm" in text
+    curves = records.tables(records.COMMITTED, "large_batch")["convergence"].query("net == 'plain' and epoch == 6")
+    small, large = curves.groupby("batch_size").train_loss.mean().items()
+    assert (
+        f"training loss of {small[1]:.2f} with batches of {small[0]} and of {large[1]:.2f} with batches of {large[0]}"
+    ) in text
+    rows = records.read(records.COMMITTED, "sensitivity")
+    assert f"{(rows.loss_gradient_norm / rows.whole_loss_gradient_norm).mean():.0f} times smaller" in text
+    norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()
+    assert f"at a norm of {norms['gradient norm']:.0e} in the median" in text
+    assert f"second-order steps reach {norms['Levenberg–Marquardt']:.0e}" in text
+    assert not re.search(r"TODO|TBD|XX|\?\?|[A-Z]+_[A-Z]+", README)
+
+
+def test_links_and_files_of_the_readme_exist():
+    """Every relative link, and every path of the file tree; the committed report is the one beside hw1."""
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+    tree = next(text for _, text in BLOCKS if text.startswith("Makefile"))
+    for line in tree.splitlines():
+        assert (ROOT / line.split()[0]).exists(), line
+    assert (ROOT / "hw1" / "Report.pdf").read_bytes() == (ROOT / "Report.pdf").read_bytes()

@@ -1,0 +1,159 @@
+"""Members that see splits of their own, trained together: as each alone on its training and test set."""
+
+import dataclasses
+
+import nets
+import numpy as np
+import pytest
+import references
+from trainings import CLOSE, OPTIMIZERS, build, dataset, fit, forget_programs, reference
+
+from hw1 import datasets, evaluation, models, training
+from hw1.datasets import Splits
+from hw1.training import program
+
+SEEDS = (4, 0, 7)
+# Stacked and by themselves; dropout draws masks, normalisation keeps statistics of what it saw.
+KINDS = ("tanh", "dropout", "convolutional", "normalised")
+
+
+def splits(shape=nets.SHAPE):
+    """Splits of 40 random images: 23 for training, so that batches of 5 leave a last one of 3, and 9 for tests."""
+    x, y = nets.examples(shape, 40)
+    return Splits(x, y.astype(np.int32), "random", nets.CLASSES, 23, 9)
+
+
+def assert_alike(member, other, **tolerance):
+    """Asserts that two members have the same weights and the same records."""
+    assert (member.seed, member.status, member.updates) == (other.seed, other.status, other.updates)
+    pairs = [(member.history[curve], other.history[curve]) for curve in member.history]
+    pairs += [(member.steps[curve], other.steps[curve]) for curve in member.steps or ()]
+    pairs += [
+        (np.asarray(a), np.asarray(b)) for a, b in zip(member.model.variables, other.model.variables, strict=True)
+    ]
+    pairs += [] if member.weights is None else [(member.weights, other.weights)]
+    for found, expected in pairs:
+        if tolerance:
+            np.testing.assert_allclose(found, expected, **tolerance)
+        else:
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_together_are_members_alone_on_their_data(kind, xla):
+    """Weights, mini-batches and evaluations of each are those of a training on `of(seed)` and no other seed."""
+    make, record = build(kind), ["weights", "steps"]
+    data = splits(make(0).input_shape[1:])
+    for member in fit(make, data, seeds=SEEDS, record=record):
+        (alone,) = fit(make, data.of(member.seed), seeds=[member.seed], record=record)
+        assert_alike(member, alone, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "convolutional", "normalised"])
+def test_members_on_splits_equal_an_ordinary_loop(kind):
+    """Which is given the images of the seed's split and knows nothing of the others."""
+    make, optimizer = build(kind), OPTIMIZERS["momentum"]
+    data = splits(make(0).input_shape[1:])
+    for member in fit(make, data, optimizer, seeds=SEEDS, record=["steps"]):
+        model, losses, norms = reference(make, data.of(member.seed), member.seed, optimizer, updates=15)
+        for variable, expected in zip(member.model.variables, model.variables, strict=True):
+            np.testing.assert_allclose(np.asarray(variable), np.asarray(expected), **CLOSE)
+        np.testing.assert_allclose(member.steps["loss"], losses, **CLOSE)
+        np.testing.assert_allclose(member.steps["gradient_norm"], norms, **CLOSE)
+
+
+@pytest.mark.parametrize("at_once", [2000, 8])
+@pytest.mark.parametrize("kind", ["tanh", "convolutional"])
+def test_histories_are_over_each_member_s_own_data(kind, at_once, monkeypatch):
+    """At every evaluation, within epochs too, and however few examples are evaluated at once."""
+    monkeypatch.setattr(program, "_EVALUATED_AT_ONCE", at_once)
+    forget_programs()
+    make = build(kind)
+    options = {"seeds": SEEDS, "epochs": 2, "evaluate_updates": 3, "record": ["weights"]}
+    for member in fit(make, splits(make(0).input_shape[1:]), **options):
+        data = member.data
+        for at_epoch, weights in zip(member.curve, member.weights, strict=True):
+            model = models.with_parameters(member.model, weights)
+            for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+                expected = evaluation.evaluate(model, x, y)
+                assert expected == pytest.approx(references.evaluate(model, x, y), rel=1e-9)
+                assert (at_epoch[f"{part}_loss"], at_epoch[f"{part}_accuracy"]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_member_has_the_data_that_it_saw():
+    """The split of its seed, in whatever order members are asked; of a data set that itself."""
+    data = splits()
+    members = fit(build("tanh"), data, seeds=SEEDS, epochs=1)
+    for member in (*members, *reversed(members)):
+        for key in datasets.KEYS:
+            np.testing.assert_array_equal(getattr(member.data, key), getattr(data.of(member.seed), key))
+    one = dataset()
+    assert all(member.data is one for member in fit(build("tanh"), one, epochs=1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_order_nor_company_changes_a_member(kind):
+    """Other seeds beside it, before or behind it, and the split of another seed drawn before."""
+    make = build(kind)
+    data = splits(make(0).input_shape[1:])
+    members = {member.seed: member for member in fit(make, data, seeds=SEEDS)}
+    data.of(7)
+    for seeds in ([7, 4], [0, 2, 7, 4, 1], [0]):
+        for member in fit(make, data, seeds=seeds):
+            if member.seed in members:
+                assert_alike(member, members[member.seed], **CLOSE)
+
+
+def test_a_target_is_that_of_each_member_s_own_training_set():
+    """Each stops where it stops alone, also between two evaluations."""
+    data, options = splits(), {"epochs": 60, "evaluate_updates": 15, "target_loss": 0.9, "record": ["weights"]}
+    together = fit(build("tanh"), data, seeds=[4, 0, 7, 1, 2], **options)
+    assert len({member.updates for member in together}) > 2
+    assert any(member.updates % 15 for member in together)
+    for member in together:
+        (alone,) = fit(build("tanh"), data.of(member.seed), seeds=[member.seed], **options)
+        assert_alike(member, alone, **CLOSE)
+        if member.status == "ok":
+            own = member.data
+            assert references.losses(member.model, own.x_train, own.y_train).mean() <= 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"evaluate_updates": 7, "target_loss": 0.9, "epochs": 30}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fixed_split_gives_what_the_data_set_gives(kind, options):
+    """Bit for bit, with evaluations of whole epochs and with a target within them."""
+    make, options = build(kind), {"seeds": SEEDS, "record": ["weights", "steps"]} | options
+    data = dataset(make(0).input_shape[1:])
+    for member, expected in zip(fit(make, Splits.fixed(data), **options), fit(make, data, **options), strict=True):
+        assert_alike(member, expected)
+
+
+def test_the_split_is_the_only_difference():
+    """From the same weights and in the same order of rows, other images give other nets."""
+    data = splits()
+    shared = data.sharing(lambda seed: 4)
+    own, other = (fit(build("tanh"), each, seeds=SEEDS) for each in (data, shared))
+    assert_alike(own[0], other[0], **CLOSE)
+    for a, b in zip(own[1:], other[1:], strict=True):
+        assert not np.allclose(a.history["train_loss"], b.history["train_loss"], rtol=1e-3)
+        assert not np.allclose(models.flat_parameters(a.model), models.flat_parameters(b.model), rtol=1e-3)
+    images = [member.data.x_train.tobytes() for member in other]
+    assert len(set(images)) == 1
+
+
+def test_every_seed_may_have_a_data_set_of_its_own():
+    """Of the same images with other labels, as in the question of random labels."""
+    data = dataset()
+    sets = {seed: dataclasses.replace(data, y_train=(data.y_train + seed) % nets.CLASSES) for seed in SEEDS}
+    for member in fit(build("tanh"), Splits.stacked(sets), seeds=SEEDS):
+        (alone,) = fit(build("tanh"), sets[member.seed], seeds=[member.seed])
+        assert_alike(member, alone, **CLOSE)
+
+
+def test_splits_that_do_not_fit():
+    """A batch larger than a training set; a label that the net has no output for, whichever part it is in."""
+    given = {"epochs": 1, "optimizer": OPTIMIZERS["sgd"], "seeds": 2}
+    with pytest.raises(ValueError, match="batch_size 24 is larger than the 23 training examples"):
+        training.train(build("tanh"), splits(), batch_size=24, **given)
+    with pytest.raises(ValueError, match="outside the model's 2 classes"):
+        training.train(lambda seed: nets.mlp(classes=2), splits(), batch_size=5, **given)
