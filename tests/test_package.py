@@ -56,12 +56,13 @@ def metadata(contents, name):
 @pytest.mark.parametrize(
     "pattern", ["**/*.py", "data/*.npz", "data/*.md", "report/*.typ", "results/*.csv", "results/*.json"]
 )
-def test_the_wheel_ships(contents, pattern):
+def test_the_wheel_ships(wheel, contents, pattern):
     """All code, the images, the layouts of the report and the committed results, byte by byte."""
-    paths = list((ROOT / "hw1").glob(pattern))
+    tree = wheel.parent / "tree"
+    paths = list((tree / "hw1").glob(pattern))
     assert paths
     for path in paths:
-        assert contents.get(str(path.relative_to(ROOT))) == path.read_bytes(), path
+        assert contents.get(str(path.relative_to(tree))) == path.read_bytes(), path
 
 
 def test_the_wheel_ships_no_more_than_the_package(contents):
@@ -125,10 +126,8 @@ def test_a_net_is_measured_from_the_wheel(installed):
     """A net that was built by the installed package and saved."""
     folder, run = installed
     run("-c", "from hw1 import models; models.mlp((4,)).save('my_net.keras')")
-    table = run(
-        *["-m", "hw1", "measure", "--net=my_net.keras"],
-        *["--train=200", "--test=200", "--examples=50", "--manifold=2"],
-    )
+    sizes = ["--train=200", "--test=200", "--examples=50", "--manifold=2"]
+    table = run("-m", "hw1", "measure", "--net=my_net.keras", *sizes)
     values = {line.split()[0]: line.split()[1] for line in table.splitlines()[1:]}
     assert int(values["parameters"]) == 784 * 4 + 4 + 4 * 10 + 10
     assert 1 < float(values["train_loss"]) < 10

@@ -44,12 +44,16 @@ def by_sign(signs: dict[str, int], clauses: dict[int, str], noun: str, plural: s
     parts = []
     for wanted, clause in clauses.items():
         names = [name for name, found in signs.items() if found == wanted]
-        if names:
-            parts.append(f"for the {listed(names)} {plural if len(names) > 1 else noun} {clause}")
+        if len(names) == 1:
+            parts.append(f"for the {names[0]} {noun} {clause}")
+        elif names:
+            every = "both" if len(names) == 2 else f"all {len(names)}"
+            parts.append(f"for {every if len(names) == len(signs) else f'the {listed(names)}'} {plural} {clause}")
     return "; ".join(parts)
 
 
 def training_loss(rows, settings) -> str:
     """The training loss at which nets are compared, and the range of losses that they reached."""
     low, high = number(rows.train_loss.min()), number(rows.train_loss.max())
-    return f"Every net is trained until its loss on the training set is at or below {settings['target_loss']:g}; the final losses lie between {low} and {high}."
+    short = ", because not every net reached it" if rows.train_loss.max() > settings["target_loss"] else ""
+    return f"Every net is trained until its loss on the training set is at or below {settings['target_loss']:g}; the final losses lie between {low} and {high}{short}."

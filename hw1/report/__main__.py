@@ -88,7 +88,7 @@ def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], ou
     for name in names:
         if not records.about(results, name)["complete"]:
             raise ValueError(
-                f"{name} is not finished in {results}; go on with: python -m hw1.reproduce --only={name} --out={results}"
+                f"{name} is not finished in {results}; continue with: hw1 reproduce --only={name} --out={results}"
             )
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

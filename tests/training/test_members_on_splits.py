@@ -6,7 +6,7 @@ import nets
 import numpy as np
 import pytest
 import references
-from trainings import CLOSE, OPTIMIZERS, build, dataset, fit, forget_programs, reference
+from trainings import CLOSE, OPTIMIZERS, build, dataset, fit, forget_programs
 
 from hw1 import datasets, evaluation, models, training
 from hw1.datasets import Splits
@@ -15,6 +15,7 @@ from hw1.training import program
 SEEDS = (4, 0, 7)
 # Stacked and by themselves; dropout draws masks, normalisation keeps statistics of what it saw.
 KINDS = ("tanh", "dropout", "convolutional", "normalised")
+WITHIN = {"evaluate_updates": 7, "target_loss": 0.9, "epochs": 30}  # a target that is met within epochs
 
 
 def splits(shape=nets.SHAPE):
@@ -49,24 +50,10 @@ def test_members_together_are_members_alone_on_their_data(kind, xla):
         assert_alike(member, alone, **CLOSE)
 
 
-@pytest.mark.parametrize("kind", ["tanh", "convolutional", "normalised"])
-def test_members_on_splits_equal_an_ordinary_loop(kind):
-    """Which is given the images of the seed's split and knows nothing of the others."""
-    make, optimizer = build(kind), OPTIMIZERS["momentum"]
-    data = splits(make(0).input_shape[1:])
-    for member in fit(make, data, optimizer, seeds=SEEDS, record=["steps"]):
-        model, losses, norms = reference(make, data.of(member.seed), member.seed, optimizer, updates=15)
-        for variable, expected in zip(member.model.variables, model.variables, strict=True):
-            np.testing.assert_allclose(np.asarray(variable), np.asarray(expected), **CLOSE)
-        np.testing.assert_allclose(member.steps["loss"], losses, **CLOSE)
-        np.testing.assert_allclose(member.steps["gradient_norm"], norms, **CLOSE)
-
-
-@pytest.mark.parametrize("at_once", [2000, 8])
 @pytest.mark.parametrize("kind", ["tanh", "convolutional"])
-def test_histories_are_over_each_member_s_own_data(kind, at_once, monkeypatch):
-    """At every evaluation, within epochs too, and however few examples are evaluated at once."""
-    monkeypatch.setattr(program, "_EVALUATED_AT_ONCE", at_once)
+def test_histories_are_over_each_member_s_own_data(kind, monkeypatch):
+    """At every evaluation, within epochs too, in parts of two or eight examples and a smaller last one."""
+    monkeypatch.setattr(program, "_EVALUATED_AT_ONCE", 8)
     forget_programs()
     make = build(kind)
     options = {"seeds": SEEDS, "epochs": 2, "evaluate_updates": 3, "record": ["weights"]}
@@ -91,14 +78,14 @@ def test_a_member_has_the_data_that_it_saw():
     assert all(member.data is one for member in fit(build("tanh"), one, epochs=1))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["tanh", "convolutional"])
 def test_neither_order_nor_company_changes_a_member(kind):
     """Other seeds beside it, before or behind it, and the split of another seed drawn before."""
     make = build(kind)
     data = splits(make(0).input_shape[1:])
     members = {member.seed: member for member in fit(make, data, seeds=SEEDS)}
     data.of(7)
-    for seeds in ([7, 4], [0, 2, 7, 4, 1], [0]):
+    for seeds in ([7, 2, 4], [0]):
         for member in fit(make, data, seeds=seeds):
             if member.seed in members:
                 assert_alike(member, members[member.seed], **CLOSE)
@@ -118,8 +105,7 @@ def test_a_target_is_that_of_each_member_s_own_training_set():
             assert references.losses(member.model, own.x_train, own.y_train).mean() <= 0.9
 
 
-@pytest.mark.parametrize("options", [{}, {"evaluate_updates": 7, "target_loss": 0.9, "epochs": 30}])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "options"), [("tanh", WITHIN), ("dropout", {}), ("convolutional", WITHIN)])
 def test_a_fixed_split_gives_what_the_data_set_gives(kind, options):
     """Bit for bit, with evaluations of whole epochs and with a target within them."""
     make, options = build(kind), {"seeds": SEEDS, "record": ["weights", "steps"]} | options

@@ -154,11 +154,10 @@ def comment(rows, settings, line, **_) -> dict:
     rows = rows[rows.status != "diverged"]
     full = _full(rows, settings)
     small, large = settings["batch_sizes"]
-    panels = f"Top: loss (blue, left axis) and accuracy (red, right axis) on the straight line between the two solutions of each net, the small batch's at α = 0 and the large batch's at α = 1. Middle: loss along training. Bottom: sharpness φ of both batch sizes in boxes of two sizes ε, in the full space (left) and on a random manifold of {settings['manifold']} dimensions (middle); φ and test accuracy of one net against the batch size (right)."
     return {
         "title": "Large batches and sharp minima",
         "method": f"Nets of one seed start from the same weights and differ in the batch size, {small} or {large}. {training_loss(rows, settings)} φ is the largest rise of the training loss in a box around the weights, as a percentage of 1 + loss, found by L-BFGS-B from {settings['starts']} starting points; the search gives a lower bound.",
-        "caption": panels,
+        "caption": f"Top: loss (blue, left axis) and accuracy (red, right axis) on the straight line between the two solutions of each net, the small batch's at α = 0 and the large batch's at α = 1. Middle: loss along training. Bottom: sharpness φ of both batch sizes in boxes of two sizes ε, in the full space (left) and on a random manifold of {settings['manifold']} dimensions (middle); φ and test accuracy of one net against the batch size (right).",
         "comment": [_sharper(full, settings), _on_the_line(line, settings), _generalisation(full, settings)],
     }
 
@@ -183,7 +182,7 @@ def _sharper(full, settings) -> str:
         -1: "the large batch ends in the flatter minimum",
     }
     verdict = by_sign({net: sign(ratio, 1) for net, ratio in ratios.items()}, clauses, "net", "nets")
-    text = f"In the full space, at ε = {settings['epsilons'][0]:g}, φ at batch size {large} is φ at batch size {small} times {values}: {verdict}."
+    text = f"In the full space, at ε = {settings['epsilons'][0]:g}, the φ of batch size {large} is {values} times that of batch size {small}: {verdict}."
     plain = full[full.net == "plain"]
     if plain.batch_size.nunique() < 3:
         return text
@@ -203,7 +202,7 @@ def _on_the_line(line, settings) -> str:
     values = listed(f"{show(ratio)} ({net})" for net, ratio in ratios.items())
     clauses = {
         1: "the loss rises faster on the large batch's side",
-        0: "it rises about equally fast on both sides, within the uncertainty",
+        0: "neither side is measurably steeper",
         -1: "it rises faster on the small batch's side",
     }
     verdict = by_sign({net: sign(ratio, 1) for net, ratio in ratios.items()}, clauses, "net", "nets")
@@ -224,6 +223,11 @@ def _generalisation(full, settings) -> str:
     }
     signs = {net: sign(difference) for net, difference in differences.items()}
     text = f"The test accuracy of the large batch differs from that of the small one by {values}: {by_sign(signs, clauses, 'net', 'nets')}. "
+    plain = full[full.net == "plain"]
+    if plain.batch_size.nunique() > 2:
+        trend = rank_correlation(plain, "batch_size", "test_accuracy")
+        verb = {1: "rises with", -1: "falls with", 0: "has no clear trend with"}[sign(trend)]
+        text += f"Over all batch sizes of the plain net, test accuracy {verb} the batch size (Spearman's correlation {show(trend, 2)}). "
     return text + _within_one_size(full) + _conclusion(signs, _ratios(full, settings))
 
 
@@ -234,11 +238,11 @@ def _within_one_size(full) -> str:
     if not np.isfinite(within.low):
         return ""
     verdicts = {
-        -1: "there, too, the sharper nets are worse",
-        0: "there, the sharper nets are not measurably worse",
-        1: "there, the sharper nets are better",
+        -1: "there the sharper nets are worse",
+        0: "there the sharper nets are not measurably worse",
+        1: "there the sharper nets are better",
     }
-    return f"Among plain nets of one batch size, which differ in the seed only, φ has a rank correlation of {show(within, 2)} with test accuracy: {verdicts[sign(within)]}. "
+    return f"Among plain nets of one batch size, which differ in the seed only, φ has a rank correlation of {show(within, 2)} with test accuracy (interval over the batch sizes): {verdicts[sign(within)]}. "
 
 
 def _conclusion(signs, ratios) -> str:
@@ -246,18 +250,18 @@ def _conclusion(signs, ratios) -> str:
     sharper = [net for net, ratio in ratios.items() if sign(ratio, 1) > 0]
     worse = [net for net in sharper if signs[net] < 0]
     if not sharper:
-        return "A large batch does not measurably lead to a sharper minimum here, so these runs say nothing of flat minima."
+        return "A large batch does not measurably lead to a sharper minimum here, so this comparison cannot tell whether flat minima generalise better."
     if len(worse) == len(sharper):
         return "Wherever the large batch ends in a sharper minimum, it also generalises worse, as the source says; both follow the batch size, so this alone does not show that the one causes the other."
     if worse:
-        return f"In {len(worse)} of the {len(sharper)} nets whose large batch ends in a sharper minimum, it also generalises measurably worse. A sharper minimum is therefore no reliable sign of a worse net: φ can differ by a factor while test accuracy hardly does."
+        return f"Of the {len(sharper)} nets whose large batch ends in a sharper minimum, only the {listed(worse)} {'net generalises' if len(worse) == 1 else 'nets generalise'} measurably worse with it: a much larger φ need not cost a measurable amount of accuracy. Where both change, both follow the batch size, so this alone does not show that the one causes the other."
     return "The large batch ends in a sharper minimum, but its test accuracy is not measurably lower: these runs do not show that flat minima generalise better."
 
 
 def table(rows, settings, **_) -> dict:
     """Keskar et al.'s tables 3 and 4: φ of both batch sizes in each box, and their ratio."""
     sizes = settings["batch_sizes"]
-    lines = [["net", "space", "ε", *(f"φ (%), batch size {size}" for size in sizes), "ratio of the two"]]
+    lines = [["net", "space", "ε", *(f"φ (%), batch {size}" for size in sizes), "ratio of the two"]]
     for (net, space, epsilon), box in rows.groupby(["net", "space", "epsilon"], sort=False):
         small, large = _pairs(box, settings, "value")
         measured = [show(geometric_mean(values)) for values in (small, large, large / small)]

@@ -1,0 +1,282 @@
+"""What does the spectrum of the Hessian look like, and how does it change with the batch size?
+
+Reads the rows of `hw1.landscape.spectrum` (data, batch_size, seed, losses, accuracies, train_largest, test_largest,
+status) and its tables "nets" (trace, smallest eigenvalue, number of outliers by two rules), "eigenvalues" (the largest
+ones, also of nets for fewer classes), "density" (nodes and weights), "layers" and "dimensions" (the small net).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SETS, SKY, VERMILION
+from hw1.findings.verdict import Claim, claim
+from hw1.findings.words import listed, show, sign
+from hw1.statistics import geometric_mean, largest_ratio, mean_interval, outliers, over_seeds, rank_correlation
+
+SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
+YAO = "Yao et al., arXiv 1802.08241"
+NEAR_ZERO = 0.01  # eigenvalues within this fraction of λ₁ belong to the bulk
+COLUMNS = {  # of the table: column → head
+    "train_accuracy": "training accuracy",
+    "test_accuracy": "test accuracy",
+    "train_largest": "λ₁, training loss",
+    "test_largest": "λ₁, test loss",
+    "outliers": "outliers by gap",
+    "largest_ratio": "by ratio",
+    "trace": "trace",
+}
+
+
+def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Figure:
+    """The Hessian's largest eigenvalue against the batch size, its outliers, its density, and its layers and axes.
+
+    Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
+    """
+    drawing, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
+    sets = dict(zip(rows.data.unique(), (BLUE, VERMILION, GREEN, PURPLE), strict=False))
+    first.set_yscale("log")
+    for name, colour in sets.items():
+        one = rows[rows.data == name]
+        for part, line in SETS.items():
+            style.curve(first, one, "batch_size", f"{part}_largest", color=colour, linestyle=line)
+            style.curve(second, one, "batch_size", f"{part}_accuracy", color=colour, linestyle=line)
+    first.set_ylabel("largest eigenvalue λ₁")
+    second.set_ylabel("accuracy")
+    for axes in (first, second):
+        style.log_x(axes, "batch size")
+    name = next(iter(sets))
+    ends = {min(settings["batch_sizes"]): SKY, max(settings["batch_sizes"]): ORANGE}
+    _ranks(third, eigenvalues[(eigenvalues.data == name) & (eigenvalues.classes == eigenvalues.classes.max())], ends)
+    _smoothed(fourth, density[density.data == name], ends)
+    _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
+    _along_axes(sixth, dimensions[dimensions.data == name], ends)
+    first.yaxis.set_major_formatter(LogFormatter())
+    first.yaxis.set_minor_formatter(style.BetweenDecades())
+    sizes = {f"{name}, batch size {size}": {"color": colour} for size, colour in ends.items()}
+    style.legend(drawing, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
+    return drawing
+
+
+def _ranks(axes, rows, ends):
+    """Eigenvalues by their rank, for the smallest and the largest batch size."""
+    axes.set_yscale("log")
+    for size, colour in ends.items():
+        positive = rows[(rows.batch_size == size) & (rows.eigenvalue > 0)]
+        style.curve(axes, positive, "rank", "eigenvalue", color=colour)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="rank", ylabel="eigenvalue", title="largest eigenvalues")
+
+
+def _smoothed(axes, rows, ends):
+    """The density in units of λ₁, the nodes of each net smoothed by Gaussians of 1 % of λ₁; mean over the nets."""
+    grid, width = np.linspace(-0.1, 1.1, 1201), 0.01
+    for size, colour in ends.items():
+        nets = []
+        for _, net in rows[rows.batch_size == size].groupby("seed"):
+            steps = (grid[:, None] - net.node.to_numpy() / net.node.max()) / width
+            nets.append(np.exp(-(steps**2) / 2) @ net.weight.to_numpy() / (width * np.sqrt(2 * np.pi)))
+        if nets:
+            axes.semilogy(grid, np.mean(nets, axis=0), color=colour)
+    axes.set(xlabel="λ / λ₁", ylabel="density", title="all eigenvalues", ylim=(1e-5, 200))
+
+
+def _by_layer(axes, rows, ends):
+    """The largest eigenvalue of each layer's block."""
+    names = list(rows.layer.unique())
+    axes.set_yscale("log")
+    for shift, (size, colour) in zip((-0.1, 0.1), ends.items(), strict=False):
+        blocks = rows[rows.batch_size == size]
+        blocks = blocks.assign(place=blocks.layer.map(names.index) + shift)
+        style.curve(axes, blocks, "place", "eigenvalue", color=colour, linestyle="")
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set(xlim=(-0.5, max(len(names), 1) - 0.5), ylabel="λ₁ of the layer's block", title="layers")
+
+
+def _along_axes(axes, rows, ends):
+    """All eigenvalues of the small net, and the curvatures along the parameter axes, sorted; means over the nets."""
+    for size, colour in ends.items():
+        means = rows[rows.batch_size == size].groupby("rank")[["eigenvalue", "curvature"]].mean()
+        axes.plot(means.index, means.eigenvalue, color=colour)
+        axes.plot(means.index, means.curvature, color=colour, linestyle=":")
+    axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net")
+    axes.set_yscale("symlog", linthresh=1e-3)
+    handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
+    axes.legend(handles, ("eigenvalues of H", "diagonal of H"), loc="lower left")
+
+
+def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
+    """The largest eigenvalue against batch size and generalisation; then outliers and bulk of the spectrum."""
+    for name, one in rows[rows.status != "diverged"].groupby("data", sort=False):
+        yield from _claims_of_data(name, one)
+    yield from _claims_of_outliers(nets, eigenvalues, settings)
+    yield claim(
+        SAGUN,
+        f"The bulk of the spectrum is near zero (share of the eigenvalues within {NEAR_ZERO:.0%} of λ₁)",
+        _near_zero(density),
+        above=0.9,
+    )
+
+
+def _claims_of_data(name, rows) -> Iterator[Claim]:
+    """λ₁ against the batch size, and against generalisation, on one data set."""
+    for part, what in (("train", "training"), ("test", "test")):
+        yield claim(
+            YAO,
+            f"{name}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
+            rank_correlation(rows, "batch_size", f"{part}_largest"),
+            rows,
+            above=0,
+        )
+    for column, what, side in (("accuracy", "lower", {"below": 0}), ("loss", "higher", {"above": 0})):
+        yield claim(
+            YAO,
+            f"{name}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
+            rank_correlation(rows, "train_largest", f"test_{column}"),
+            rows,
+            **side,
+        )
+
+
+def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
+    """The number of outliers beside the number of classes, by both rules."""
+    classes = eigenvalues.classes.max()  # of the first data set, to which these nets belong
+    for column, rule in _rules(settings).items():
+        yield claim(
+            SAGUN,
+            f"There are about as many outliers as classes (mean number by the {rule}, {classes} ± 20 %)",
+            over_seeds(nets, column),
+            within=(0.8 * classes, 1.2 * classes),
+        )
+    counts = _outliers(eigenvalues, settings)
+    for column, rule in _rules(settings).items():
+        yield claim(
+            SAGUN,
+            f"The number of outliers follows the number of classes (Spearman's correlation of the two, {rule})",
+            rank_correlation(counts, "classes", column),
+            above=0,
+        )
+
+
+def _rules(settings):
+    """Column → rule by which outliers are counted."""
+    return {"outliers": f"last gap wider than {settings['resolution']:.0%} of λ₁", "largest_ratio": "largest ratio"}
+
+
+def _outliers(eigenvalues, settings):
+    """Seed, classes and number of outliers by both rules, of the nets that differ in their number of classes."""
+    nets = eigenvalues[eigenvalues.batch_size == settings["class_batch_size"]].sort_values("rank")
+    rows = []
+    for (seed, classes), net in nets.groupby(["seed", "classes"]):
+        values = net.eigenvalue
+        rows.append((seed, classes, outliers(values, settings["resolution"]), largest_ratio(values)))
+    return pd.DataFrame(rows, columns=["seed", "classes", "outliers", "largest_ratio"])
+
+
+def _near_zero(density):
+    """The share of the eigenvalues near zero, for the smallest and the largest batch size, with interval over seeds."""
+    largest = density.groupby(["batch_size", "seed"]).node.transform("max")
+    near = density.weight * (density.node.abs() <= NEAR_ZERO * largest)
+    return mean_interval(near.groupby([density.batch_size, density.seed]).sum().groupby("seed").mean())
+
+
+def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> dict:
+    """How λ₁ goes with batch size and generalisation, and what the rest of the spectrum looks like."""
+    rows = rows[rows.status != "diverged"]
+    names, ends = list(rows.data.unique()), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
+    targets = listed(f"{target:g}" for target in settings["target_losses"])
+    return {
+        "title": "The spectrum of the Hessian",
+        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}.",
+        "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
+        "comment": [
+            " ".join(_batch_size(name, rows[rows.data == name], ends) for name in names),
+            f"{' '.join(_generalisation(name, rows[rows.data == name]) for name in names)} {_conclusion(rows)}",
+            f"{_shape(nets, eigenvalues, density, settings)} {_parts(layers, dimensions, ends)}".strip(),
+        ],
+    }
+
+
+def _batch_size(name, rows, ends) -> str:
+    """How λ₁ of the training loss goes with the batch size on one data set."""
+    values = rows.pivot(index="seed", columns="batch_size", values="train_largest").reindex(columns=ends)
+    first, last = (mean_interval(values[size]) for size in ends)
+    trend = rank_correlation(rows, "batch_size", "train_largest")
+    verb = {1: "larger batches end at a larger λ₁", -1: "larger batches end at a smaller λ₁", 0: "no clear trend"}
+    return f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]}, {show(geometric_mean(values[ends[1]] / values[ends[0]]), 2)} times as large (rank correlation with the batch size {show(trend, 2)}: {verb[sign(trend)]})."
+
+
+def _generalisation(name, rows) -> str:
+    """How λ₁ goes with test accuracy and test loss on one data set, over batch sizes and within one of them."""
+    accuracy, loss = (rank_correlation(rows, "train_largest", f"test_{what}") for what in ("accuracy", "loss"))
+    within = rank_correlation(rows, "train_largest", "test_accuracy", by="batch_size")
+    text = f"On {name}, over batch sizes, λ₁ has a rank correlation of {show(accuracy, 2)} with test accuracy and of {show(loss, 2)} with test loss"
+    if np.isfinite(within.low):
+        text += f"; among nets of one batch size it is {show(within, 2)} with test accuracy (interval over the batch sizes)"
+    return f"{text}."
+
+
+def _conclusion(rows) -> str:
+    """What the correlations of all data sets say of flat minima."""
+    groups = [one for _, one in rows.groupby("data", sort=False)]
+    trends = {
+        "accuracy": [-sign(rank_correlation(one, "train_largest", "test_accuracy")) for one in groups],
+        "loss": [sign(rank_correlation(one, "train_largest", "test_loss")) for one in groups],
+    }
+    worse, better = (sum(list(signs).count(side) for signs in trends.values()) for side in (1, -1))
+    count = 2 * len(groups)
+    if worse == count:
+        return "By every one of these, nets of smaller λ₁ generalise better."
+    if not worse and not better:
+        return "None of this shows that nets of smaller λ₁ generalise better or worse."
+    return f"So of {count} comparisons over batch sizes, {worse} say that nets of smaller λ₁ generalise better, {better} that they generalise worse, and {count - worse - better} are open: a smaller λ₁ alone does not tell which net generalises better."
+
+
+def _shape(nets, eigenvalues, density, settings) -> str:
+    """Outliers and bulk: how many directions are curved at all."""
+    if nets.empty or density.empty:
+        return ""
+    classes, counts = eigenvalues.classes.max(), _outliers(eigenvalues, settings)
+    by_gap, by_ratio = (over_seeds(nets, rule) for rule in _rules(settings))
+    text = f"Of all eigenvalues, a share of {show(_near_zero(density))} lies within {NEAR_ZERO:.0%} of λ₁ around zero, so in almost all directions the minima are flat, whatever the batch size; the batch size changes a few steep directions. By the last gap wider than {settings['resolution']:.0%} of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
+    if counts.classes.nunique() > 2:
+        means = counts.groupby("classes")[["outliers", "largest_ratio"]].mean()
+        text += f" For {listed(means.index.astype(str))} classes there are {listed(f'{mean:.1f}' for mean in means.outliers)} by the gap and {listed(f'{mean:.1f}' for mean in means.largest_ratio)} by the ratio."
+    negative = over_seeds(nets, nets.smallest.abs() / _first(nets, eigenvalues))
+    return f"{text} The most negative eigenvalue is {show(negative, 2)} of λ₁ in size."
+
+
+def _first(nets, eigenvalues):
+    """λ₁ of each row of the table "nets", on the same examples."""
+    largest = eigenvalues[(eigenvalues["rank"] == 1) & (eigenvalues.classes == eigenvalues.classes.max())]
+    largest = largest.set_index(["batch_size", "seed"]).eigenvalue
+    return largest.loc[list(zip(nets.batch_size, nets.seed, strict=True))].to_numpy()
+
+
+def _parts(layers, dimensions, ends) -> str:
+    """In which layer the curvature is largest, and how the parameter axes compare with the eigenvectors."""
+    text = ""
+    blocks = layers[layers["rank"] == 1].groupby(["batch_size", "layer"], sort=False).eigenvalue.mean()
+    if len(blocks):
+        steepest = {size: blocks[size].idxmax().replace("_", " ") for size in ends if size in blocks}
+        text += f"The layer of the steepest block is {listed(f'{name} at batch size {size}' for size, name in steepest.items())}."
+    if len(dimensions):
+        largest = dimensions.groupby(["batch_size", "seed"])[["eigenvalue", "curvature"]].max()
+        ratio = mean_interval((largest.eigenvalue / largest.curvature).groupby("seed").mean())
+        text += f" In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steep directions are combinations of many parameters."
+    return text.strip()
+
+
+def table(rows, settings, nets, **_) -> dict:
+    """Yao et al.'s table: accuracies and λ₁ of both losses for each batch size; outliers and trace beside it."""
+    lines = [["data", "batch", *COLUMNS.values()]]
+    both = rows.merge(nets, on=["data", "batch_size", "seed"], how="left")
+    for (data, size), part in both.groupby(["data", "batch_size"], sort=False):
+        found = [show(mean_interval(part[name])) if part[name].notna().any() else "" for name in COLUMNS]
+        lines.append([data, str(size), *found])
+    return {"caption": "Accuracies, largest eigenvalues, outliers and trace against the batch size.", "lines": lines}

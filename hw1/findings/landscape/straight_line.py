@@ -1,0 +1,155 @@
+"""Are there obstacles on the straight line from start to end of training, and between two solutions? Loss along both.
+
+Reads the rows of `hw1.landscape.straight_line` (net, line, seed, alpha, losses, accuracies, status) and its table
+"training" (net, seed, epoch, losses).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, SETS, VERMILION
+from hw1.findings.verdict import Claim, claim
+from hw1.findings.words import by_sign, listed, number, show, sign
+from hw1.statistics import mean_interval
+
+GOODFELLOW = "Goodfellow et al., arXiv 1412.6544"
+SMALL_RISE = 0.01  # of the loss at the start: a smaller rise along the line counts as none
+FROM_START, BETWEEN = "start to end", "end to end"  # the two lines
+
+
+def figure(rows, settings, training) -> Figure:
+    """Loss on the line from start to end, along training, and on the line between two solutions; a colour a net.
+
+    Lines are geometric means over seeds with 95 % intervals. Solid is training, dashed test.
+    """
+    drawing, (first, second, third) = style.figure(1, 3, 2.5, sharey=True)
+    colours = dict(zip(settings["nets"], (BLUE, VERMILION, GREEN), strict=False))
+    first.set_title("start (0) to end (1) of training")
+    second.set_title("training")
+    third.set_title("one solution (0) to another (1)")
+    _draw(first, _on_line(rows, FROM_START), "alpha", colours)
+    _draw(second, training, "epoch", colours)
+    _draw(third, _on_line(rows, BETWEEN), "alpha", colours)
+    second.set_xlabel("epoch")
+    for axes in (first, third):
+        axes.set_xlabel("α")
+        for end in (0, 1):
+            axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
+    first.set_ylabel(LOSS)
+    style.legend(drawing, {net: {"color": colour} for net, colour in colours.items()} | style.sets(BLACK))
+    return drawing
+
+
+def _on_line(rows, line):
+    """The rows of one kind of line, without those of nets that diverged."""
+    return rows[(rows.line == line) & (rows.status != "diverged")]
+
+
+def _draw(axes, rows, by, colours):
+    """Training and test loss of every net."""
+    axes.set_yscale("log")
+    for net, colour in colours.items():
+        for part, line in SETS.items():
+            style.curve(axes, rows[rows.net == net], by, f"{part}_loss", band=True, color=colour, linestyle=line)
+
+
+def claims(rows, settings, **_) -> Iterator[Claim]:
+    """No obstacle from start to end of training, but one between two solutions."""
+    for net in settings["nets"]:
+        nets = rows[rows.net == net]
+        yield claim(
+            GOODFELLOW,
+            f"From start to end the training loss falls all the way: {net} net (largest rise as a fraction of the loss at the start)",
+            _rise(nets),
+            below=SMALL_RISE,
+        )
+        yield claim(
+            GOODFELLOW,
+            f"Between two solutions lies a barrier: {net} net (rise of the training loss above the worse end, nats)",
+            _barrier(nets),
+            above=0,
+        )
+
+
+def _losses(rows, line):
+    """Training loss between the ends of one kind of line: a row per seed, a column per α from 0 to 1."""
+    inside = _on_line(rows, line)
+    return inside[inside.alpha.between(0, 1)].pivot(index="seed", columns="alpha", values="train_loss")
+
+
+def _rise(rows):
+    """The largest rise of the training loss from start to end of training, as a fraction of the loss at the start."""
+    losses = _losses(rows, FROM_START).to_numpy()
+    return mean_interval([_largest_rise(curve) / curve[0] for curve in losses])
+
+
+def _largest_rise(losses) -> float:
+    """How far a curve rises above the lowest point before it."""
+    return float(np.max(losses - np.minimum.accumulate(losses)))
+
+
+def _barrier(rows):
+    """How far the training loss between two solutions rises above that of the worse one, in nats."""
+    losses = _losses(rows, BETWEEN).to_numpy()
+    return mean_interval([curve[1:-1].max() - max(curve[0], curve[-1]) for curve in losses])
+
+
+def comment(rows, settings, training) -> dict:
+    """Whether the loss falls on the line from start to end, and whether a barrier lies between two solutions."""
+    layers = "-".join(map(str, settings["hidden"]))
+    return {
+        "title": "Straight lines from start to end of training",
+        "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a narrower barrier would be missed. The two solutions have different initial weights and saw the same images.",
+        "caption": "Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Dotted lines mark the ends.",
+        "comment": [_from_start(rows, settings), _between(rows, settings), _conclusion(rows, settings)],
+    }
+
+
+def _from_start(rows, settings) -> str:
+    """Whether the training loss falls all the way from start to end."""
+    rises = {net: _rise(rows[rows.net == net]) for net in _measured(rows, settings)}
+    values = listed(f"{show(rise, 2)} ({net})" for net, rise in rises.items())
+    clauses = {
+        -1: f"the loss falls all the way, but for rises below {SMALL_RISE:.0%}",
+        0: f"it remains open whether the loss rises by more than {SMALL_RISE:.0%}",
+        1: "the loss does not fall all the way",
+    }
+    signs = {net: sign(rise, SMALL_RISE) for net, rise in rises.items()}
+    if all(rise.value == 0 for rise in rises.values()):
+        return f"On the line from the initial weights to the trained weights, the training loss never rises from one of the {settings['points'] // 2 + 1} points to the next, in any run of the {listed(rises)} nets."
+    return f"On the line from the initial weights to the trained weights, the largest rise of the training loss is, as a fraction of the loss at the start, {values}: {by_sign(signs, clauses, 'net', 'nets')}."
+
+
+def _measured(rows, settings):
+    """The nets of which at least one did not diverge."""
+    return [net for net in settings["nets"] if net in set(rows[rows.status != "diverged"].net)]
+
+
+def _between(rows, settings) -> str:
+    """Whether a barrier lies between two solutions, in loss and in accuracy."""
+    barriers = {net: _barrier(rows[rows.net == net]) for net in _measured(rows, settings)}
+    values = listed(f"{show(barrier)} ({net})" for net, barrier in barriers.items())
+    clauses = {
+        1: "a barrier lies between the solutions",
+        0: "no barrier is measurable",
+        -1: "there is no barrier: every point between the solutions has a lower loss than the worse one",
+    }
+    signs = {net: sign(barrier) for net, barrier in barriers.items()}
+    between = _on_line(rows, BETWEEN)
+    inside = between[between.alpha.between(0, 1, inclusive="neither")].groupby(["net", "seed"]).train_accuracy.min()
+    ends = between[between.alpha.isin([0, 1])]
+    return f"Between two solutions the training loss rises above that of the worse one by {values} nats: {by_sign(signs, clauses, 'net', 'nets')}. Training accuracy, {number(ends.train_accuracy.mean())} on average at the ends, has a mean minimum of {number(inside.mean())} between them."
+
+
+def _conclusion(rows, settings) -> str:
+    """What the lines say of the shape of the surface."""
+    nets = {net: rows[rows.net == net] for net in _measured(rows, settings)}
+    smooth = all(sign(_rise(net), SMALL_RISE) < 0 for net in nets.values())
+    barriers = all(sign(_barrier(net)) > 0 for net in nets.values())
+    text = "Neither line tells how flat a minimum is across it, so this is no evidence for or against flat minima as such."
+    if not (smooth and barriers):
+        return text
+    return f"The straight line to a solution is thus free of obstacles, as the source says, while the line from one solution to another is not. The two solutions need not be different functions: nets that differ only in the order of their hidden units compute the same function and still lie far apart. {text}"
