@@ -105,9 +105,9 @@ def main(argv: list[str] | None = None) -> None:
         ledger = write(values.out)
         counts = ", ".join(f"{number} {verdict}" for verdict, number in ledger.verdict.value_counts().items())
         command.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
-        if taken := [name for name in catalogue.names() if source(name, values.out) == records.COMMITTED]:
-            command.say(f"judged by the committed results, as {values.out} has not all: {', '.join(taken)}")
         if Path(values.out).resolve() != records.COMMITTED:
+            if taken := [name for name in catalogue.names() if source(name, values.out) == records.COMMITTED]:
+                command.say(f"judged by the committed results, as {values.out} has not all: {', '.join(taken)}")
             changed = differences(ledger, read(records.COMMITTED))
             command.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
             for line in changed:

@@ -190,18 +190,6 @@ def weighed(y, outputs):
     return y[:, 0] * outputs[:, 0] ** 2 / 2 + y[:, 1] * outputs[:, 0] + 1
 
 
-def with_spectrum(values, seed=0):
-    """The `quadratic` at its stationary point 0 whose Hessian has these eigenvalues, and the Hessian.
-
-    The eigenvectors are random.
-    """
-    size = len(values)
-    rotation = np.linalg.qr(np.random.default_rng([seed, size]).normal(size=(size, size)))[0]
-    matrix = rotation * values @ rotation.T
-    matrix = (matrix + matrix.T) / 2
-    return quadratic(matrix, np.zeros(size), np.zeros(size)), matrix
-
-
 def two_weights(w, v):
     """The net v tanh(wx) of the two weights w and v, in float64: small enough for a grid over its parameters."""
     layers = [

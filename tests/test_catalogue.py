@@ -67,7 +67,7 @@ def test_names_and_parts_are_unique():
 def test_an_unknown_question_is_named_with_those_that_there_are():
     """Whatever is asked of it."""
     for call in (catalogue.part_of, catalogue.path, catalogue.experiment, catalogue.finding):
-        with pytest.raises(ValueError, match="unknown question 'random_label'; .*random_labels"):
+        with pytest.raises(ValueError, match=r"unknown question 'random_label'; .*random_labels"):
             call("random_label")
 
 

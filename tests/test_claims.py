@@ -109,6 +109,16 @@ def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
     assert (tmp_path / "claims.csv").read_bytes() == (records.COMMITTED / "claims.csv").read_bytes()
 
 
+def test_the_committed_results_are_not_compared_with_themselves(tmp_path, monkeypatch, capsys):
+    """Whichever way their folder is named."""
+    shutil.copytree(records.COMMITTED, tmp_path / "results")
+    monkeypatch.setattr(records, "COMMITTED", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    for out in ("results", tmp_path / "results"):
+        claims.main(["claims", f"--out={out}"])
+        assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_question_that_is_not_finished_is_judged_by_the_committed_rows(tmp_path):
     """Half a question has half its units: its claims would fail, or judge what is not there."""
     about = json.loads((records.COMMITTED / "random_labels.json").read_text())

@@ -124,7 +124,7 @@ def test_a_question_from_the_wheel(installed):
 
 def test_a_net_is_measured_from_the_wheel(installed):
     """A net that was built by the installed package and saved."""
-    folder, run = installed
+    _, run = installed
     run("-c", "from hw1 import models; models.mlp((4,)).save('my_net.keras')")
     sizes = ["--train=200", "--test=200", "--examples=50", "--manifold=2"]
     table = run("-m", "hw1", "measure", "--net=my_net.keras", *sizes)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_records import COLUMNS, SETTINGS, UNITS, about, opened, rows_of, run
+from toy_records import COLUMNS, UNITS, about, opened, rows_of, run
 from toys import ROOT, contents
 
 from hw1 import records

@@ -34,11 +34,10 @@ SUPPLEMENTS = ["papers", *catalogue.PAPERS]
 
 
 def build(results: Path, out: Path) -> None:
-    """Sets the report: the course's questions and the ledger.
+    """Sets the report: the course's questions and the ledger of their claims.
 
     Args:
-        results: folder with CSVs and records; figures are drawn anew into its figures/. Claims of papers' questions
-            that it lacks are judged by the committed results.
+        results: folder with CSVs and records; figures are drawn anew into its figures/.
         out: the PDF to write; replaced only when it is complete.
 
     Raises:
@@ -46,15 +45,12 @@ def build(results: Path, out: Path) -> None:
         OSError: `out` cannot be written.
     """
     names = catalogue.names("course")
-    committed = [name for name in catalogue.names() if claims.source(name, results) == records.COMMITTED != results]
-    said = f"Judged by the committed results, not this run: {', '.join(committed)}." if committed else ""
     parts = [
         {"title": TITLES[part], "sections": [_section(name, results) for name in catalogue.names(part)]}
         for part in catalogue.COURSE
     ]
-    run = _run(results, names) | {"ledger": said}
-    content = {"parts": parts, "run": run, "ledger": _by_source(claims.judge(results))}
-    _typeset("report.typ", content, results, names, out)
+    ledger = _by_source(claims.judge(results, None, names))
+    _typeset("report.typ", {"parts": parts, "run": _run(results, names), "ledger": ledger}, results, names, out)
 
 
 def supplement(results: Path, out: Path, part: str = "papers") -> None:

@@ -35,6 +35,20 @@ def test_a_comment_has_all_its_parts(runs, name):
     assert "".join(found["comment"]).strip()
 
 
+def test_tables_are_rectangular(runs):
+    """Where a question has a table, each line has an entry below every head, and the caption says what it is."""
+    findings = {name: catalogue.finding(name) for name in catalogue.names()}
+    with_table = [name for name, finding in findings.items() if hasattr(finding, "table")]
+    assert with_table
+    for name in with_table:
+        rows, settings = records.read(runs, name), records.settings(runs, name)
+        found = findings[name].table(rows, settings, **records.tables(runs, name))
+        assert found["caption"]
+        assert len(found["lines"]) > 1
+        assert {len(line) for line in found["lines"]} == {len(found["lines"][0])}
+        assert all(isinstance(entry, str) for line in found["lines"] for entry in line)
+
+
 def test_the_ledger_is_judged_from_the_results(runs):
     """Every source of the committed ledger is judged in this run too, and every question claims something in both."""
     ledger, committed = claims.judge(runs, fallback=None), claims.read(records.COMMITTED)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import references
 from cases import Case
+from losses import LOSSES
 
 from hw1 import evaluation
 from hw1.measures import adversarial
@@ -48,7 +49,7 @@ def test_an_l2_attack_stays_in_ball_and_box_and_never_helps(case, steps):
         assert found.dtype == case.x.dtype
         assert change(found, case.x).max() <= epsilon * (1 + case.bound())
         assert 0 <= found.min() <= found.max() <= 1
-        attacked = references.losses(model, found.astype("float64"), y, cases.LOSSES[case.loss].truth)
+        attacked = references.losses(model, found.astype("float64"), y, LOSSES[case.loss].truth)
         assert (attacked >= clean - case.bound() * np.maximum(clean, 1)).all()
         assert attacked.mean() > clean.mean() + 0.01 * epsilon
 
@@ -128,7 +129,7 @@ def test_chunks_make_no_difference(monkeypatch):
     """Eleven examples, four at a time."""
     model, x, y = Case("relu").data
     whole = [attack(model, x, y, 0.2) for attack in ATTACKS]
-    monkeypatch.setattr("hw1.evaluation.DENSE_CHUNK", 4)
+    monkeypatch.setattr("hw1.evaluation.examples.DENSE_CHUNK", 4)
     for attack, expected in zip(ATTACKS, whole, strict=True):
         np.testing.assert_allclose(attack(model, x, y, 0.2), expected, atol=1e-13)
 
@@ -138,7 +139,7 @@ def test_chunks_make_no_difference(monkeypatch):
 def test_another_loss(loss, attack):
     """The squared error of every example is raised, not its cross-entropy."""
     case = Case("gelu", loss)
-    attacked = references.losses(case.model, case.measure(attack, epsilon=0.05), case.y, cases.LOSSES[loss].truth)
+    attacked = references.losses(case.model, case.measure(attack, epsilon=0.05), case.y, LOSSES[loss].truth)
     assert (attacked > case.truth(references.losses)).all()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.optimize
+import spectra
 from cases import Case
 
 from hw1.measures import evidence, hessian
@@ -65,11 +66,11 @@ def test_quadrature_is_right_within_its_error(case):
     assert found.smallest == pytest.approx(exact.smallest, rel=1e-4)  # Lanczos finds the ends of the spectrum
 
 
-@pytest.mark.parametrize("name", cases.SPECTRA)
+@pytest.mark.parametrize("name", spectra.HARD)
 def test_quadrature_of_a_prescribed_spectrum(name):
     """The closed form of the Occam factor, within four standard errors of 20 probes."""
-    spectrum, regularization = cases.SPECTRA[name].values, 3.0
-    (*data, loss), _ = nets.with_spectrum(spectrum)
+    spectrum, regularization = spectra.HARD[name].values, 3.0
+    *data, loss = spectra.net(spectrum)
     found = evidence.laplace(*data, regularization, classes=2, steps=30, probes=20, loss=loss)
     expected = -0.5 * np.log(np.maximum(1 + len(spectrum) * spectrum / regularization, 0.5)).sum()
     assert abs(found.log_occam - expected) < 4 * found.log_occam.standard_error

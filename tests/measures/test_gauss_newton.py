@@ -6,11 +6,13 @@ The truth is computed on the model as it is, by tapes, without compiling and wit
 import functools
 
 import cases
+import losses
 import nets
 import numpy as np
 import pytest
 import references
 from cases import Case, close
+from losses import LOSSES
 
 from hw1.measures import gauss_newton, hessian
 
@@ -18,7 +20,7 @@ from hw1.measures import gauss_newton, hessian
 @functools.cache
 def truth(case):
     """G by brute force, shape [parameters, parameters]."""
-    return references.gauss_newton(*case.double.data, cases.LOSSES[case.loss].curvature)
+    return references.gauss_newton(*case.double.data, LOSSES[case.loss].curvature)
 
 
 @pytest.mark.parametrize("case", dict.fromkeys(cases.ALL + cases.MIXED), ids=str)
@@ -30,7 +32,7 @@ def test_gauss_newton_and_residual_against_brute_force(case):
     assert residual > 1e-3 * np.abs(case.hessian).max(), "a net without residual would test less"
 
 
-@pytest.mark.parametrize("loss", [None, cases.distance])
+@pytest.mark.parametrize("loss", [None, losses.distance])
 def test_an_output_linear_in_its_parameters_has_no_residual(loss):
     """Softmax regression: G is the closed form of H; with the squared error too, R = 0."""
     model, (x, y) = nets.softmax_regression(), nets.examples()

@@ -5,14 +5,14 @@ import nets
 import numpy as np
 import pytest
 import references
-from cases import Case
+from cases import SEEDS, Case
 
 from hw1.measures import interpolation
 
 
 def pair(kind):
     """Two nets of a kind with other weights and statistics, and examples."""
-    return Case(kind).model, Case(kind, seed=6).model, Case(kind).x, Case(kind).y
+    return Case(kind).model, Case(kind, seed=SEEDS[1]).model, Case(kind).x, Case(kind).y
 
 
 def forward(weights, x):

@@ -8,6 +8,7 @@ import pytest
 import references
 import tensorflow as tf
 from cases import Case
+from losses import LOSSES
 
 from hw1.measures import sensitivity
 
@@ -53,7 +54,7 @@ def test_gradients_are_finite_differences(case):
         step = np.zeros_like(x)
         step[(slice(None), *pixel)] = 1e-5
         ends = x + step, x - step
-        high, low = (references.losses(model, end, y, cases.LOSSES[case.loss].truth) for end in ends)
+        high, low = (references.losses(model, end, y, LOSSES[case.loss].truth) for end in ends)
         slopes.append((high - low) / 2e-5)
         high, low = (references.softmax(np.asarray(model(end, training=False))) for end in ends)
         rows.append((high - low) / 2e-5)
@@ -122,7 +123,7 @@ def test_chunks_make_no_difference(monkeypatch):
         lambda: sensitivity.jacobian_norm(model, x),
     )
     whole = [measure() for measure in measures]
-    monkeypatch.setattr("hw1.evaluation.DENSE_CHUNK", 4)
+    monkeypatch.setattr("hw1.evaluation.examples.DENSE_CHUNK", 4)
     assert [measure() for measure in measures] == pytest.approx(whole, rel=1e-13)
 
 

@@ -129,7 +129,8 @@ def test_rays_end_where_the_loss_first_reaches_the_level(case):
         points = [theta + share * radius * matrix @ unit for share in (0.2, 0.5, 0.8, 0.99, 1)]
         losses = [case.truth(references.loss_at, point) for point in points]
         if radius < 1e3:
-            assert losses[-1] == pytest.approx(level, abs=1e-3 * EPSILON)
+            steep = 1 if case.loss == "cross-entropy" else 3  # the same error of r is more in these losses
+            assert losses[-1] == pytest.approx(level, abs=steep * 1e-3 * EPSILON)
             assert max(losses[:-1]) < level
         else:
             assert max(losses) < level

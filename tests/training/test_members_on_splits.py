@@ -24,15 +24,20 @@ def splits(shape=nets.SHAPE):
     return Splits(x, y.astype(np.int32), "random", nets.CLASSES, 23, 9)
 
 
+def fit_all(make, data, seeds=SEEDS, **options):
+    """Trains members and records everything, so that most tests share a compiled program."""
+    return fit(make, data, seeds=seeds, record=["weights", "steps"], **options)
+
+
 def assert_alike(member, other, **tolerance):
     """Asserts that two members have the same weights and the same records."""
     assert (member.seed, member.status, member.updates) == (other.seed, other.status, other.updates)
     pairs = [(member.history[curve], other.history[curve]) for curve in member.history]
-    pairs += [(member.steps[curve], other.steps[curve]) for curve in member.steps or ()]
+    pairs += [(member.steps[curve], other.steps[curve]) for curve in member.steps]
+    pairs += [(member.weights, other.weights)]
     pairs += [
         (np.asarray(a), np.asarray(b)) for a, b in zip(member.model.variables, other.model.variables, strict=True)
     ]
-    pairs += [] if member.weights is None else [(member.weights, other.weights)]
     for found, expected in pairs:
         if tolerance:
             np.testing.assert_allclose(found, expected, **tolerance)
@@ -43,10 +48,10 @@ def assert_alike(member, other, **tolerance):
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_together_are_members_alone_on_their_data(kind, xla):
     """Weights, mini-batches and evaluations of each are those of a training on `of(seed)` and no other seed."""
-    make, record = build(kind), ["weights", "steps"]
+    make = build(kind)
     data = splits(make(0).input_shape[1:])
-    for member in fit(make, data, seeds=SEEDS, record=record):
-        (alone,) = fit(make, data.of(member.seed), seeds=[member.seed], record=record)
+    for member in fit_all(make, data):
+        (alone,) = fit_all(make, data.of(member.seed), [member.seed])
         assert_alike(member, alone, **CLOSE)
 
 
@@ -56,8 +61,7 @@ def test_histories_are_over_each_member_s_own_data(kind, monkeypatch):
     monkeypatch.setattr(program, "_EVALUATED_AT_ONCE", 8)
     forget_programs()
     make = build(kind)
-    options = {"seeds": SEEDS, "epochs": 2, "evaluate_updates": 3, "record": ["weights"]}
-    for member in fit(make, splits(make(0).input_shape[1:]), **options):
+    for member in fit_all(make, splits(make(0).input_shape[1:]), epochs=2, evaluate_updates=3):
         data = member.data
         for at_epoch, weights in zip(member.curve, member.weights, strict=True):
             model = models.with_parameters(member.model, weights)
@@ -70,12 +74,12 @@ def test_histories_are_over_each_member_s_own_data(kind, monkeypatch):
 def test_a_member_has_the_data_that_it_saw():
     """The split of its seed, in whatever order members are asked; of a data set that itself."""
     data = splits()
-    members = fit(build("tanh"), data, seeds=SEEDS, epochs=1)
+    members = fit_all(build("tanh"), data)
     for member in (*members, *reversed(members)):
         for key in datasets.KEYS:
             np.testing.assert_array_equal(getattr(member.data, key), getattr(data.of(member.seed), key))
     one = dataset()
-    assert all(member.data is one for member in fit(build("tanh"), one, epochs=1))
+    assert all(member.data is one for member in fit_all(build("tanh"), one))
 
 
 @pytest.mark.parametrize("kind", ["tanh", "convolutional"])
@@ -83,42 +87,42 @@ def test_neither_order_nor_company_changes_a_member(kind):
     """Other seeds beside it, before or behind it, and the split of another seed drawn before."""
     make = build(kind)
     data = splits(make(0).input_shape[1:])
-    members = {member.seed: member for member in fit(make, data, seeds=SEEDS)}
+    members = {member.seed: member for member in fit_all(make, data)}
     data.of(7)
     for seeds in ([7, 2, 4], [0]):
-        for member in fit(make, data, seeds=seeds):
+        for member in fit_all(make, data, seeds):
             if member.seed in members:
                 assert_alike(member, members[member.seed], **CLOSE)
 
 
 def test_a_target_is_that_of_each_member_s_own_training_set():
     """Each stops where it stops alone, also between two evaluations."""
-    data, options = splits(), {"epochs": 60, "evaluate_updates": 15, "target_loss": 0.9, "record": ["weights"]}
-    together = fit(build("tanh"), data, seeds=[4, 0, 7, 1, 2], **options)
-    assert len({member.updates for member in together}) > 2
-    assert any(member.updates % 15 for member in together)
+    data = splits()
+    together = fit_all(build("tanh"), data, **WITHIN)
+    assert len({member.updates for member in together}) > 1
+    assert any(member.updates % WITHIN["evaluate_updates"] for member in together)
     for member in together:
-        (alone,) = fit(build("tanh"), data.of(member.seed), seeds=[member.seed], **options)
+        (alone,) = fit_all(build("tanh"), data.of(member.seed), [member.seed], **WITHIN)
         assert_alike(member, alone, **CLOSE)
-        if member.status == "ok":
-            own = member.data
-            assert references.losses(member.model, own.x_train, own.y_train).mean() <= 0.9
+        own = member.data
+        assert references.losses(member.model, own.x_train, own.y_train).mean() <= WITHIN["target_loss"]
 
 
-@pytest.mark.parametrize(("kind", "options"), [("tanh", WITHIN), ("dropout", {}), ("convolutional", WITHIN)])
+@pytest.mark.parametrize(("kind", "options"), [("tanh", WITHIN), ("dropout", {}), ("convolutional", {})])
 def test_a_fixed_split_gives_what_the_data_set_gives(kind, options):
     """Bit for bit, with evaluations of whole epochs and with a target within them."""
-    make, options = build(kind), {"seeds": SEEDS, "record": ["weights", "steps"]} | options
+    make = build(kind)
     data = dataset(make(0).input_shape[1:])
-    for member, expected in zip(fit(make, Splits.fixed(data), **options), fit(make, data, **options), strict=True):
-        assert_alike(member, expected)
+    found, expected = (fit_all(make, each, **options) for each in (Splits.fixed(data), data))
+    for member, other in zip(found, expected, strict=True):
+        assert_alike(member, other)
 
 
 def test_the_split_is_the_only_difference():
     """From the same weights and in the same order of rows, other images give other nets."""
     data = splits()
     shared = data.sharing(lambda seed: 4)
-    own, other = (fit(build("tanh"), each, seeds=SEEDS) for each in (data, shared))
+    own, other = (fit_all(build("tanh"), each) for each in (data, shared))
     assert_alike(own[0], other[0], **CLOSE)
     for a, b in zip(own[1:], other[1:], strict=True):
         assert not np.allclose(a.history["train_loss"], b.history["train_loss"], rtol=1e-3)
@@ -131,8 +135,8 @@ def test_every_seed_may_have_a_data_set_of_its_own():
     """Of the same images with other labels, as in the question of random labels."""
     data = dataset()
     sets = {seed: dataclasses.replace(data, y_train=(data.y_train + seed) % nets.CLASSES) for seed in SEEDS}
-    for member in fit(build("tanh"), Splits.stacked(sets), seeds=SEEDS):
-        (alone,) = fit(build("tanh"), sets[member.seed], seeds=[member.seed])
+    for member in fit_all(build("tanh"), Splits.stacked(sets)):
+        (alone,) = fit_all(build("tanh"), sets[member.seed], [member.seed])
         assert_alike(member, alone, **CLOSE)
 
 

@@ -206,35 +206,49 @@ def _batch_size(name, rows, ends) -> str:
     """How λ₁ of the training loss goes with the batch size on one data set."""
     values = rows.pivot(index="seed", columns="batch_size", values="train_largest").reindex(columns=ends)
     first, last = (mean_interval(values[size]) for size in ends)
+    ratio = geometric_mean(values[ends[1]] / values[ends[0]])
     trend = rank_correlation(rows, "batch_size", "train_largest")
-    verb = {1: "larger batches end at a larger λ₁", -1: "larger batches end at a smaller λ₁", 0: "no clear trend"}
-    return f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]}, {show(geometric_mean(values[ends[1]] / values[ends[0]]), 2)} times as large (rank correlation with the batch size {show(trend, 2)}: {verb[sign(trend)]})."
+    text = f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]}, {show(ratio, 2)} times as large"
+    if np.isfinite(trend.value):
+        text += f" (rank correlation with the batch size {show(trend, 2)})"
+    verdicts = {
+        1: "larger batches end at a larger λ₁",
+        0: "there is no clear trend",
+        -1: "larger batches end at a smaller λ₁",
+    }
+    return f"{text}: {verdicts[sign(trend) if np.isfinite(trend.value) else sign(ratio, 1)]}."
 
 
 def _generalisation(name, rows) -> str:
     """How λ₁ goes with test accuracy and test loss on one data set, over batch sizes and within one of them."""
     accuracy, loss = (rank_correlation(rows, "train_largest", f"test_{what}") for what in ("accuracy", "loss"))
+    if not np.isfinite(accuracy.value):
+        return f"On {name} there are too few batch sizes for a rank correlation of λ₁ with test results."
     within = rank_correlation(rows, "train_largest", "test_accuracy", by="batch_size")
     text = f"On {name}, over batch sizes, λ₁ has a rank correlation of {show(accuracy, 2)} with test accuracy and of {show(loss, 2)} with test loss"
     if np.isfinite(within.low):
-        text += f"; among nets of one batch size it is {show(within, 2)} with test accuracy (interval over the batch sizes)"
+        text += (
+            f"; among nets of one batch size it is {show(within, 2)} with test accuracy (interval over the batch sizes)"
+        )
     return f"{text}."
 
 
 def _conclusion(rows) -> str:
     """What the correlations of all data sets say of flat minima."""
-    groups = [one for _, one in rows.groupby("data", sort=False)]
-    trends = {
-        "accuracy": [-sign(rank_correlation(one, "train_largest", "test_accuracy")) for one in groups],
-        "loss": [sign(rank_correlation(one, "train_largest", "test_loss")) for one in groups],
-    }
-    worse, better = (sum(list(signs).count(side) for signs in trends.values()) for side in (1, -1))
-    count = 2 * len(groups)
-    if worse == count:
-        return "By every one of these, nets of smaller λ₁ generalise better."
-    if not worse and not better:
-        return "None of this shows that nets of smaller λ₁ generalise better or worse."
-    return f"So of {count} comparisons over batch sizes, {worse} say that nets of smaller λ₁ generalise better, {better} that they generalise worse, and {count - worse - better} are open: a smaller λ₁ alone does not tell which net generalises better."
+    signs = {}
+    for name, one in rows.groupby("data", sort=False):
+        signs[f"test accuracy on {name}"] = -sign(rank_correlation(one, "train_largest", "test_accuracy"))
+        signs[f"test loss on {name}"] = sign(rank_correlation(one, "train_largest", "test_loss"))
+    better, unclear, worse = ([what for what, found in signs.items() if found == side] for side in (1, 0, -1))
+    parts = [f"better by {listed(better)}"] if better else []
+    parts += [f"worse by {listed(worse)}"] if worse else []
+    if not parts:
+        return "Nets of smaller λ₁ do not measurably generalise better or worse."
+    text = f"Over batch sizes, nets of smaller λ₁ generalise {listed(parts)}"
+    text += f"; by {listed(unclear)} there is no clear trend." if unclear else "."
+    if worse or unclear:
+        text += " So a smaller λ₁ alone does not tell which net generalises better."
+    return text
 
 
 def _shape(nets, eigenvalues, density, settings) -> str:
@@ -243,7 +257,11 @@ def _shape(nets, eigenvalues, density, settings) -> str:
         return ""
     classes, counts = eigenvalues.classes.max(), _outliers(eigenvalues, settings)
     by_gap, by_ratio = (over_seeds(nets, rule) for rule in _rules(settings))
-    text = f"Of all eigenvalues, a share of {show(_near_zero(density))} lies within {NEAR_ZERO:.0%} of λ₁ around zero, so in almost all directions the minima are flat, whatever the batch size; the batch size changes a few steep directions. By the last gap wider than {settings['resolution']:.0%} of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
+    near, sizes = _near_zero(density), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
+    text = f"At batch sizes {sizes[0]} and {sizes[1]}, a share of {show(near)} of all eigenvalues lies within {NEAR_ZERO:.0%} of λ₁ around zero"
+    text += ": beside the steepest directions, almost all are flat. " if near.value > 0.9 else ". "
+    traces = nets.pivot(index="seed", columns="batch_size", values="trace").reindex(columns=sizes)
+    text += f"The trace at batch size {sizes[1]} is {show(geometric_mean(traces[sizes[1]] / traces[sizes[0]]), 2)} times that at {sizes[0]}. By the last gap wider than {settings['resolution']:.0%} of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
     if counts.classes.nunique() > 2:
         means = counts.groupby("classes")[["outliers", "largest_ratio"]].mean()
         text += f" For {listed(means.index.astype(str))} classes there are {listed(f'{mean:.1f}' for mean in means.outliers)} by the gap and {listed(f'{mean:.1f}' for mean in means.largest_ratio)} by the ratio."
@@ -264,11 +282,11 @@ def _parts(layers, dimensions, ends) -> str:
     blocks = layers[layers["rank"] == 1].groupby(["batch_size", "layer"], sort=False).eigenvalue.mean()
     if len(blocks):
         steepest = {size: blocks[size].idxmax().replace("_", " ") for size in ends if size in blocks}
-        text += f"The layer of the steepest block is {listed(f'{name} at batch size {size}' for size, name in steepest.items())}."
+        text += f"The largest eigenvalue of a layer's block is that of layer {listed(f'{name} at batch size {size}' for size, name in steepest.items())}."
     if len(dimensions):
         largest = dimensions.groupby(["batch_size", "seed"])[["eigenvalue", "curvature"]].max()
         ratio = mean_interval((largest.eigenvalue / largest.curvature).groupby("seed").mean())
-        text += f" In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steep directions are combinations of many parameters."
+        text += f" In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steepest direction combines several parameters."
     return text.strip()
 
 

@@ -149,7 +149,9 @@ def _conclusion(rows, settings) -> str:
     nets = {net: rows[rows.net == net] for net in _measured(rows, settings)}
     smooth = all(sign(_rise(net), SMALL_RISE) < 0 for net in nets.values())
     barriers = all(sign(_barrier(net)) > 0 for net in nets.values())
-    text = "Neither line tells how flat a minimum is across it, so this is no evidence for or against flat minima as such."
+    text = (
+        "Neither line tells how flat a minimum is across it, so this is no evidence for or against flat minima as such."
+    )
     if not (smooth and barriers):
         return text
     return f"The straight line to a solution is thus free of obstacles, as the source says, while the line from one solution to another is not. The two solutions need not be different functions: nets that differ only in the order of their hidden units compute the same function and still lie far apart. {text}"

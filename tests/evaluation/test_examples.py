@@ -1,4 +1,4 @@
-"""What is refused: unfit models, examples, targets and losses; the message says what there is and what should be."""
+"""Checks of models and examples: the message says what there is and what should be; examples in chunks."""
 
 import cases
 import keras
@@ -102,6 +102,16 @@ def test_unfit_examples(x, y, loss, kind, words):
     """Wrong shapes, numbers, labels, targets and losses; the message gives what there is and what there should be."""
     with cases.refused(*words, kind=kind):
         evaluation.evaluate(Case("relu").model, x, y, loss)
+
+
+@pytest.mark.parametrize("size", [1, 4, 10, 11, 100])
+def test_chunks_count_every_example_once(size):
+    """Whether or not the size divides the eleven examples."""
+    model, x, y = Case("relu").data
+    parts = list(evaluation.chunks(evaluation.check(model, x, y), size))
+    assert max(len(part) for part, _ in parts) <= size
+    np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), x)
+    np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), y)
 
 
 @pytest.mark.parametrize("size", [0, -1])

@@ -1,21 +1,16 @@
-"""Which nets share compiled programs, how a net's variables are taken, and what measuring leaves alone."""
+"""Which nets are known to compute the same function of their variables, and which XLA compiles."""
 
 import functools
-import random
 import types
 
 import cases
 import keras
 import nets
-import numpy as np
 import pytest
 import references
 import tensorflow as tf
-from cases import Case
 
 from hw1 import evaluation
-
-# Which nets share compiled programs
 
 
 def dense(activation="tanh", **options):
@@ -94,77 +89,11 @@ def test_nets_that_differ_share_no_program():
         assert evaluation.evaluate(model, x, y)[0] == pytest.approx(references.losses(model, x, y).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["relu", "convolutional", "normalised", "dropout"])
-def test_seeds_share_a_program(kind):
-    """Fifty nets of one shape are compiled once, and each is measured with its own weights and statistics."""
-    members = [Case(kind, seed=seed) for seed in range(3)]
-    assert len({evaluation.architecture(case.model) for case in members}) == 1
-    run = evaluation.compiled(evaluation._totals, members[0].model)
-    for case in members:
-        assert evaluation.compiled(evaluation._totals, case.model) is run
-        assert case.measure(evaluation.evaluate)[0] == pytest.approx(case.mean, rel=1e-13)
-
-
-def test_a_net_that_changes_leaves_its_sisters_alone():
-    """The first net of a shape gives the shape its program; what is done to it later must not reach the others."""
-    evaluation._programs.clear()
-    x, y = nets.examples()
-    first, second = nets.mlp(seed=1), nets.mlp(seed=2)
-    evaluation.evaluate(first, x, y)
-    first.get_layer("hidden_1").trainable = False
-    first.get_layer("hidden_2_activation").activation = keras.activations.tanh
-    for n in (11, 7):  # another number of examples is traced anew
-        for model in (first, second):
-            expected = references.losses(model, x[:n], y[:n]).mean()
-            assert evaluation.evaluate(model, x[:n], y[:n])[0] == pytest.approx(expected, rel=1e-6)
-
-
-def test_programs_are_kept_only_up_to_a_number(monkeypatch):
-    """The most recently used stay."""
-    monkeypatch.setattr(evaluation, "_programs", type(evaluation._programs)())
-    for key in range(evaluation._MOST_PROGRAMS):
-        evaluation.remember(key, lambda key=key: f"program {key}")
-    assert evaluation.remember(0, lambda: "made again") == "program 0"
-    evaluation.remember("new", lambda: "new")
-    assert evaluation.remember(0, lambda: "made again") == "program 0"
-    assert evaluation.remember(1, lambda: "made again") == "made again"
-    assert len(evaluation._programs) == evaluation._MOST_PROGRAMS
-
-
-def test_measuring_draws_no_random_numbers():
-    """The global generator is where it was, also after a net's first measurement, which copies the net."""
-    evaluation._programs.clear()
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])  # initial weights without a seed
-    before = random.getstate()  # the generator from which Keras draws seeds
-    evaluation.evaluate(model, np.ones((2, 2)), np.array([0, 1]))
-    assert random.getstate() == before
-
-
 @pytest.mark.parametrize("case", cases.KINDS, ids=str)
 def test_layers_choose_the_compiler(case):
     """XLA for plain products, not for convolutions and not for what nobody knows."""
     convolutional_or_unknown = {"convolutional", "convolutional, normalised", "subclassed", "unused variable"}
     assert evaluation.jit_compile(case.model) == (case.kind not in convolutional_or_unknown)
-
-
-def test_vectors_and_lists():
-    """Flatten and unflatten are inverse, in the order of the trainable variables, row by row."""
-    model = Case("normalised").model
-    parameters, state = evaluation.variables(model)
-    vector = evaluation.flatten(parameters)
-    np.testing.assert_array_equal(vector, references.flat(model.trainable_variables))
-    for part, parameter in zip(evaluation.unflatten(vector, parameters), parameters, strict=True):
-        np.testing.assert_array_equal(part, parameter)
-    assert [tuple(s.shape) for s in state] == [tuple(v.shape) for v in model.non_trainable_variables]
-
-
-def test_variables_are_copies():
-    """Training that comes later is not seen."""
-    model = nets.mlp()
-    parameters, _ = evaluation.variables(model)
-    before = parameters[0].numpy()
-    model.trainable_variables[0].assign_add(tf.ones(before.shape))
-    np.testing.assert_array_equal(parameters[0], before)
 
 
 def test_all_layers_reaches_into_models():

@@ -1,0 +1,169 @@
+"""Are nets that were trained with large batches, or that lie in sharp minima, less robust to adversarial examples?
+
+Reads the rows of `hw1.landscape.adversarial` (batch_size, seed, losses, accuracies, largest_eigenvalue, attack, epsilon,
+attacked_accuracy, status).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, GREEN, TEST, VERMILION
+from hw1.findings.verdict import Claim, claim
+from hw1.findings.words import show, sign, training_loss
+from hw1.statistics import first_rows, mean_interval, paired_difference, rank_correlation
+
+YAO = "Yao et al., arXiv 1802.08241"
+ATTACKS = {"FGSM": "sign_epsilons", "L2": "l2_epsilons"}  # attack → the setting of its sizes
+
+
+def figure(rows, settings) -> Figure:
+    """Accuracy against the size of each attack, and at its middle size against batch size and λ₁ (a point a net).
+
+    Points are means over seeds with 95 % intervals.
+    """
+    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
+    rows, shades = rows[rows.status != "diverged"], style.shades(settings["batch_sizes"])
+    first.set(xlabel="ε, largest change of each pixel", title="one signed step (FGSM)")
+    second.set(xlabel="ε, largest L2 norm of the change", title=f"{settings['steps']} steps in the L2 ball")
+    for axes, attack in ((first, "FGSM"), (second, "L2")):
+        _against_size(axes, rows[rows.attack == attack], shades)
+    looks = {"no attack": {"color": BLACK, "linestyle": TEST}}
+    style.curve(third, rows, "batch_size", "test_accuracy", **looks["no attack"])
+    for attack, colour in (("FGSM", BLUE), ("L2", VERMILION)):
+        attacked = _middle(rows, settings, attack)
+        looks[f"{attack}, ε = {_middle_size(settings, attack):g}"] = {"color": colour}
+        style.curve(third, attacked, "batch_size", "attacked_accuracy", color=colour)
+        fourth.plot(attacked.largest_eigenvalue, attacked.attacked_accuracy, "o", color=colour)
+    looks["λ₁, right axis"] = {"color": GREEN}
+    right = style.twin(third, GREEN, "λ₁ of the training loss")
+    style.curve(right, rows, "batch_size", "largest_eigenvalue", color=GREEN)
+    style.log_x(third, "batch size")
+    third.set(ylabel="test accuracy", ylim=(0, 1))
+    fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
+    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=2)
+    style.legend(drawing, _named(shades))
+    return drawing
+
+
+def _against_size(axes, rows, shades):
+    """Accuracy under one attack against its size, from 0, a line per batch size."""
+    clean = rows.drop_duplicates(["batch_size", "seed"])
+    clean = clean.assign(epsilon=0.0, attacked_accuracy=clean.test_accuracy)
+    for size, colour in shades.items():
+        both = pd.concat([part[part.batch_size == size] for part in (clean, rows)])
+        style.curve(axes, both, "epsilon", "attacked_accuracy", color=colour)
+    axes.set(ylabel="test accuracy under attack", ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _named(shades):
+    """Label → line style, of which the first label says that these are batch sizes."""
+    first = min(shades)
+    return {f"{'batch size ' if size == first else ''}{size}": {"color": colour} for size, colour in shades.items()}
+
+
+def _middle_size(settings, attack):
+    """The middle one of the sizes of an attack."""
+    sizes = settings[ATTACKS[attack]]
+    return sizes[len(sizes) // 2]
+
+
+def _middle(rows, settings, attack):
+    """The rows of an attack of its middle size, one per net."""
+    return rows[(rows.attack == attack) & np.isclose(rows.epsilon, _middle_size(settings, attack))]
+
+
+def claims(rows, settings) -> Iterator[Claim]:
+    """Robustness against the batch size used in training, and against λ₁."""
+    rows = rows[rows.status != "diverged"]
+    causes = {
+        "Nets trained with larger batches are less robust": ("batch_size", "batch size", "seed"),
+        "Of nets of one batch size those of larger λ₁ are less robust": ("largest_eigenvalue", "λ₁", "batch_size"),
+    }
+    for sentence, (column, name, by) in causes.items():
+        for attack in ATTACKS:
+            nets = _middle(rows, settings, attack)
+            yield claim(
+                YAO,
+                f"{sentence} (Spearman's correlation of {name} and test accuracy under {attack}, ε = {_middle_size(settings, attack):g})",
+                rank_correlation(nets, column, "attacked_accuracy", by),
+                nets,
+                below=0,
+            )
+
+
+def comment(rows, settings) -> dict:
+    """Whether nets trained with larger batches are less robust, and whether that is due to sharper minima."""
+    rows = rows[rows.status != "diverged"]
+    return {
+        "title": "Adversarial examples",
+        "method": f"{training_loss(rows, settings)} The attacks perturb every test image; each net is attacked with its own gradients. λ₁ is the largest eigenvalue of the Hessian of the training loss.",
+        "caption": "Top: test accuracy against the size of the attack, one signed step (left) and gradient ascent in an L2 ball (right), one line per batch size. Bottom: test accuracy without attack and under attacks of the middle size, with λ₁ (green, right axis), against the batch size (left); accuracy under these attacks against λ₁, one point a net (right).",
+        "comment": [_batch_size(rows, settings), _sharpness(rows, settings)],
+    }
+
+
+def _batch_size(rows, settings) -> str:
+    """How accuracy without and under attack goes with the batch size."""
+    ends = [min(settings["batch_sizes"]), max(settings["batch_sizes"])]
+    clean = first_rows(rows, ["batch_size", "seed"])
+    text = f"From batch size {ends[0]} to {ends[1]}, test accuracy without attack changes by {show(_difference(clean, ends, 'test_accuracy'), 2)}. "
+    trends = {attack: _trend(_middle(rows, settings, attack), ends) for attack in ATTACKS}
+    for attack, trend in trends.items():
+        nets = _middle(rows, settings, attack)
+        first, last = (mean_interval(nets[nets.batch_size == size].attacked_accuracy) for size in ends)
+        text += f"Under {attack}, ε = {_middle_size(settings, attack):g}, it is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]} ({trend[0]}). "
+    signs = [found for _, found in trends.values()]
+    if all(found < 0 for found in signs):
+        return f"{text}Nets trained with larger batches are less robust to both attacks."
+    if all(found > 0 for found in signs):
+        return f"{text}Nets trained with larger batches are more robust to both attacks."
+    return f"{text}That robustness falls with the batch size is not shown for both attacks."
+
+
+def _difference(rows, ends, column):
+    """The difference of a column between the largest and the smallest batch size, over pairs of one seed."""
+    values = rows.pivot(index="seed", columns="batch_size", values=column).reindex(columns=ends)
+    return paired_difference(values[ends[1]], values[ends[0]])
+
+
+def _trend(nets, ends):
+    """How accuracy under attack goes with the batch size, in words and as a sign."""
+    difference, trend = (
+        _difference(nets, ends, "attacked_accuracy"),
+        rank_correlation(nets, "batch_size", "attacked_accuracy"),
+    )
+    text = f"difference {show(difference, 2)}"
+    if not np.isfinite(trend.value):  # there are only two batch sizes
+        return text, sign(difference)
+    return f"{text}, rank correlation {show(trend, 2)}", sign(trend)
+
+
+def _sharpness(rows, settings) -> str:
+    """Whether the nets of larger λ₁ are less robust, over all nets and at one batch size, and what follows."""
+    nets = first_rows(rows, ["batch_size", "seed"])
+    with_batch = rank_correlation(nets, "batch_size", "largest_eigenvalue")
+    parts, signs = [], []
+    for attack in ATTACKS:
+        within = rank_correlation(
+            _middle(rows, settings, attack), "largest_eigenvalue", "attacked_accuracy", "batch_size"
+        )
+        parts.append(f"{show(within, 2)} under {attack}")
+        signs.append(sign(within))
+        if not np.isfinite(within.value):
+            return "There are too few nets of one batch size to tell whether those of larger λ₁ are less robust."
+    text = ""
+    if sign(with_batch) > 0:
+        text = f"λ₁ also rises with the batch size (rank correlation {show(with_batch, 2)}), so over batch sizes the effects of the two cannot be told apart. "
+    text += f"Among nets of one batch size, λ₁ has a rank correlation of {' and of '.join(parts)} with test accuracy under attack (intervals over the batch sizes). "
+    if all(found < 0 for found in signs):
+        return f"{text}There the nets in sharper minima are less robust."
+    if any(found < 0 for found in signs):
+        return f"{text}The nets in sharper minima are less robust to one attack only."
+    return f"{text}So at a given batch size, flatter minima are not measurably more robust: these runs do not show that sharpness makes a net vulnerable. With {int(nets.groupby('batch_size').size().max())} nets per batch size, a moderate correlation would not be seen."

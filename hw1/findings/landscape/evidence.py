@@ -1,0 +1,225 @@
+"""Does the Bayesian evidence distinguish memorising from learning, and sharp minima from flat ones?
+
+Reads the rows of `hw1.landscape.evidence` (model, labels, batch_size, seed, regularization, losses, accuracies,
+log_evidence_ratio, log_occam, standard_error, status).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, GREEN, SETS, VERMILION
+from hw1.findings.verdict import Claim, claim
+from hw1.findings.words import number, show, sign, training_loss
+from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference, rank_correlation
+
+SMITH = "Smith & Le, arXiv 1710.06451"
+
+
+def figure(rows, settings) -> Figure:
+    """Accuracy, cross-entropy and evidence of regressions against λ; Occam factors of nets (below: one point a net).
+
+    Lines and points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
+    """
+    drawing, panels = style.figure(2, 3, 4.6)
+    for (above, below), labels in zip(panels.T, ("true", "random"), strict=False):
+        _regression(above, below, _regressions(rows, labels))
+        above.set_title(f"regression, {labels} labels")
+    nets, (above, below) = _nets(rows), panels[:, 2]
+    nets = nets.assign(cost_of_width=-nets.log_occam)
+    style.curve(above, nets, "batch_size", "cost_of_width", color=GREEN)
+    style.log_x(above, "batch size")
+    above.set(ylabel="½ Σ ln(λᵢ/λ)", title=f"nets, λ = {settings['net_regularization']:g}")
+    shades = style.shades(settings["batch_sizes"])
+    for size, colour in shades.items():
+        some = nets[nets.batch_size == size]
+        below.plot(some.cost_of_width, some.test_accuracy, "o", color=colour)
+    below.set(xlabel="½ Σ ln(λᵢ/λ)", ylabel="test accuracy")
+    ends = {}
+    for size in (min(shades), max(shades)):
+        ends[f"batch size {size}"] = Line2D([], [], marker="o", linestyle="", color=shades[size])
+    below.legend(ends.values(), ends, loc="lower left", handletextpad=0.1)
+    looks = {"accuracy": {"color": BLUE}, "cross-entropy": {"color": VERMILION}} | style.sets(BLACK)
+    style.legend(drawing, looks | {"E, right axis: negative for the regression, positive for chance": {"color": GREEN}})
+    return drawing
+
+
+def _regression(above, below, rows):
+    """Accuracy above, cross-entropy and evidence below, against λ."""
+    below.set_yscale("log")
+    for part, line in SETS.items():
+        style.curve(above, rows, "regularization", f"{part}_accuracy", band=True, color=BLUE, linestyle=line)
+        style.curve(below, rows, "regularization", f"{part}_loss", band=True, color=VERMILION, linestyle=line)
+    above.set(ylabel="accuracy", ylim=(0.4, 1.03))
+    style.colour_axis(below, VERMILION, "cross-entropy (nats)")
+    right = style.twin(below, GREEN, "log evidence ratio E (nats)")
+    style.curve(right, rows, "regularization", "log_evidence_ratio", band=True, color=GREEN)
+    right.axhline(0, color=GREEN, linewidth=0.8, linestyle=":")
+    for axes in (above, below):
+        style.log_x(axes, "λ")
+
+
+def _regressions(rows, labels):
+    """The rows of the regressions with one kind of labels."""
+    return rows[(rows.model == "logistic regression") & (rows.labels == labels)]
+
+
+def _nets(rows):
+    """The rows of the nets that did not diverge."""
+    return rows[(rows.model == "net") & (rows.status != "diverged")]
+
+
+def claims(rows, settings) -> Iterator[Claim]:
+    """What the evidence says of regressions with true and random labels, and of nets."""
+    random, true = _regressions(rows, "random"), _regressions(rows, "true")
+    yield claim(
+        SMITH,
+        "Random labels: the evidence is for the null model (E at the λ that is best with true labels, nats)",
+        _with_random_labels(rows),
+        above=0,
+    )
+    yield claim(
+        SMITH,
+        "True labels: the evidence is for the model at the best λ (smallest E over λ, nats)",
+        mean_interval(true.groupby("seed").log_evidence_ratio.min()),
+        below=0,
+    )
+    yield claim(
+        SMITH,
+        "The λ of most evidence is near that of least test loss, true labels (difference of log₁₀ λ)",
+        _distance_of_optima(true),
+        within=(-1, 1),
+    )
+    yield claim(
+        SMITH,
+        "Evidence goes with test loss as λ changes, true labels (Spearman's correlation of E and test loss)",
+        rank_correlation(true, "log_evidence_ratio", "test_loss"),
+        above=0,
+    )
+    yield claim(
+        SMITH,
+        "A weakly regularised regression memorises random labels (training accuracy at the smallest λ)",
+        mean_interval(_weakest(random).train_accuracy),
+        above=0.99,
+    )
+    nets = _nets(rows)
+    yield claim(
+        SMITH,
+        "Small batches end in minima of larger Occam factors (Spearman's correlation of batch size and Occam factor)",
+        rank_correlation(nets, "batch_size", "log_occam"),
+        nets,
+        below=0,
+    )
+    for column, side in (("accuracy", {"above": 0}), ("loss", {"below": 0})):
+        yield claim(
+            SMITH,
+            f"Larger Occam factors go with better generalisation (Spearman's correlation of Occam factor and test {column})",
+            rank_correlation(nets, "log_occam", f"test_{column}"),
+            nets,
+            **side,
+        )
+
+
+def _best(rows, column):
+    """Seed → the λ at which a column is smallest."""
+    return rows.set_index("regularization").groupby("seed")[column].idxmin()
+
+
+def _with_random_labels(rows) -> Interval:
+    """E with random labels, for each seed at the λ of most evidence with true labels."""
+    random = _regressions(rows, "random").set_index(["regularization", "seed"]).log_evidence_ratio
+    best = _best(_regressions(rows, "true"), "log_evidence_ratio")
+    return mean_interval([random[at, seed] for seed, at in best.items()])
+
+
+def _distance_of_optima(true) -> Interval:
+    """log₁₀ of the λ of most evidence over that of least test loss."""
+    return mean_interval(np.log10(_best(true, "log_evidence_ratio") / _best(true, "test_loss")))
+
+
+def _weakest(rows):
+    """The rows of the smallest λ."""
+    return rows[rows.regularization == rows.regularization.min()]
+
+
+def comment(rows, settings) -> dict:
+    """Whether the evidence tells learning from memorising, and whether Occam factors go with generalisation."""
+    nets = _nets(rows)
+    return {
+        "title": "Bayesian evidence",
+        "method": f"A logistic regression learns to tell the digits 0 and 1 apart from {settings['images']} images, with true and with permuted labels, at {settings['points']} strengths λ of the prior; E is the log evidence ratio of chance to the regression, negative where the evidence is for the regression. {training_loss(nets, settings)} They were trained without the prior, so only their Occam factors are compared, at λ = {settings['net_regularization']:g}.",
+        "caption": "Left and middle: accuracy (top), cross-entropy and E (bottom; green, right axis) of the regression against λ, with true and with random labels. Right: the negative logarithm of the Occam factor, ½ Σ ln(λᵢ/λ), of nets against the batch size (top), and test accuracy against it, one point a net, from small (dark) to large (light) batches (bottom). It is larger for sharper minima.",
+        "comment": [_memorising(rows), _choice_of_prior(_regressions(rows, "true")), _occam(nets, settings)],
+    }
+
+
+def _memorising(rows) -> str:
+    """Whether the evidence tells true from random labels, where the training accuracy does not."""
+    true, random = _regressions(rows, "true"), _regressions(rows, "random")
+    fitted, tested = (mean_interval(_weakest(random)[f"{part}_accuracy"]) for part in ("train", "test"))
+    best, same = mean_interval(true.groupby("seed").log_evidence_ratio.min()), _with_random_labels(rows)
+    text = f"At the smallest λ, the regression reaches training accuracy {show(fitted)} on random labels, with test accuracy {show(tested)}"
+    text += ": it memorises them. " if fitted.value > 0.99 else ". "
+    text += f"With true labels, E is {show(best)} nats at the λ of most evidence; with random labels, at the same λ, it is {show(same)} nats. "
+    if sign(best) < 0 < sign(same):
+        text += "The evidence is for the regression with true labels and against it with random ones: it distinguishes learning from memorising, which the training accuracy at small λ does not. "
+    else:
+        text += "These runs do not show that the evidence distinguishes learning from memorising. "
+    least = random.groupby("seed").log_evidence_ratio.min()
+    if (least > 0).all():
+        text += "With random labels E is positive at every λ, so no prior makes the evidence favour the regression."
+    return text.strip()
+
+
+def _choice_of_prior(true) -> str:
+    """Whether the λ of most evidence is also that of the least test loss."""
+    distance, trend = _distance_of_optima(true), rank_correlation(true, "log_evidence_ratio", "test_loss")
+    evidence, loss = (geometric_mean(_best(true, column)).value for column in ("log_evidence_ratio", "test_loss"))
+    verdicts = {
+        1: "the evidence, which needs no test data, prefers the values of λ with low test loss",
+        0: "the evidence does not measurably go with the test loss",
+        -1: "the evidence misleads: it is largest where the test loss is high",
+    }
+    return f"With true labels, the evidence is largest at λ = {number(evidence, 2)}, the test loss lowest at {number(loss, 2)} (geometric means over seeds; difference of $log_10 λ$ {show(distance, 2)}). Over all λ, E has a rank correlation of {show(trend, 2)} with test loss: {verdicts[sign(trend)]}."
+
+
+def _occam(nets, settings) -> str:
+    """How the Occam factors of nets go with the batch size and with generalisation, and what follows."""
+    ends = [min(settings["batch_sizes"]), max(settings["batch_sizes"])]
+    values = (
+        nets.assign(cost=-nets.log_occam).pivot(index="seed", columns="batch_size", values="cost").reindex(columns=ends)
+    )
+    first, last = (mean_interval(values[size]) for size in ends)
+    trend, difference = (
+        rank_correlation(nets, "batch_size", "log_occam"),
+        paired_difference(values[ends[1]], values[ends[0]]),
+    )
+    text = f"For nets, the negative logarithm of the Occam factor is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]} (difference {show(difference)})"
+    verdicts = {
+        1: "larger batches end in sharper minima",
+        0: "no clear trend with the batch size",
+        -1: "larger batches end in flatter minima",
+    }
+    if not np.isfinite(trend.value):
+        return f"{text}: {verdicts[sign(difference)]}. There are too few batch sizes for a rank correlation with test results."
+    text += (
+        f"; the Occam factor has a rank correlation of {show(trend, 2)} with the batch size: {verdicts[-sign(trend)]}. "
+    )
+    accuracy, loss = (rank_correlation(nets, "log_occam", f"test_{what}") for what in ("accuracy", "loss"))
+    text += f"Its rank correlation is {show(accuracy, 2)} with test accuracy and {show(loss, 2)} with test loss: "
+    verdicts = {
+        (1, -1): "flatter nets generalise better, by both measures. ",
+        (1, 0): "flatter nets have the higher test accuracy, but not a measurably lower test loss. ",
+        (1, 1): "flatter nets have the higher test accuracy, but also the higher test loss. ",
+    }
+    text += verdicts.get((sign(accuracy), sign(loss)), "these runs do not show that flatter nets generalise better. ")
+    within = rank_correlation(nets, "log_occam", "test_accuracy", by="batch_size")
+    if not np.isfinite(within.low):
+        return text.strip()
+    text += f"Among nets of one batch size, the correlation with test accuracy is {show(within, 2)} (interval over the batch sizes)"
+    if sign(within) > 0:
+        return f"{text}: there, too, flatter nets are better."
+    return f"{text}: there flatter nets are not measurably better, so the Occam factor may say no more than the batch size."

@@ -1,0 +1,253 @@
+"""Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
+
+Reads the rows of `hw1.landscape.flatness` (net, batch_size, learning_rate, seed, losses, accuracies, the five measures,
+status) and its tables "radii" (batch_size, seed, epsilon, maximum, quadratic, linear) and "rescaling" (seed, alpha,
+region, exponent, log_volume).
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
+from hw1.findings.verdict import COURSE, KESKAR, Claim, claim
+from hw1.findings.words import listed, number, show, sign, training_loss
+from hw1.statistics import Interval, geometric_mean, mean_interval, rank_correlation
+
+MEASURES = {  # column, larger for sharper minima → name in the figure, name in a sentence, source
+    "spectral_norm": ("spectral norm", "the spectral norm", KESKAR),
+    "trace": ("trace", "the trace", KESKAR),
+    "ball_sharpness": ("L2 ball", "the ε-sharpness in the L2 ball", KESKAR),
+    "subspace_sharpness": ("random subspace", "the sharpness in a random subspace", KESKAR),
+    "minus_log_volume": (
+        "− ln volume",
+        "−ln of the ε-flat volume in a random section",
+        "Hochreiter and Schmidhuber 1997",
+    ),
+}
+
+
+def figure(rows, settings, radii, rescaling) -> Figure:
+    """The population, each measure's correlation with test results, the volume under rescaling, the ball's limits.
+
+    Points are single nets in the first panel, else means over seeds with 95 % intervals.
+    """
+    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
+    course, markers = _course(rows), dict(zip(settings["batch_sizes"], "osD^vP*X", strict=False))
+    rates = dict(zip(settings["learning_rates"], COLOURS, strict=False))
+    _population(first, course, rates, markers)
+    looks = {f"learning rate {rate:g}": {"color": colour} for rate, colour in rates.items()}
+    for size, marker in markers.items():
+        looks[f"batch size {size}"] = {"color": BLACK, "marker": marker, "linestyle": ""}
+    style.legend(drawing, looks)
+    _correlations(second, course)
+    _rescaled_volumes(third, rescaling)
+    _approximations(fourth, radii, {min(markers): BLUE, max(markers): VERMILION})
+    return drawing
+
+
+def _course(rows):
+    """The course's nets that did not diverge, with a column for each measure."""
+    course = rows[(rows.net == "course") & (rows.status != "diverged")]
+    return course.assign(minus_log_volume=-course.log_volume)
+
+
+def _population(axes, course, rates, markers):
+    """The gap between test and training loss against the spectral norm, one point a net."""
+    style.log_x(axes, "spectral norm ‖H‖₂")
+    for rate, colour in rates.items():
+        for size, marker in markers.items():
+            nets = course[(course.batch_size == size) & (course.learning_rate == rate)]
+            gap = nets.test_loss - nets.train_loss
+            axes.plot(nets.spectral_norm, gap, marker, color=colour, markersize=3.5, alpha=0.8)
+    axes.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point a net")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(style.BetweenDecades())
+
+
+def _correlations(axes, course):
+    """Spearman's correlation of each measure with test loss and test error, with intervals over seeds."""
+    course = course.assign(test_error=1 - course.test_accuracy)
+    results = {"test_loss": ("test loss", BLUE, 0.12), "test_error": ("test error", ORANGE, -0.12)}
+    places = np.arange(len(MEASURES))[::-1]
+    for result, (label, colour, shift) in results.items():
+        found = [rank_correlation(course, column, result) for column in MEASURES]
+        values, lows, highs, _ = np.array(found).T
+        bars = np.nan_to_num([values - lows, highs - values])
+        axes.errorbar(values, places + shift, xerr=bars, fmt="o", color=colour, capsize=2, label=label)
+    axes.axvline(0, color="#888888", linewidth=0.8, linestyle=":")
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.3, len(MEASURES) - 0.5), xlabel="Spearman's rank correlation")
+    axes.set_yticks(places, [label for label, *_ in MEASURES.values()])
+    axes.set_title("do sharper nets generalise worse?")
+    axes.legend(loc="lower center", ncols=2)
+
+
+def _rescaled_volumes(axes, rescaling):
+    """The change of the volumes from α = 1, in which each net counts once; the line is the predicted growth."""
+    base = rescaling[rescaling.alpha == 1].set_index(["seed", "region"]).log_volume
+    keys = list(zip(rescaling.seed, rescaling.region, strict=True))
+    rows = rescaling.assign(change=rescaling.log_volume - base.reindex(keys).to_numpy())
+    regions = {"whole": ("all dimensions", BLUE), "section": ("section, 3 dimensions", PURPLE)}
+    for region, (label, colour) in regions.items():
+        style.curve(axes, rows[rows.region == region], "alpha", "change", color=colour, label=label, linestyle="")
+    alphas, exponent = np.sort(rescaling.alpha.unique()), rescaling.exponent.max()
+    axes.plot(alphas, exponent * np.log(alphas), color=BLACK, linewidth=0.8, label=f"{exponent} ln α")
+    style.log_x(axes, "α")
+    axes.set(ylabel="ln volume, change from α = 1", title="one function, (αθ₁, θ₂/α)")
+    axes.legend(loc="upper left")
+
+
+def _approximations(axes, radii, sizes):
+    """The quadratic and the linear approximation over the maximum in the ball, against its radius."""
+    axes.set_yscale("log")
+    for size, colour in sizes.items():
+        nets = radii[radii.batch_size == size]
+        for column, line in (("quadratic", TRAIN), ("linear", TEST)):
+            ratio = nets.assign(value=nets[column] / nets.maximum)
+            style.curve(axes, ratio, "epsilon", "value", color=colour, linestyle=line)
+    axes.axhline(1, color="#888888", linewidth=0.8, linestyle=":")
+    style.log_x(axes, "radius ε of the ball (units of the parameters)")
+    axes.set(ylabel="approximation / maximum", title="the ball's maximum and its approximations")
+    handles = [
+        Line2D([], [], color=BLACK, linestyle=TRAIN, label="‖H‖₂ ε² / 2"),
+        Line2D([], [], color=BLACK, linestyle=TEST, label="‖∇L‖ ε"),
+    ]
+    handles += [Line2D([], [], color=colour, label=f"batch size {size}") for size, colour in sizes.items()]
+    axes.legend(handles=handles)
+
+
+def claims(rows, settings, radii, **_) -> Iterator[Claim]:
+    """Whether five measures agree, and sharper nets generalise worse by them; how far the quadratic reaches."""
+    course = _course(rows)
+    for column, what, side in (
+        ("test_loss", "test loss", {"above": 0}),
+        ("test_accuracy", "test accuracy", {"below": 0}),
+    ):
+        for measure, (_, name, source) in MEASURES.items():
+            yield claim(
+                source,
+                f"Sharper minima generalise worse (Spearman's correlation of {name} and {what})",
+                rank_correlation(course, measure, column),
+                course,
+                **side,
+            )
+    yield claim(
+        "our hypothesis",
+        "Five measures of flatness order nets alike (smallest of Spearman's correlations of two of them, above 0.5)",
+        _least_agreement(course),
+        course,
+        above=0.5,
+    )
+    for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
+        yield claim(
+            f"{COURSE} 1-3",
+            f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (ratio of the two, 1 ± 0.1)",
+            _approximated(radii, "quadratic", epsilon),
+            within=(0.9, 1.1),
+        )
+
+
+def _least_agreement(course) -> Interval:
+    """The smallest rank correlation of two measures."""
+    return min(rank_correlation(course, *pair) for pair in itertools.combinations(MEASURES, 2))
+
+
+def _approximated(radii, column, epsilon) -> Interval:
+    """An approximation of the maximum in the ball over the maximum, its geometric mean for each seed."""
+    rows = radii[radii.epsilon == epsilon]
+    ratio = np.log(rows[column] / rows.maximum).groupby(rows.seed).mean()
+    return geometric_mean(np.exp(ratio))
+
+
+def comment(rows, settings, radii, rescaling) -> dict:
+    """Whether the measures agree, whether flat nets generalise better by them, and what they do not measure."""
+    course = _course(rows)
+    sizes, rates = (listed(f"{value:g}" for value in settings[name]) for name in ("batch_sizes", "learning_rates"))
+    return {
+        "title": "Five measures of flatness",
+        "method": f"{training_loss(course, settings)} The nets differ in batch size ({sizes}) and in the learning rate of Adam ({rates}). All measures use the first {settings['examples']} training images.",
+        "caption": "Top: gap between test and training loss against the spectral norm, one point a net (left); rank correlation of each measure with test loss and test error, positive where sharper nets are worse (right). Bottom: change of the ε-flat volume of a small net when its layers are rescaled without changing its function, with the predicted growth (left); quadratic and linear approximations of the largest rise in a ball, relative to it (right).",
+        "comment": [
+            _agreement(course) + _generalisation(course),
+            f"{_rescaling(rescaling)} {_reach(radii)}".strip(),
+        ],
+    }
+
+
+def _agreement(course) -> str:
+    """Whether the measures order the nets alike."""
+    least = _least_agreement(course)
+    trends = [rank_correlation(course, measure, "batch_size") for measure in MEASURES]
+    if not np.isfinite(least.value):
+        return "There are too few nets of one seed for rank correlations. "
+    verdicts = {
+        1: "they order the nets alike",
+        0: "it remains open whether they order the nets alike",
+        -1: "they do not order the nets alike",
+    }
+    text = f"The smallest rank correlation between two of the five measures is {show(least, 2)}: {verdicts[sign(least, 0.5)]}. "
+    if all(sign(trend) > 0 for trend in trends):
+        text += f"By all of them, larger batches end in sharper minima (rank correlations {_range(trends)}). "
+    return text
+
+
+def _range(intervals) -> str:
+    """The smallest and the largest of several statistics."""
+    values = [interval.value for interval in intervals]
+    return f"{number(min(values), 2)} to {number(max(values), 2)}"
+
+
+def _generalisation(course) -> str:
+    """By how many measures the sharper nets generalise worse, and what follows."""
+    text, signs = "", {}
+    for column, what, worse in (("test_accuracy", "test accuracy", -1), ("test_loss", "test loss", 1)):
+        found = {measure: rank_correlation(course, measure, column) for measure in MEASURES}
+        if not all(np.isfinite(interval.value) for interval in found.values()):
+            return text
+        signs[what] = [worse * sign(interval) for interval in found.values()]
+        names = {
+            side: [MEASURES[measure][0] for measure, mark in zip(found, signs[what], strict=True) if mark == side]
+            for side in (1, -1)
+        }
+        text += f"The rank correlations of the measures with {what} are {_range(found.values())}"
+        text += f"; sharper nets are measurably worse by {_measures(names[1])}"
+        text += f" and measurably better by {_measures(names[-1])}. " if names[-1] else ". "
+    if all(mark > 0 for marks in signs.values() for mark in marks):
+        return f"{text}By every measure flat nets generalise better here."
+    return f"{text}So these runs, trained to one target loss, do not show that flat nets reliably generalise better, however flatness is measured."
+
+
+def _measures(names) -> str:
+    """How many of the measures, and which."""
+    if len(names) == len(MEASURES):
+        return "all five measures"
+    return f"{len(names)} of 5 ({listed(names)})" if names else "none of the five"
+
+
+def _rescaling(rescaling) -> str:
+    """How the volume of a net changes when it is rescaled without changing its function."""
+    whole = rescaling[rescaling.region == "whole"]
+    if whole.alpha.nunique() < 2:
+        return ""
+    slopes = [np.polyfit(np.log(net.alpha), net.log_volume, 1)[0] for _, net in whole.groupby("seed")]
+    slope, exponent = mean_interval(slopes), whole.exponent.max()
+    text = f"When the layers of a small net are rescaled by α and 1/α, its function stays the same, but the estimated volume of its ε-flat region grows as α to the power {show(slope)}; theory predicts {exponent}"
+    agrees = slope.low <= exponent <= slope.high
+    text += ", within the interval. " if agrees else ". "
+    return f"{text}A volume in the units of the parameters therefore does not belong to the function alone."
+
+
+def _reach(radii) -> str:
+    """How far the quadratic approximation of the course's recipe reaches."""
+    if radii.empty:
+        return ""
+    small, large = radii.epsilon.min(), radii.epsilon.max()
+    quadratic, linear = _approximated(radii, "quadratic", small), _approximated(radii, "linear", small)
+    text = f"The recipe's quadratic approximation ‖H‖₂ ε² / 2 is {show(quadratic, 2)} times the largest rise within ε = {small:g} and {show(_approximated(radii, 'quadratic', large), 2)} times that within ε = {large:g}."
+    if quadratic.value < 0.5 and abs(linear.value - 1) < 0.1:
+        text += f" At ε = {small:g} the gradient alone gives {show(linear, 2)} times the rise: the nets are not exactly at minima, and close to them the slope outweighs the curvature."
+    return text

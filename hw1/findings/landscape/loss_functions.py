@@ -1,0 +1,247 @@
+"""How do Hessian, spectrum and connecting lines differ between nets trained with different loss functions?
+
+Reads the rows of `hw1.landscape.loss_functions` (loss, seed, epoch, losses, accuracies, hessian, gauss_newton, residual,
+status) and its tables "spectrum" (loss, seed, measured, quantity, rank, value) and "lines" (loss, kind, other, seed,
+alpha, losses, accuracies).
+"""
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY
+from hw1.findings.verdict import Claim, claim
+from hw1.findings.words import by_sign, listed, show, sign
+from hw1.statistics import Interval, mean_interval, paired_difference
+
+SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
+OWN = "our hypothesis"
+SMOOTH = {"nll": "the nll", "squared": "squared error"}  # the losses whose Gauss–Newton part is not 0 by definition
+OTHER_LOSS, OTHER_SEED = "other loss", "other seed"  # the kinds of lines
+
+
+def figure(rows, settings, spectrum, lines) -> Figure:
+    """The norms of the Hessian's parts along training, the spectra at the end, and lines between solutions.
+
+    Points and lines are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
+    """
+    drawing, (above, below) = style.figure(2, 4, 4.4)
+    losses = dict(zip(rows.loss.unique(), (BLUE, ORANGE, GREEN), strict=False))
+    parts = {"hessian": ("‖H‖₂", BLACK), "gauss_newton": ("‖G‖₂", PURPLE), "residual": ("‖R‖₂", SKY)}
+    for axes, name in zip(above[:3], losses, strict=False):
+        _norms(axes, rows[rows.loss == name], parts)
+        axes.set(xlabel="epoch", title=f"trained by {name}")
+        axes.sharey(above[0])
+    above[0].set_ylabel("spectral norm")
+    for axes in above[len(losses) : 3]:
+        axes.set_visible(False)
+    _shares(above[3], rows, losses)
+    for axes in above:
+        axes.set_xticks(settings["epochs"], settings["epochs"])
+    _end_spectra(below[:2], spectrum, losses)
+    _solution_lines(below[2:], lines, losses)
+    names = {f"solutions of {name}": {"color": colour} for name, colour in losses.items()}
+    style.legend(drawing, {name: {"color": colour} for name, colour in parts.values()} | names)
+    return drawing
+
+
+def _norms(axes, rows, parts):
+    """The spectral norms of H, G and R along training, H as a broad line behind the others."""
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_yscale("log")
+    for part, (_, colour) in parts.items():
+        width = 2.6 if part == "hessian" else 1.2
+        style.curve(axes, rows[rows[part] > 0], "epoch", part, color=colour, linewidth=width)
+
+
+def _shares(axes, rows, losses):
+    """The residual's share of the Hessian's norm along training."""
+    axes.set_xscale("symlog", linthresh=1)
+    rows = rows.assign(share=rows.residual / rows.hessian)
+    for name, colour in losses.items():
+        style.curve(axes, rows[rows.loss == name], "epoch", "share", color=colour)
+    axes.set(xlabel="epoch", title="‖R‖₂ / ‖H‖₂")
+
+
+def _end_spectra(panels, spectrum, losses):
+    """The largest eigenvalues at the end of training, of the net's own loss and of the nll."""
+    values = spectrum[(spectrum.quantity == "eigenvalue") & (spectrum.value > 0)]
+    measured = {
+        "Hessian of the own loss": values[values.measured == values.loss],
+        "Hessian of the nll": values[values.measured == "nll"],
+    }
+    for axes, (title, rows) in zip(panels, measured.items(), strict=True):
+        axes.set_yscale("log")
+        for name, colour in losses.items():
+            style.curve(axes, rows[rows.loss == name], "rank", "value", color=colour)
+        axes.set(xlabel="rank", title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_ylabel("eigenvalue at the end")
+
+
+def _solution_lines(panels, lines, losses):
+    """Training error along the lines to the next loss's solution and to another seed's."""
+    rows = lines.assign(error=100 * (1 - lines.train_accuracy))
+    ends = {OTHER_LOSS: "the next loss", OTHER_SEED: "another seed"}
+    for axes, (kind, end) in zip(panels, ends.items(), strict=True):
+        some = rows[rows.kind == kind]
+        for name, colour in losses.items():
+            style.curve(axes, some[some.loss == name], "alpha", "error", band=True, color=colour)
+        axes.set(xlabel="α", title=f"line to {end}", ylim=(0, 100))
+    panels[0].set_ylabel("training error (%)")
+
+
+def claims(rows, settings, lines, **_) -> Iterator[Claim]:
+    """What the Hessian is made of under each loss, and whether the losses' solutions differ and connect."""
+    first, last = settings["epochs"][0], settings["epochs"][-1]
+    for name in SMOOTH:
+        if name not in settings["losses"]:
+            continue
+        shares = _residual_shares(rows, name, settings)
+        yield claim(
+            SAGUN,
+            f"{name}: at the end the Gauss–Newton part makes up the Hessian (‖R‖₂ / ‖H‖₂, below 0.5)",
+            mean_interval(shares[last]),
+            below=0.5,
+        )
+        if first == 0:  # measured before training, too
+            yield claim(
+                SAGUN,
+                f"{name}: the residual's share falls (difference of ‖R‖₂ / ‖H‖₂, end − start)",
+                paired_difference(shares[last], shares[first]),
+                below=0,
+            )
+    for name in settings["losses"]:
+        partner = _partner(lines, name)
+        if partner is None:
+            continue
+        other, same = (_barriers(_lines(lines, name, kind)) for kind in (OTHER_LOSS, OTHER_SEED))
+        yield claim(
+            OWN,
+            f"The line from a solution of {name} to one of {partner} crosses a barrier (rise of training error)",
+            mean_interval(other),
+            above=0,
+        )
+        yield claim(
+            OWN,
+            f"From one initialisation, the barrier from {name} to {partner} is lower than that between two seeds of {name} (difference of the rises)",
+            paired_difference(other, same),
+            below=0,
+        )
+
+
+def _residual_shares(rows, loss, settings):
+    """‖R‖₂ / ‖H‖₂ of the nets of one loss: a row per seed, a column per epoch."""
+    nets = rows[(rows.loss == loss) & (rows.status != "diverged")]
+    shares = nets.assign(share=nets.residual / nets.hessian).pivot(index="seed", columns="epoch", values="share")
+    return shares.reindex(columns=settings["epochs"])
+
+
+def _lines(lines, loss, kind):
+    """The rows of one kind of line from the solutions of one loss."""
+    return lines[(lines.loss == loss) & (lines.kind == kind)]
+
+
+def _partner(lines, loss) -> str | None:
+    """The loss to whose solutions lines lead from those of another one; None if there are no such lines."""
+    partners = _lines(lines, loss, OTHER_LOSS).other
+    return None if partners.empty else partners.iloc[0]
+
+
+def _barriers(lines):
+    """Seed → the largest training error strictly between the ends of a line − the larger of those at the ends."""
+    error = (1 - lines.train_accuracy).where(lines.alpha.between(0, 1, inclusive="neither"))
+    ends = (1 - lines.train_accuracy).where(lines.alpha.isin([0, 1]))
+    return error.groupby(lines.seed).max() - ends.groupby(lines.seed).max()
+
+
+def comment(rows, settings, spectrum, lines) -> dict:
+    """What the Hessian is made of, how the losses' solutions compare, and whether barriers lie between them."""
+    rows = rows[rows.status != "diverged"]
+    names = [name for name in settings["losses"] if name in set(rows.loss)]
+    return {
+        "title": "Loss functions",
+        "method": f"Nets are trained with each loss for {settings['epochs'][-1]} epochs from the same initial weights; they are compared after equally many updates, not at equal losses. Here nll is the negative log-likelihood (cross-entropy), squared the squared error, hinge the multi-class hinge loss. Norms and spectra are computed on {settings['examples']} training images. G is the Gauss–Newton part of the Hessian H, R = H − G the residual.",
+        "caption": "Top: spectral norms of H and of its two parts along training, one panel a loss, and the residual's share of the norm. Bottom: the largest eigenvalues at the end, of each net's own loss and of the nll; training error on the lines to the solution of the next loss (same initial weights) and to one of another seed.",
+        "comment": [
+            _parts(rows, names, settings),
+            _curvature(rows, spectrum, names, settings),
+            _barrier_text(lines, names),
+        ],
+    }
+
+
+def _parts(rows, names, settings) -> str:
+    """Which part of the Hessian dominates at the end of training."""
+    first, last = settings["epochs"][0], settings["epochs"][-1]
+    texts = []
+    for name in [name for name in names if name in SMOOTH]:
+        shares = _residual_shares(rows, name, settings)
+        end = mean_interval(shares[last])
+        start = f" ({show(mean_interval(shares[first]), 2)} before training)" if first == 0 else ""
+        verdicts = {
+            -1: "the Gauss–Newton part makes up the Hessian",
+            0: "it remains open which part dominates",
+            1: "the residual is more than half of the Hessian",
+        }
+        texts.append(
+            f"With {SMOOTH[name]}, ‖R‖₂ / ‖H‖₂ is {show(end, 2)} at the end{start}: {verdicts[sign(end, 0.5)]}."
+        )
+    if "hinge" in names:
+        texts.append("The hinge loss is piecewise linear in the outputs, so its Gauss–Newton part is 0 and H = R.")
+    return " ".join(texts)
+
+
+def _largest(spectrum, name, measured) -> Interval:
+    """The largest eigenvalue at the end of training with one loss, of the Hessian of the measured loss."""
+    values = spectrum[(spectrum.loss == name) & (spectrum.measured == measured) & (spectrum["rank"] == 1)]
+    return mean_interval(values.value)
+
+
+def _curvature(rows, spectrum, names, settings) -> str:
+    """How sharp the solutions are by both Hessians, and which of them generalise best."""
+    if not names:
+        return ""
+    end = rows[rows.epoch == settings["epochs"][-1]]
+    accuracy = {name: mean_interval(end[end.loss == name].test_accuracy) for name in names}
+    own = listed(f"{show(_largest(spectrum, name, name), 2)} ({name})" for name in names)
+    nll = {name: _largest(spectrum, name, "nll") for name in names}
+    text = f"At the end the largest eigenvalue of the Hessian is {own} for the loss of training, which have different units, and {listed(f'{show(value, 2)} ({name})' for name, value in nll.items())} for the nll. Test accuracy is {listed(f'{show(value)} ({name})' for name, value in accuracy.items())}"
+    train = listed(f"{end[end.loss == name].train_accuracy.mean():.3f} ({name})" for name in names)
+    text += f", training accuracy {train}. "
+    if len(names) < 2:
+        return text.strip()
+    flattest, best = (pick(nets, key=lambda name: nets[name].value) for pick, nets in ((min, nll), (max, accuracy)))
+    if flattest == best:
+        text += f"The nets trained by {best} are the flattest by the nll and have the highest mean test accuracy. "
+    else:
+        gap = paired_difference(*(end[end.loss == name].set_index("seed").test_accuracy for name in (best, flattest)))
+        how = "differ in test accuracy by" if sign(gap) else "do not measurably differ in test accuracy:"
+        text += f"The nets trained by {flattest} are the flattest by the nll, those trained by {best} have the highest mean test accuracy; the two {how} {show(gap, 2)}. "
+    return f"{text}The eigenvalues of the nll depend on the scale of the outputs, which each loss sets differently, so how flat a solution is depends on the loss that measures it: a comparison of flatness between loss functions says little about generalisation."
+
+
+def _barrier_text(lines, names) -> str:
+    """Whether barriers lie between the solutions of two losses and of two seeds."""
+    same = {name: mean_interval(_barriers(_lines(lines, name, OTHER_SEED))) for name in names}
+    same = {name: value for name, value in same.items() if value.seeds}
+    pairs, differences = {}, {}
+    for name in names:
+        partner = _partner(lines, name)
+        if partner is not None:
+            other = _barriers(_lines(lines, name, OTHER_LOSS))
+            pairs[f"{name}–{partner}"] = mean_interval(other)
+            differences[name] = paired_difference(other, _barriers(_lines(lines, name, OTHER_SEED)))
+    text = ""
+    if same:
+        text = f"Between solutions of two seeds, the training error rises above the worse end by {listed(f'{show(value, 2)} ({name})' for name, value in same.items())}. "
+    if not pairs:
+        return text.strip()
+    clauses = {1: "a barrier lies between them", 0: "no barrier is measurable", -1: "there is no barrier"}
+    signs = {pair: sign(value) for pair, value in pairs.items()}
+    text += f"Between solutions of two losses from the same initial weights it rises by {listed(f'{show(value, 2)} ({pair})' for pair, value in pairs.items())}: {by_sign(signs, clauses, 'pair', 'pairs')}. "
+    if all(sign(difference) < 0 for difference in differences.values()):
+        text += "In every case this is less than between two seeds: the initial weights decide more than the loss in which region a net ends."
+    return text.strip()
