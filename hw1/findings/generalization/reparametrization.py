@@ -24,6 +24,7 @@ MEASURES = {
     "subspace_sharpness": ("Keskar, subspace", PURPLE),
     "adaptive_sharpness": ("scale-normalised", BLACK),
 }
+ROUNDED = 0.1  # decades of deviation beyond which rounding decides a determinant
 
 
 def figure(rows, settings) -> Figure:
@@ -154,16 +155,34 @@ def _unmoved(rows, settings) -> str:
     two, most = (rows[rows.transformation == name] for name in (TWO, MOST))
     both, low = rows[rows.transformation != LINE], min(settings["alphas"])
     table = both.pivot(index=["transformation", "seed", "alpha"], columns="measure", values="value")
-    # The CSV has seven digits, so a deviation below the last one is read as zero.
-    determinant = max((table.log10_determinant - table.log10_det_predicted).abs().max(), 1e-3)
     base = table.xs(1.0, level="alpha").adaptive_sharpness
     adaptive = max((table.adaptive_sharpness / base - 1).abs().max(), 1e-7)
     text = f"With all layers but the last multiplied by α = {low:g}, {show(mean_interval(_at(most, 'eigenvalues_above', low)))} eigenvalues exceed the largest one at α = 1: many directions can be made sharp, not only one. "
-    text += f"The determinant changes by the predicted factor to within {determinant:.1g} decades; the factor is the same for every net. The order of the nets by determinant {_order(two, 'log10_determinant')} with α, that by spectral norm {_order(two, 'spectral_norm')}. "
+    text += (
+        f"{_determinants(table, two)} The order of the nets by spectral norm {_order(two, 'spectral_norm')} with α. "
+    )
     text += (
         f"The relative change of sharpness normalised by the scale of each weight is at most {number(adaptive, 1)}. "
     )
     return f"{text}On the line between two nets (bottom right), a change of coordinate alone makes either of them the sharper one. Sharpness has no meaning without a stated parametrisation, and training does not ensure that all nets have weights of one scale."
+
+
+def _determinants(table, two) -> str:
+    """How far the determinants follow the predicted factor, apart from those that rounding decides."""
+    deviations = (table.log10_determinant - table.log10_det_predicted).abs().groupby("seed").max()
+    lost = deviations[deviations > ROUNDED]
+    kept, text = deviations.drop(lost.index), ""
+    if len(lost):
+        text = f"For {len(lost)} of the {len(deviations)} nets the computed determinant deviates by up to {number(lost.max(), 2)} decades from the predicted factor: its Hessian is nearly singular, and float64 rounding decides the smallest eigenvalues. "
+    if kept.empty:
+        return text.strip()
+    # The CSV has seven digits, so a deviation below the last one is read as zero.
+    largest, others = (
+        max(kept.max(), 1e-3),
+        "The determinants of the others change" if len(lost) else "The determinant changes",
+    )
+    order = _order(two[two.seed.isin(kept.index)], "log10_determinant")
+    return f"{text}{others} by the predicted factor to within {largest:.1g} decades, the same for every net, so the order of these nets by determinant {order} with α."
 
 
 def _order(rows, measure) -> str:

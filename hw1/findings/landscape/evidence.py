@@ -170,7 +170,7 @@ def _memorising(rows) -> str:
         text += "These runs do not show that the evidence distinguishes learning from memorising. "
     least = random.groupby("seed").log_evidence_ratio.min()
     if (least > 0).all():
-        text += "With random labels E is positive at every λ, so no prior makes the evidence favour the regression."
+        text += "With random labels E is positive at every λ, so at no λ does the evidence favour the regression."
     return text.strip()
 
 
@@ -221,5 +221,5 @@ def _occam(nets, settings) -> str:
         return text.strip()
     text += f"Among nets of one batch size, the correlation with test accuracy is {show(within, 2)} (interval over the batch sizes)"
     if sign(within) > 0:
-        return f"{text}: there, too, flatter nets are better."
+        return f"{text}: there flatter nets are better."
     return f"{text}: there flatter nets are not measurably better, so the Occam factor may say no more than the batch size."

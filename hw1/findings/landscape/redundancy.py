@@ -117,14 +117,16 @@ def _curvatures(rows) -> str:
     """How the curvature varies over minima that are all the same function."""
     valley = rows[rows.part == "valley"]
     low, high = number(valley.largest_eigenvalue.min()), number(valley.largest_eigenvalue.max())
-    return f"The minimum of w² has the curvature {CURVATURE}. Written as (w₁w₂)², the same function has a valley of minima, along which the largest eigenvalue of the Hessian goes from {low} to {high} over the measured part, while the other is at most {number(valley.smallest_eigenvalue.abs().max(), 2)} in size."
+    other = valley.smallest_eigenvalue.abs().max()
+    flat = "is 0" if other == 0 else f"is at most {number(other, 2)} in size"
+    return f"The minimum of w² has the curvature {CURVATURE}. Written as (w₁w₂)², the same function has a valley of minima, along which the largest eigenvalue of the Hessian goes from {low} to {high} over the measured part, while the other {flat}."
 
 
 def _noise(rows, settings) -> str:
     """Where the three methods end in the valley."""
     ends = {method: mean_interval(_at(rows, method, settings["steps"]).largest_eigenvalue) for method in METHODS}
     drift = _drift(rows, settings)
-    text = f"Descent without noise changes w₁² − w₂² by {show(drift, 2)} of its value at the start, and ends at λ₁ = {show(ends['descent'])} on average: the start decides how flat its minimum is. "
+    text = f"Descent without noise changes w₁² − w₂² by {show(drift, 2)} of its value at the start, and ends at λ₁ = {show(ends['descent'])} on average{': the start decides how flat its minimum is' if drift.high < 0.05 else ''}. "
     verdicts = {
         -1: "it ends in flatter minima",
         0: "its minima are not measurably flatter or sharper",
