@@ -106,6 +106,13 @@ def shades(batch_sizes) -> dict[int, tuple]:
     return dict(zip(sizes, matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(sizes))), strict=True))
 
 
+def named(quantity: str, looks: dict) -> dict[str, dict]:
+    """A legend's entries of value → line style, of which only the first names the quantity: "batch size 10", "50"."""
+    labels = [f"{value:g}" for value in looks]
+    labels[0] = f"{quantity} {labels[0]}"
+    return dict(zip(labels, looks.values(), strict=True))
+
+
 def line_between(axes, rows) -> None:
     """Loss (blue, left, logarithmic) and accuracy (red, right) against α on the line between two nets, at 0 and 1."""
     axes.set_yscale("log")

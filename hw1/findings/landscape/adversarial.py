@@ -34,7 +34,8 @@ def figure(rows, settings) -> Figure:
     for axes, attack in ((first, "FGSM"), (second, "L2")):
         _against_size(axes, rows[rows.attack == attack], shades)
     looks = {"no attack": {"color": BLACK, "linestyle": TEST}}
-    style.curve(third, rows, "batch_size", "test_accuracy", **looks["no attack"])
+    nets = first_rows(rows, ["batch_size", "seed"])  # each net has a row per attack
+    style.curve(third, nets, "batch_size", "test_accuracy", **looks["no attack"])
     for attack, colour in (("FGSM", BLUE), ("L2", VERMILION)):
         attacked = _middle(rows, settings, attack)
         looks[f"{attack}, ε = {_middle_size(settings, attack):g}"] = {"color": colour}
@@ -42,30 +43,24 @@ def figure(rows, settings) -> Figure:
         fourth.plot(attacked.largest_eigenvalue, attacked.attacked_accuracy, "o", color=colour)
     looks["λ₁, right axis"] = {"color": GREEN}
     right = style.twin(third, GREEN, "λ₁ of the training loss")
-    style.curve(right, rows, "batch_size", "largest_eigenvalue", color=GREEN)
+    style.curve(right, nets, "batch_size", "largest_eigenvalue", color=GREEN)
     style.log_x(third, "batch size")
     third.set(ylabel="test accuracy", ylim=(0, 1))
     fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
     fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=2)
-    style.legend(drawing, _named(shades))
+    style.legend(drawing, style.named("batch size", {size: {"color": colour} for size, colour in shades.items()}))
     return drawing
 
 
 def _against_size(axes, rows, shades):
     """Accuracy under one attack against its size, from 0, a line per batch size."""
-    clean = rows.drop_duplicates(["batch_size", "seed"])
+    clean = first_rows(rows, ["batch_size", "seed"])
     clean = clean.assign(epsilon=0.0, attacked_accuracy=clean.test_accuracy)
     for size, colour in shades.items():
         both = pd.concat([part[part.batch_size == size] for part in (clean, rows)])
         style.curve(axes, both, "epsilon", "attacked_accuracy", color=colour)
     axes.set(ylabel="test accuracy under attack", ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _named(shades):
-    """Label → line style, of which the first label says that these are batch sizes."""
-    first = min(shades)
-    return {f"{'batch size ' if size == first else ''}{size}": {"color": colour} for size, colour in shades.items()}
 
 
 def _middle_size(settings, attack):

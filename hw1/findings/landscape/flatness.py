@@ -40,10 +40,9 @@ def figure(rows, settings, radii, rescaling) -> Figure:
     course, markers = _course(rows), dict(zip(settings["batch_sizes"], "osD^vP*X", strict=False))
     rates = dict(zip(settings["learning_rates"], COLOURS, strict=False))
     _population(first, course, rates, markers)
-    looks = {f"learning rate {rate:g}": {"color": colour} for rate, colour in rates.items()}
-    for size, marker in markers.items():
-        looks[f"batch size {size}"] = {"color": BLACK, "marker": marker, "linestyle": ""}
-    style.legend(drawing, looks)
+    colours = {rate: {"color": colour} for rate, colour in rates.items()}
+    shapes = {size: {"color": BLACK, "marker": marker, "linestyle": ""} for size, marker in markers.items()}
+    style.legend(drawing, style.named("learning rate", colours) | style.named("batch size", shapes))
     _correlations(second, course)
     _rescaled_volumes(third, rescaling)
     _approximations(fourth, radii, {min(markers): BLUE, max(markers): VERMILION})
