@@ -135,12 +135,13 @@ def test_a_net_is_measured_from_the_wheel(installed):
     assert float(values["keskar_subspace"]) >= 0
 
 
-def test_jobs_from_the_wheel(installed):
+def test_jobs_from_the_wheel(wheel, installed):
     """The list of questions, and verdicts by the committed results that are shipped."""
     folder, run = installed
     assert "    sharpness\n" in run("-m", "hw1", "list")
-    (folder / "judged").mkdir()
-    shutil.copy(ROOT / "hw1" / "results" / "random_labels.csv", folder / "judged")
-    shutil.copy(ROOT / "hw1" / "results" / "random_labels.json", folder / "judged")
+    results, judged = wheel.parent / "tree" / "hw1" / "results", folder / "judged"
+    judged.mkdir()
+    for suffix in ("csv", "json"):
+        shutil.copy(results / f"random_labels.{suffix}", judged)
     run("-m", "hw1", "claims", "--out=judged")
-    assert (folder / "judged" / "claims.csv").read_bytes() == (ROOT / "hw1" / "results" / "claims.csv").read_bytes()
+    assert (judged / "claims.csv").read_bytes() == (results / "claims.csv").read_bytes()

@@ -42,7 +42,7 @@ def figure(rows, settings, radii, rescaling) -> Figure:
     _population(first, course, rates, markers)
     colours = {rate: {"color": colour} for rate, colour in rates.items()}
     shapes = {size: {"color": BLACK, "marker": marker, "linestyle": ""} for size, marker in markers.items()}
-    style.legend(drawing, style.named("learning rate", colours) | style.named("batch size", shapes))
+    style.legend(drawing, style.named("rate", colours) | style.named("batch", shapes))
     _correlations(second, course)
     _rescaled_volumes(third, rescaling)
     _approximations(fourth, radii, {min(markers): BLUE, max(markers): VERMILION})
