@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     name, *rest = arguments or ["--help"]
     if name in ("--help", "-h", "help"):
         print(__doc__.strip())
-    elif name == "list":
+    elif name == "list" and not rest:
         for part, questions in catalogue.PARTS.items():
             print(f"{part}\n" + "".join(f"    {question}\n" for question in questions), end="")
     elif name in JOBS:
@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> None:
 def _check(name: str) -> None:
     """Raises ValueError, with the nearest name there is, unless `name` is a question."""
     commands = ["list", *JOBS, *catalogue.names()]
+    if name == "list":
+        raise ValueError("list takes no arguments")
     if name not in commands:
         close = difflib.get_close_matches(name, commands, n=1)
         hint = f", did you mean {close[0]}?" if close else ";"

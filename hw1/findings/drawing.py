@@ -19,8 +19,9 @@ def draw(name: str, folder: str | Path) -> list[Path]:
         FileNotFoundError, ValueError: the CSV or JSON is missing or damaged.
         OSError: the folder cannot be written.
     """
+    finding = catalogue.finding(name)
     rows, tables = records.read(folder, name), records.tables(folder, name)
-    figure = catalogue.finding(name).figure(rows, records.settings(folder, name), **tables)
+    figure = finding.figure(rows, records.settings(folder, name), **tables)
     target = Path(folder, "figures")
     paths = [target / f"{name}.png", target / f"{name}.pdf"]
     try:
