@@ -49,8 +49,10 @@ def moved(model, theta):
     """A context in which the trainable variables of a model have other values."""
     own = flat(model.trainable_variables)
     assign(model, theta)
-    yield
-    assign(model, own)
+    try:
+        yield
+    finally:
+        assign(model, own)
 
 
 def losses(model, x, y, loss=cross_entropy):

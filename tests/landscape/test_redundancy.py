@@ -46,7 +46,7 @@ def test_descent_changes_the_difference_by_the_known_factor():
 
 def test_all_end_in_the_valley_from_the_same_starts(valley):
     """After the last steps without noise the loss is small for all methods; their starts are one."""
-    frame, settings, _ = valley
+    frame, settings = valley
     paths = frame[frame.part != "valley"]
     starts = paths[paths.step == 0].pivot(index="seed", columns="part", values=["first", "second"])
     assert (starts.T.groupby(level=0).nunique() == 1).all().all()

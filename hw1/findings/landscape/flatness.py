@@ -167,7 +167,7 @@ def comment(rows, settings, radii, rescaling) -> dict:
     course = _course(rows)
     sizes, rates = (listed(f"{value:g}" for value in settings[name]) for name in ("batch_sizes", "learning_rates"))
     return {
-        "title": "Five measures of flatness",
+        "title": "Flatness",
         "method": f"{training_loss(course, settings)} The nets differ in batch size ({sizes}) and in the learning rate of Adam ({rates}). All measures use the first {settings['examples']} training images.",
         "caption": "Top: gap between test and training loss against the spectral norm, one point a net (left); rank correlation of each measure with test loss and test error, positive where sharper nets are worse (right). Bottom: change of the ε-flat volume of a small net when its layers are rescaled without changing its function, with the predicted growth (left); quadratic and linear approximations of the largest rise in a ball, relative to it (right).",
         "comment": [

@@ -94,7 +94,7 @@ def comment(rows, settings) -> dict:
     accuracy, sharpness = (_by_remedy(full, column, names) for column in ("test_accuracy", "value"))
     small, large = settings["batch_sizes"]
     return {
-        "title": "Remedies for large batches",
+        "title": "Remedies",
         "method": f"A dense net is trained from the same weights with batch size {small}, with batch size {large}, and with {large} and each remedy, until the loss on the unmodified training set is at or below {settings['target_loss']:g} or its steps run out. φ is measured on the unmodified training set, for every net in the same box, ε = {settings['epsilon']:g}.",
         "caption": f"Test accuracy (left), sharpness φ in the full space and on a random manifold (middle) and training loss reached (right) of the small batch (green), of the large batch (purple) and of the large batch with each remedy (blue). {_above_target(full, names)}",
         "comment": [_accuracy(accuracy, full, settings), _sharpness(sharpness, accuracy), _conclusion(full)],
@@ -189,4 +189,4 @@ def _conclusion(full) -> str:
     if comparable.remedy.nunique() < 3:
         return f"{text} These nets were not all trained to the same loss, so this is no test of flatness alone."
     equal = rank_correlation(comparable, "value", "test_accuracy")
-    return f"{text} These nets were not all trained to the same loss; over the {comparable.remedy.nunique()} ways that reached it, the correlation is {show(equal, 2)}: {verdicts[sign(equal)]}."
+    return f"{text} These nets were not all trained to the same loss; over the {comparable.remedy.nunique()} ways that reached it, the correlation is {show(equal, 2)}: {verdicts[sign(equal)]}. A correlation over so few ways of training does not show that sharpness is the cause."

@@ -191,7 +191,7 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
     names, ends = list(rows.data.unique()), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
     targets = listed(f"{target:g}" for target in settings["target_losses"])
     return {
-        "title": "The spectrum of the Hessian",
+        "title": "Spectrum",
         "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}.",
         "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
         "comment": [
@@ -226,11 +226,14 @@ def _generalisation(name, rows) -> str:
         return f"On {name} there are too few batch sizes for a rank correlation of λ₁ with test results."
     within = rank_correlation(rows, "train_largest", "test_accuracy", by="batch_size")
     text = f"On {name}, over batch sizes, λ₁ has a rank correlation of {show(accuracy, 2)} with test accuracy and of {show(loss, 2)} with test loss"
-    if np.isfinite(within.low):
-        text += (
-            f"; among nets of one batch size it is {show(within, 2)} with test accuracy (interval over the batch sizes)"
-        )
-    return f"{text}."
+    if not np.isfinite(within.low):
+        return f"{text}."
+    verdicts = {
+        -1: "there nets of smaller λ₁ are better",
+        0: "there nets of smaller λ₁ are not measurably better",
+        1: "there nets of smaller λ₁ are worse",
+    }
+    return f"{text}; among nets of one batch size it is {show(within, 2)} with test accuracy (interval over the batch sizes): {verdicts[sign(within)]}."
 
 
 def _conclusion(rows) -> str:
@@ -247,7 +250,7 @@ def _conclusion(rows) -> str:
     text = f"Over batch sizes, nets of smaller λ₁ generalise {listed(parts)}"
     text += f"; by {listed(unclear)} there is no clear trend." if unclear else "."
     if worse or unclear:
-        text += " So a smaller λ₁ alone does not tell which net generalises better."
+        text += " So a smaller λ₁ alone does not reliably tell which net generalises better."
     return text
 
 
