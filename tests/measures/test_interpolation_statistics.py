@@ -116,7 +116,8 @@ def test_a_frozen_normalisation_keeps_its_statistics():
         middle.set_weights([(a + b) / 2 for a, b in weights])
         assert line.loss[0] == pytest.approx(references.losses(middle, x, y).mean(), rel=1e-12)
     finally:
-        model_a.get_layer("hidden_1_norm").trainable = True
+        for model in (model_a, model_b):
+            model.get_layer("hidden_1_norm").trainable = True
 
 
 def test_a_line_is_the_same_again():
