@@ -56,9 +56,9 @@ def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
     """Whatever follows `python -m` outside the table, or `hw1`, at smoke size and in folders of the test's own."""
     monkeypatch.chdir(tmp_path)
     models.mlp().save("my_net.keras")
-    commands = [line.split() for line in re.findall(r"(?:python -m |`(?=hw1 ))(hw1[^`\n]*)`", README)]
+    commands = dict.fromkeys(re.findall(r"(?:python -m |`(?=hw1 ))(hw1[^`\n]*)`", README))  # each once
     assert len(commands) >= 5
-    for module, *given in commands:
+    for module, *given in map(str.split, commands):
         given = [flag for flag in given if not flag.startswith(("--out=", "--results=", "--size="))]
         main = importlib.import_module(f"{module}.__main__" if module in ("hw1", "hw1.report") else module)
         if module.removeprefix("hw1.") in ("plot", "claims"):

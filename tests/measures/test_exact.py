@@ -19,14 +19,14 @@ def test_dense_is_the_jacobian_of_the_gradient(case):
     np.testing.assert_array_equal(found, found.T)
 
 
-@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES[:1], ids=str)
+@pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
 def test_blocks_are_the_diagonal_blocks(case):
     """The blocks that tf.hessians gives, one per trainable variable: also for a variable that L does not depend on."""
     for block, expected in zip(case.measure(hessian.blocks), case.blocks, strict=True):
         close(block, expected, scale=case.hessian)
 
 
-@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES[:1], ids=str)
+@pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
 def test_the_diagonal(case):
     """Against nested tapes, in chunks of which the last is smaller."""
     close(case.measure(hessian.diagonal, chunk_size=4), np.diag(case.hessian))

@@ -127,7 +127,7 @@ def test_spectral_norm_is_that_of_the_matrix(case):
     assert case.measure(hessian.spectral_norm) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES[:1], ids=str)
+@pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
 def test_the_block_norm_is_that_of_the_block_diagonal_matrix(case):
     """The largest norm of a block."""
     expected = max(np.linalg.norm(block, 2) for block in case.blocks)

@@ -41,13 +41,12 @@ def figure(rows, settings) -> Figure:
         looks[f"{attack}, ε = {_middle_size(settings, attack):g}"] = {"color": colour}
         style.curve(third, attacked, "batch_size", "attacked_accuracy", color=colour)
         fourth.plot(attacked.largest_eigenvalue, attacked.attacked_accuracy, "o", color=colour)
-    looks["λ₁, right axis"] = {"color": GREEN}
-    right = style.twin(third, GREEN, "λ₁ of the training loss")
+    right = style.twin(third, GREEN, "λ₁ of the training loss (right axis)")
     style.curve(right, nets, "batch_size", "largest_eigenvalue", color=GREEN)
     style.log_x(third, "batch size")
     third.set(ylabel="test accuracy", ylim=(0, 1))
     fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
-    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=2)
+    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=len(looks))
     style.legend(drawing, style.named("batch size", {size: {"color": colour} for size, colour in shades.items()}))
     return drawing
 

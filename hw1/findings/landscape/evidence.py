@@ -41,6 +41,8 @@ def figure(rows, settings) -> Figure:
     ends = {}
     for size in (min(shades), max(shades)):
         ends[f"batch size {size}"] = Line2D([], [], marker="o", linestyle="", color=shades[size])
+    low, high = below.get_ylim()
+    below.set_ylim(bottom=low - 0.25 * (high - low))  # room for the legend
     below.legend(ends.values(), ends, loc="lower left", handletextpad=0.1)
     looks = {"accuracy": {"color": BLUE}, "cross-entropy": {"color": VERMILION}} | style.sets(BLACK)
     style.legend(drawing, looks | {"E, right axis: negative for the regression, positive for chance": {"color": GREEN}})

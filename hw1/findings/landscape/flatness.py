@@ -63,7 +63,7 @@ def _population(axes, course, rates, markers):
             nets = course[(course.batch_size == size) & (course.learning_rate == rate)]
             gap = nets.test_loss - nets.train_loss
             axes.plot(nets.spectral_norm, gap, marker, color=colour, markersize=3.5, alpha=0.8)
-    axes.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point a net")
+    axes.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point per net")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(style.BetweenDecades())
 

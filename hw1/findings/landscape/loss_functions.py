@@ -32,7 +32,7 @@ def figure(rows, settings, spectrum, lines) -> Figure:
     parts = {"hessian": ("‖H‖₂", BLACK), "gauss_newton": ("‖G‖₂", PURPLE), "residual": ("‖R‖₂", SKY)}
     for axes, name in zip(above[:3], losses, strict=False):
         _norms(axes, rows[rows.loss == name], parts)
-        axes.set(xlabel="epoch", title=f"trained by {name}")
+        axes.set(xlabel="epoch", title=f"trained with {name} loss")
         axes.sharey(above[0])
     above[0].set_ylabel("spectral norm")
     for axes in above[len(losses) : 3]:
@@ -215,11 +215,11 @@ def _curvature(rows, spectrum, names, settings) -> str:
         return text.strip()
     flattest, best = (pick(nets, key=lambda name: nets[name].value) for pick, nets in ((min, nll), (max, accuracy)))
     if flattest == best:
-        text += f"The nets trained by {best} are the flattest by the nll and have the highest mean test accuracy. "
+        text += f"The nets trained with {best} loss are the flattest by the nll and have the highest mean test accuracy. "
     else:
         gap = paired_difference(*(end[end.loss == name].set_index("seed").test_accuracy for name in (best, flattest)))
         how = "differ in test accuracy by" if sign(gap) else "do not measurably differ in test accuracy:"
-        text += f"The nets trained by {flattest} are the flattest by the nll, those trained by {best} have the highest mean test accuracy; the two {how} {show(gap, 2)}. "
+        text += f"The nets trained with {flattest} loss are the flattest by the nll, those trained with {best} loss have the highest mean test accuracy; the two {how} {show(gap, 2)}. "
     return f"{text}The eigenvalues of the nll depend on the scale of the outputs, which each loss sets differently, so how flat a solution is depends on the loss that measures it: a comparison of flatness between loss functions says little about generalisation."
 
 

@@ -29,8 +29,10 @@ def figure(rows, settings) -> Figure:
             colour = COLOURS[order % len(COLOURS)]
             axes.plot(path["first"], path.second, "-", color=colour, linewidth=0.6, alpha=0.6)
             axes.scatter(path["first"], path.second, s=5, color=colour)
-            _label_accuracy(axes, path.iloc[0], colour, above=-6)
-            _label_accuracy(axes, path.iloc[-1], colour, above=3)
+            first, last = path.iloc[0], path.iloc[-1]
+            upper, lower = (first, last) if first.second > last.second else (last, first)
+            _label_accuracy(axes, upper, colour, above=3)
+            _label_accuracy(axes, lower, colour, above=-6)
         axes.set(
             xlabel=f"first component ({events.first_explained.iloc[0]:.0%} of the variance)",
             ylabel=f"second component ({events.second_explained.iloc[0]:.0%})",
