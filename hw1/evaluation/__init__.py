@@ -1,25 +1,29 @@
 """What training and every measure share: the loss, checks of the input, and a Keras model as a pure function.
 
+- `problem`: what a measure is computed on, checked: model, examples and loss.
 - `losses`: softmax cross-entropy, or any other loss, as one value per example.
-- `examples`: checks of a model and of the examples it is measured on; the examples in chunks.
+- `examples`: arrays or the batches of a data set. `checks`: of models, outputs and targets.
+- `functional`: a model as a pure function of its variables; programs that are compiled from it. `tracing`: how it is
+  traced. `graphs`: what its graph tells.
 - `architectures`: which models compute the same function of their variables, and which are faster under XLA.
-- `functional`: a model as ``forward(parameters, state, x)``; programs compiled once per architecture.
 - `means`: mean loss, accuracy and gradient over all examples.
 """
 
 from hw1.evaluation.architectures import all_layers, architecture, clone, consists_of, jit_compile
-from hw1.evaluation.examples import Example, check, check_model, chunks
-from hw1.evaluation.functional import compiled, flatten, remember, unflatten, variables
+from hw1.evaluation.checks import check_model
+from hw1.evaluation.functional import Net, compiled, flatten, remember, stateless, unflatten, variables
 from hw1.evaluation.losses import cross_entropy, per_example
 from hw1.evaluation.means import evaluate, evaluate_at, evaluate_sets, objective
+from hw1.evaluation.problem import Options, Problem, check
 
 __all__ = [
-    "Example",
+    "Net",
+    "Options",
+    "Problem",
     "all_layers",
     "architecture",
     "check",
     "check_model",
-    "chunks",
     "clone",
     "compiled",
     "consists_of",
@@ -32,6 +36,7 @@ __all__ = [
     "objective",
     "per_example",
     "remember",
+    "stateless",
     "unflatten",
     "variables",
 ]

@@ -82,15 +82,15 @@ def jit_compile(model) -> bool:
     return consists_of(model, _FAST_UNDER_XLA)
 
 
-def architecture(model) -> str | int:
-    """A key that two models share only if they compute the same function of their variables.
+def architecture(model) -> str | None:
+    """A key that two models share only if they compute the same function of their variables, now and later.
 
     Returns:
         The model's configuration and which variables are trainable, as JSON, for a Sequential or Functional model of
-        Keras's own layers and functions. Any other model has its identity as key and shares it with none.
+        Keras's own layers and functions; None for any other model, which may change without notice.
     """
     if not consists_of(model, CONFIGURED):
-        return id(model)
+        return None
     return json.dumps([_without_seeds(json.loads(model.to_json())), [v.trainable for v in model.variables]])
 
 

@@ -1,147 +1,167 @@
-"""Checks of a model and of the examples it is measured on, and these examples in chunks."""
+"""The examples that a model is measured on: arrays, or batches of a data set, checked against the model and its loss."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1.evaluation.architectures import jit_compile
-from hw1.evaluation.losses import per_example
-
-# Examples in one compiled call. A thousand keep the second derivatives of a convolutional net under 1 GB; dense nets
-# have small activations and are faster with more.
-CHUNK, DENSE_CHUNK = 1000, 5000
+_MOST_BYTES = 8 * 2**30  # of examples that are held in memory
 
 
-class Example(NamedTuple):
+class Examples(NamedTuple):
     """Checked examples.
 
     Attributes:
-        x: inputs, shape [n, ...].
-        y: targets, shape [n] or [n, ...]; None if there are none.
-        chunk: number of examples in one compiled call.
+        x: inputs, shape [n, ...]; a list or a dict of such arrays for a model of several inputs.
+        y: targets, likewise; None if there are none.
+        weight: of each example, shape [n]; None if all count alike.
+        n: number of examples.
     """
 
-    x: np.ndarray
-    y: np.ndarray | None
-    chunk: int
+    x: object
+    y: object
+    weight: np.ndarray | None
+    n: int
+
+    def chunks(self, size: int) -> Iterator[tuple]:
+        """Yields the examples as tensors (x, (y, weight)), `size` at a time; the last chunk may be smaller."""
+        for start in range(0, self.n, size):
+            part = slice(start, start + size)
+            cut = tf.nest.map_structure(
+                lambda array, part=part: None if array is None else tf.constant(array[part]),
+                (self.x, (self.y, self.weight)),
+            )
+            yield cut
+
+    def first(self, count: int) -> "Examples":
+        """The first `count` examples, or all if there are fewer."""
+        x, y, weight = tf.nest.map_structure(
+            lambda array: None if array is None else array[:count], (self.x, self.y, self.weight)
+        )
+        return Examples(x, y, weight, min(count, self.n))
 
 
-def check_model(model) -> None:
-    """Checks that `model` is a built Keras model with one input, trainable variables and finite weights.
-
-    Raises:
-        TypeError: if it is no Keras model.
-        ValueError: naming what else is wrong.
-    """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model must be a keras.Model, not {type(model).__name__}")
-    if not model.built:
-        raise ValueError(f"model {model.name!r} is not built: give it an Input layer or call it on data once")
-    if not model.trainable_variables:
-        raise ValueError(f"model {model.name!r} has no trainable variables")
-    if len(getattr(model, "inputs", None) or [None]) != 1:
-        raise ValueError(f"model {model.name!r} has {len(model.inputs)} inputs; one is needed")
-    for variable in model.variables:
-        value = keras.ops.convert_to_numpy(variable)
-        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            raise ValueError(f"model {model.name!r} has non-finite values in {variable.path}; did training diverge?")
-
-
-def check(model, x, y=None, loss=None) -> Example:
-    """Checks a model and the examples it is measured on.
+def read(model, x, y=None, weight=None) -> tuple:
+    """The inputs as arrays, checked, with targets and weights as they are.
 
     Args:
-        model: a built Keras model with one input and one output.
-        x: inputs, shape [n, ...] as the model takes them.
-        y: targets: integers of shape [n] for the cross-entropy, or what `loss` takes; None if the measure needs none.
-        loss: as for `hw1.evaluation.per_example`. For None the outputs must be logits.
-
-    Returns:
-        The examples as NumPy arrays, labels as int32.
+        model: a built Keras model.
+        x: inputs, shape [n, ...]; a list or a dict of arrays for a model of several inputs; or all batches (x, y) or
+            (x, y, weight) of a ``tf.data.Dataset``, a ``keras.utils.PyDataset`` or another iterable, such as a
+            DataLoader of PyTorch, which are read once and held in memory.
+        y: targets; None for a data set, or if none are needed.
+        weight: of each example; None for a data set, or if all count alike.
 
     Raises:
         TypeError, ValueError: naming what is wrong and what is needed instead.
     """
-    check_model(model)
-    x = np.asarray(x)
-    if x.ndim == 0 or len(x) == 0:
+    if not _is_arrays(x):
+        if y is not None or weight is not None:
+            raise ValueError("a data set brings its own targets and weights: leave out y and sample_weight")
+        x, y, weight = _read_batches(model, x)
+    x = tf.nest.map_structure(np.asarray, x) if _is_several(model, x) else np.asarray(x)
+    arrays = tf.nest.flatten(x)
+    if not arrays or any(array.ndim == 0 or len(array) == 0 for array in arrays):
         raise ValueError("x holds no examples; at least one is needed")
-    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or not np.isfinite(x).all():
-        raise ValueError("x must hold finite numbers")
+    if any(len(array) != len(arrays[0]) for array in arrays):
+        raise ValueError(f"the inputs hold {', '.join(str(len(a)) for a in arrays)} examples; each must hold as many")
+    for array in arrays:
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or not np.isfinite(array).all():
+            raise ValueError("x must hold finite numbers")
+    _check_shapes(model, x)
+    return x, y, None if weight is None else _weights(weight, len(arrays[0]))
+
+
+def _is_arrays(x) -> bool:
+    """Whether x is an array, or a list, tuple or dict of arrays: anything else that can be iterated over is batches."""
+    if isinstance(x, tf.data.Dataset | keras.utils.PyDataset):
+        return False
+    return isinstance(x, dict | list | tuple) or hasattr(x, "__array__") or not isinstance(x, Iterable)
+
+
+def _is_several(model, x) -> bool:
+    """Whether x holds the arrays of several inputs, rather than the rows of one."""
+    if isinstance(x, dict):
+        return True
+    several = len(_input_shapes(model)) > 1 or (
+        _input_shapes(model) == [None] and isinstance(x, list | tuple) and all(np.ndim(part) for part in x)
+    )
+    return several and isinstance(x, list | tuple) and all(hasattr(part, "__array__") for part in x)
+
+
+def _read_batches(model, batches) -> tuple:
+    """All examples of an iterable of batches: (x, y, weight)."""
+    if iter(batches) is batches:
+        raise TypeError(
+            f"x is a {type(batches).__name__}, which can be read only once, but a measure must give the same value "
+            "when it is called again: give arrays, a tf.data.Dataset or a keras.utils.PyDataset"
+        )
+    if isinstance(batches, tf.data.Dataset) and batches.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("the data set repeats without end: leave out repeat(), or take(n) of its batches")
+    if isinstance(batches, keras.utils.PyDataset):
+        if batches.num_batches is None:
+            raise ValueError("the data set has no end: give its num_batches")
+        batches = (batches[number] for number in range(batches.num_batches))
+    found, size = [], 0
+    for batch in batches:
+        if not isinstance(batch, list | tuple) or not 1 <= len(batch) <= 3:
+            raise ValueError("a batch must be (x, y) or (x, y, weight)")
+        batch = tf.nest.map_structure(np.asarray, tuple(batch))
+        size += sum(array.nbytes for array in tf.nest.flatten(batch))
+        if size > _MOST_BYTES:
+            raise ValueError(f"the data set has more than {_MOST_BYTES >> 30} GB; take(n) of its batches")
+        found.append(batch)
+    if not found:
+        raise ValueError("x holds no examples; at least one is needed")
+    first = tf.nest.flatten(found[0])
+    shape = _input_shapes(model)
+    if len(shape) == 1 and shape[0] is not None and first[0].ndim == len(shape[0]) - 1:
+        raise ValueError("the data set gives single examples; batches are needed: use its batch(n)")
+    for batch in found:
+        if [a.shape[1:] for a in tf.nest.flatten(batch)] != [a.shape[1:] for a in first]:
+            raise ValueError("the batches have examples of different shapes: pad them to one")
+    joined = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *found)
+    return (*joined, None, None)[:3]
+
+
+def _input_shapes(model) -> list:
+    """The shapes of the inputs, each (None, ...); [None] if the model does not say."""
     shape = getattr(model, "input_shape", None)
-    if shape is not None and (
-        len(shape) != x.ndim or any(a not in (None, b) for a, b in zip(shape[1:], x.shape[1:], strict=True))
-    ):
-        expected = "[" + ", ".join(["n", *map(str, shape[1:])]) + "]"
-        raise ValueError(f"x has shape {list(x.shape)}, but model {model.name!r} takes {expected}")
-    outputs = model(x[:32], training=False)
-    if isinstance(outputs, list | tuple | dict):
-        raise ValueError(f"model {model.name!r} has {len(outputs)} outputs; one is needed")
-    outputs = np.asarray(outputs).astype(model.trainable_variables[0].dtype)
-    if outputs.ndim == 0 or len(outputs) != len(x[:32]):
-        raise ValueError(f"model {model.name!r} must give one output per example; it gave shape {outputs.shape}")
-    if loss is None:
-        _check_logits(model, outputs)
-    if y is not None:
-        y = _check_targets(y, len(x), outputs, loss)
-    return Example(x, y, DENSE_CHUNK if jit_compile(model) else CHUNK)
+    if shape is None:
+        return [None]
+    inputs = getattr(model, "inputs", None)
+    return [tuple(tensor.shape) for tensor in inputs] if inputs else [shape]
 
 
-def _check_logits(model, outputs) -> None:
-    if outputs.ndim != 2 or outputs.shape[1] < 2:
-        raise ValueError(
-            f"model {model.name!r} must give logits [n, classes] of two classes or more; it gave "
-            f"{list(outputs.shape)}. For other outputs give a loss"
-        )
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
-        raise ValueError(
-            f"model {model.name!r} gives probabilities (its outputs sum to 1), not logits: "
-            "leave out the softmax of its last layer"
-        )
+def _check_shapes(model, x) -> None:
+    """Raises ValueError unless there are as many inputs as the model takes, each of its shape."""
+    shapes, arrays = _input_shapes(model), _ordered(model, x)
+    if shapes == [None]:
+        return
+    if len(shapes) != len(arrays):
+        raise ValueError(f"model {model.name!r} has {len(shapes)} inputs, but x holds {len(arrays)}")
+    for shape, array in zip(shapes, arrays, strict=True):
+        if len(shape) != array.ndim or any(a not in (None, b) for a, b in zip(shape[1:], array.shape[1:], strict=True)):
+            expected = "[" + ", ".join(["n", *map(str, shape[1:])]) + "]"
+            raise ValueError(f"x has shape {list(array.shape)}, but model {model.name!r} takes {expected}")
 
 
-def _check_targets(y, n, outputs, loss) -> np.ndarray:
-    y = np.asarray(y)
-    if y.shape[:1] != (n,):
-        raise ValueError(f"y has shape {list(y.shape)}; one target for each of the {n} examples is needed")
-    if loss is not None:
-        if not np.isfinite(y).all():
-            raise ValueError("y must hold finite numbers")
-        y = y.astype(outputs.dtype) if np.issubdtype(y.dtype, np.floating) else y
-        values = per_example(loss)(tf.constant(y[: len(outputs)]), tf.constant(outputs))
-        if tuple(values.shape) != (len(outputs),):
-            raise ValueError(
-                f"loss must give one value per example; for {len(outputs)} examples, y of shape {list(y.shape)} and "
-                f"outputs of shape {list(outputs.shape)} it gave shape {list(values.shape)}"
-            )
-        return y
-    if y.ndim != 1:
-        raise ValueError(f"y must be integer labels of shape [{n}], not {list(y.shape)}")
-    if not np.issubdtype(y.dtype, np.integer):
-        raise TypeError(f"y must be integer labels, not {y.dtype}; for other targets give a loss")
-    classes = outputs.shape[-1]
-    if y.min() < 0 or y.max() >= classes:
-        wrong = int(y.min() if y.min() < 0 else y.max())
-        raise ValueError(f"label {wrong} is outside the model's {classes} classes 0 ... {classes - 1}")
-    return y.astype(np.int32)
+def _ordered(model, x) -> list:
+    """The arrays of x in the order of the model's inputs, which a dict names."""
+    if not isinstance(x, dict):
+        return tf.nest.flatten(x)
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
+    if names and set(names) <= set(x):
+        return [x[name] for name in names]
+    return tf.nest.flatten(x)
 
 
-def chunks(example: Example, size: int | None = None) -> Iterator[tuple]:
-    """Yields the examples as (x, y) tensors, chunk by chunk; the last chunk may be shorter.
-
-    Args:
-        example: from `check`.
-        size: examples in a chunk; None takes ``example.chunk``.
-
-    Raises:
-        ValueError: for a size below 1.
-    """
-    size = example.chunk if size is None else size
-    if size < 1:
-        raise ValueError(f"chunk_size must be at least 1, not {size!r}")
-    for start in range(0, len(example.x), size):
-        part = slice(start, start + size)
-        yield tf.constant(example.x[part]), None if example.y is None else tf.constant(example.y[part])
+def _weights(weight, n) -> np.ndarray:
+    weight = np.asarray(weight)
+    if weight.shape != (n,) or not np.issubdtype(weight.dtype, np.number):
+        raise ValueError(f"sample_weight must be {n} numbers, one for each example; it has shape {list(weight.shape)}")
+    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError("sample_weight must be finite, at least 0, and not 0 everywhere")
+    return weight

@@ -1,23 +1,43 @@
-"""A built Keras model as a pure function of its variables, and programs that are compiled once per architecture.
+"""A built Keras model as a pure function of its variables, and programs that are compiled from it.
 
-The function is ``forward(parameters, state, x)``: the trainable variables as a list of tensors, the other variables as
-a second list, and the inputs. It runs in inference mode: dropout is off, batch normalisation uses its stored
-statistics. A *program* is a module-level function ``program(forward, loss)`` that returns the function to compile.
-Compiled programs are kept per architecture, so that fifty nets of one architecture are compiled once.
+A *program* is a module-level function ``program(net)`` that returns the function to compile; `Net` says what it may
+call. The model runs in inference mode: dropout is off, batch normalisation uses its stored statistics.
+
+Programs are kept and shared where that is safe: for models of Keras's own layers, whose configuration says what they
+compute from their variables (see `architecture`), with a loss that cannot change (see `losses.key`). Fifty nets of one
+architecture are then compiled once. Any other model is traced anew for each measurement, so that it is measured as it
+is at the call.
 """
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable
-from unittest import mock
+from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
-from hw1.evaluation.architectures import CONFIGURED, architecture, clone, consists_of
-from hw1.evaluation.losses import per_example
+from hw1.evaluation import losses, tracing
+from hw1.evaluation.architectures import clone
 
 _programs: OrderedDict = OrderedDict()
 _MOST_PROGRAMS = 64
+
+
+class Net(NamedTuple):
+    """What a program may call; parameters and state are lists of tensors as `variables` gives them.
+
+    Attributes:
+        outputs: (parameters, state, x) -> the model's outputs, in the dtype of the parameters.
+        loss: (targets, outputs) -> the loss of each example, shape [n], times its weight if there are weights.
+        losses: (parameters, state, x, targets) -> the same from the inputs, plus the penalty if it is measured too.
+        penalty: (parameters, state, x) -> the sum of the model's own losses, such as L2 regularisation; None if it is
+            left out.
+    """
+
+    outputs: Callable
+    loss: Callable
+    losses: Callable
+    penalty: Callable | None
 
 
 def variables(model) -> tuple[list, list]:
@@ -42,36 +62,79 @@ def unflatten(vector, like) -> list:
     return [tf.reshape(part, t.shape) for part, t in zip(parts, like, strict=True)]
 
 
-def compiled(program, model, loss=None) -> Callable:
-    """The compiled ``program(forward, loss)`` for models of this architecture.
+def stateless(model, parameters, state, x, collect_losses=False):
+    """The model's outputs for given values of its variables, in inference mode, and the scope that held these values.
+
+    It is the model's own call, so that its inputs are converted as they are when a user calls it.
+    """
+    values = [*zip(model.trainable_variables, parameters, strict=True)]
+    values += zip(model.non_trainable_variables, state, strict=True)
+    with tracing.differentiable(), keras.StatelessScope(values, collect_losses=collect_losses) as scope:
+        outputs = model(x, training=False)
+        penalty = sum(model.losses) if collect_losses else None
+    return outputs, scope, penalty
+
+
+def compiled(program, model, loss=None, regularization: bool = False, known: str | None = None) -> Callable:
+    """The compiled program for a model and a loss.
 
     It is a tf.function without XLA: a measure makes a few calls on many examples, and XLA would take longer to compile
     them than it saves.
 
     Args:
-        program: a module-level function ``program(forward, loss)`` that returns the function to compile, where
-            ``forward(parameters, state, x)`` gives the model's outputs in inference mode.
-        model: a built Keras model. Its present weights do not matter, nor do its later changes if the architecture is
-            known from its configuration (see `architecture`).
-        loss: as for `per_example`.
+        program: a module-level function ``program(net)``, with a `Net`, that returns the function to compile.
+        model: a built Keras model. Its present weights do not matter.
+        loss: as for `hw1.evaluation.per_example`.
+        regularization: whether the net's losses include the model's own.
+        known: the model's `architecture`; None if it is not known.
 
     Returns:
         The compiled function; the same object for every model of the architecture.
     """
+    key = losses.key(loss)
 
     def make():
-        net = clone(model) if consists_of(model, CONFIGURED) else model
-        mode = {"training": False} if "training" in inspect.signature(net.call).parameters else {}
-
-        def forward(parameters, state, x):
-            with mock.patch.object(tf.nn, "moments", _moments):
-                outputs, _ = net.stateless_call(parameters, state, x, **mode)
-            return tf.cast(outputs, parameters[0].dtype)
-
+        net = clone(model) if known is not None else model
         # AutoGraph is off, so that errors keep their own type and message.
-        return tf.function(program(forward, per_example(loss)), autograph=False)
+        return tf.function(program(_net(net, losses.per_example(loss), regularization)), autograph=False)
 
-    return remember((program, architecture(model), loss), make)
+    if known is None or key is None:
+        return make()
+    return remember((program, known, key, regularization), make)
+
+
+def _net(model, loss, regularization) -> Net:
+    """The functions of a model that programs call."""
+
+    def call(parameters, state, x, collect_losses=False):
+        outputs, _, penalty = stateless(model, parameters, state, x, collect_losses)
+        dtype = parameters[0].dtype
+        return tf.nest.map_structure(lambda output: tf.cast(output, dtype), single(outputs)), penalty
+
+    def outputs(parameters, state, x):
+        return call(parameters, state, x)[0]
+
+    def weighted(targets, outputs):
+        y, weight = targets
+        values = loss(y, outputs)
+        return values if weight is None else values * tf.cast(weight, values.dtype)
+
+    def all_losses(parameters, state, x, targets):
+        found, own = call(parameters, state, x, regularization)
+        values = weighted(targets, found)
+        return values + tf.cast(own, values.dtype) if regularization else values
+
+    def penalty(parameters, state, x):
+        return tf.cast(call(parameters, state, x, True)[1], parameters[0].dtype)
+
+    return Net(outputs, weighted, all_losses, penalty if regularization else None)
+
+
+def single(outputs):
+    """The output itself of a model that gives one in a list or a dict."""
+    if isinstance(outputs, dict | list | tuple) and len(outputs) == 1:
+        (outputs,) = outputs.values() if isinstance(outputs, dict) else outputs
+    return outputs
 
 
 def remember(key, make: Callable):
@@ -87,14 +150,3 @@ def remember(key, make: Callable):
     while len(_programs) > _MOST_PROGRAMS:
         _programs.popitem(last=False)
     return _programs[key]
-
-
-def _moments(x, axes, shift=None, keepdims=False, name=None):
-    """Mean and variance with the signature of `tf.nn.moments`, correct to all orders of differentiation.
-
-    `tf.nn.moments` treats the mean inside the variance as a constant. Its first derivative is still correct, because
-    Σ (x − mean) = 0, but the second is not: Hessians of nets with layer or group normalisation would be wrong.
-    """
-    mean = tf.reduce_mean(x, axes, keepdims=True)
-    variance = tf.reduce_mean((x - mean) ** 2, axes, keepdims=keepdims)
-    return (mean if keepdims else tf.squeeze(mean, axes)), variance

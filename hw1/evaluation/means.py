@@ -5,29 +5,37 @@ the chunks beyond rounding.
 """
 
 from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 
-from hw1.evaluation.examples import Example, check, chunks
-from hw1.evaluation.functional import compiled, flatten, unflatten, variables
+from hw1.evaluation.functional import flatten, unflatten
+from hw1.evaluation.problem import Options, Problem
 
 
-def totals(forward, loss):
-    """The program of the total loss and the number of correct examples (−1 where accuracy is not defined)."""
+def totals(net):
+    """The program of the total loss and the total of the examples' accuracies (NaN where accuracy is not defined)."""
 
-    def run(parameters, state, x, y):
-        outputs = forward(parameters, state, x)
-        if y.dtype.is_integer and y.shape.rank == 1 and outputs.shape.rank == 2 and outputs.shape[1] > 1:
-            correct = tf.reduce_sum(tf.cast(tf.argmax(outputs, axis=-1) == tf.cast(y, tf.int64), tf.int32))
-        else:
-            correct = tf.constant(-1)
-        return tf.reduce_sum(loss(y, outputs)), correct
+    def run(parameters, state, x, targets):
+        if net.penalty is not None:
+            return tf.reduce_sum(net.losses(parameters, state, x, targets)), _hits(targets[0], None)
+        outputs = net.outputs(parameters, state, x)
+        return tf.reduce_sum(net.loss(targets, outputs)), _hits(targets[0], outputs)
 
     return run
 
 
-def evaluate(model, x, y, loss=None) -> tuple[float, float]:
+def _hits(y, outputs):
+    """The sum over the examples of the share of their labels that are right; NaN if y holds no labels."""
+    labelled = tf.is_tensor(y) and tf.is_tensor(outputs) and y.dtype.is_integer
+    if not labelled or outputs.shape.rank != y.shape.rank + 1 or outputs.shape[-1] < 2:
+        return tf.constant(np.nan, tf.float64)
+    hits = tf.cast(tf.argmax(outputs, axis=-1) == tf.cast(y, tf.int64), tf.float64)
+    return tf.reduce_sum(hits) / (tf.size(hits, tf.int64) / tf.shape(hits, tf.int64)[0])
+
+
+def evaluate(model, x, y=None, loss=None, **options: Unpack[Options]) -> tuple[float, float]:
     """Mean loss and accuracy over all examples, in inference mode.
 
     Args:
@@ -35,16 +43,16 @@ def evaluate(model, x, y, loss=None) -> tuple[float, float]:
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         loss: as for `hw1.evaluation.per_example`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         (loss, accuracy). The accuracy is the share of examples whose largest output is that of the label; NaN unless y
-        holds integer labels, shape [n], of two or more classes.
+        holds integer labels, shape [n], of two or more classes. (Of several labels per example, their mean share.)
 
     Raises:
-        TypeError, ValueError: for a model or examples that do not fit, see `hw1.evaluation.check`.
+        TypeError, ValueError: for a model or examples that do not fit, see `hw1.evaluation.Problem`.
     """
-    example = check(model, x, y, loss)
-    return evaluate_at(*variables(model), model, example, loss)
+    return evaluate_at(Problem(model, x, y, loss, **options))
 
 
 def evaluate_sets(model, data, loss=None) -> dict[str, float]:
@@ -65,35 +73,33 @@ def evaluate_sets(model, data, loss=None) -> dict[str, float]:
     return found
 
 
-def evaluate_at(parameters, state, model, example: Example, loss=None) -> tuple[float, float]:
-    """As `evaluate`, for given values of the model's variables and examples that are already checked.
+def evaluate_at(problem: Problem, parameters=None, state=None) -> tuple[float, float]:
+    """As `evaluate`, for given values of the model's variables.
 
     Args:
-        parameters: values of the trainable variables, a list of tensors as `hw1.evaluation.variables` gives it.
+        problem: the model and its examples.
+        parameters: values of the trainable variables, a list of tensors; None takes those of the model.
         state: values of the other variables, likewise.
-        model: a built Keras model; its own values play no part.
-        example: from `hw1.evaluation.check`.
-        loss: as for `hw1.evaluation.per_example`.
     """
-    run, n = compiled(totals, model, loss), len(example.x)
-    sums = np.array([[float(v) for v in run(parameters, state, *part)] for part in chunks(example)])
-    total_loss, correct = sums.sum(axis=0)
-    return total_loss / n, correct / n if correct >= 0 else float("nan")
+    loss, correct = problem.mean(problem.compile(totals), parameters=parameters, state=state)
+    return float(loss), float(correct)
 
 
-def value_and_gradient(forward, loss):
+def value_and_gradient(net):
     """The program of the total loss and its gradient as one vector, shape [parameters]."""
 
-    def run(parameters, state, x, y):
+    def run(parameters, state, x, targets):
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
+            total = tf.reduce_sum(net.losses(parameters, state, x, targets))
         return total, flatten(tape.gradient(total, parameters, unconnected_gradients="zero"))
 
     return run
 
 
-def objective(model, x, y, loss=None) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def objective(
+    model, x, y=None, loss=None, **options: Unpack[Options]
+) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The mean loss and its gradient as a function of the flat parameter vector, in the form that scipy minimises.
 
     Args:
@@ -101,24 +107,28 @@ def objective(model, x, y, loss=None) -> Callable[[np.ndarray], tuple[float, np.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         loss: as for `hw1.evaluation.per_example`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A function from θ, shape [parameters], to (L(θ), ∇L(θ)). Both are computed in the model's dtype; the sums over
         chunks are float64.
 
     Raises:
-        TypeError, ValueError: for a model or examples that do not fit, see `hw1.evaluation.check`.
+        TypeError, ValueError: for a model or examples that do not fit, see `hw1.evaluation.Problem`.
     """
-    example = check(model, x, y, loss)
-    parameters, state = variables(model)
-    run, parts = compiled(value_and_gradient, model, loss), list(chunks(example))
+    return objective_of(Problem(model, x, y, loss, **options))
+
+
+def objective_of(problem: Problem) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """As `objective`, for a problem that is already checked."""
+    run, parts = problem.compile(value_and_gradient), list(problem.chunks())
 
     def at(theta):
-        tensors = unflatten(tf.constant(theta, parameters[0].dtype), parameters)
+        tensors = unflatten(tf.constant(theta, problem.dtype), problem.parameters)
         value, gradient = 0.0, 0.0
-        for x_part, y_part in parts:
-            total, slope = run(tensors, state, x_part, y_part)
+        for part in parts:
+            total, slope = run(tensors, problem.state, *part)
             value, gradient = value + float(total), gradient + slope.numpy().astype(np.float64)
-        return value / len(example.x), gradient / len(example.x)
+        return value / problem.n, gradient / problem.n
 
     return at

@@ -13,19 +13,19 @@ import tensorflow as tf
 from hw1 import evaluation
 
 
-def _losses_and_gradients(forward, loss):
+def _losses_and_gradients(net):
     """The program of the loss of each example, shape [n], and its gradient with respect to the input."""
 
-    def run(parameters, state, x, y):
+    def run(parameters, state, x, targets):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            losses = loss(y, forward(parameters, state, x))
+            losses = net.loss(targets, net.outputs(parameters, state, x))
         return losses, tape.gradient(losses, x, unconnected_gradients="zero")
 
     return run
 
 
-def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
+def fgsm(model, x, y, epsilon: float, loss=None, chunk_size: int | None = None) -> np.ndarray:
     """The fast gradient sign method of Goodfellow et al. (arXiv 1412.6572): x + ε sign(∂ℓ/∂x), clipped to [0, 1].
 
     It maximises the linearised loss over the box |x'_i − x_i| ≤ ε, where gᵀ(x' − x) is at most ε ‖g‖₁. For a linear
@@ -36,7 +36,8 @@ def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
         x: images, floating point in [0, 1], shape [n, ...].
         y: targets, shape [n].
         epsilon: largest change of a pixel, at least 0.
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        chunk_size: images in one compiled call; None chooses.
 
     Returns:
         The changed images, in the shape and dtype of x.
@@ -44,11 +45,20 @@ def fgsm(model, x, y, epsilon: float, loss=None) -> np.ndarray:
     Raises:
         TypeError, ValueError: for a model, examples or a radius that do not fit.
     """
-    run, parts = _prepare(model, x, y, epsilon, loss)
+    run, parts = _prepare(model, x, y, epsilon, loss, chunk_size)
     return np.concatenate([tf.clip_by_value(at + epsilon * tf.sign(run(at, labels)[1]), 0, 1) for at, labels in parts])
 
 
-def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | None = None, loss=None) -> np.ndarray:
+def l2_attack(
+    model,
+    x,
+    y,
+    epsilon: float,
+    steps: int = 10,
+    step_size: float | None = None,
+    loss=None,
+    chunk_size: int | None = None,
+) -> np.ndarray:
     """Projected gradient ascent on each example's loss in the L2 ball of radius ε around it.
 
     The attack of Madry et al. (arXiv 1706.06083) without their random start. It costs one gradient for each step, and
@@ -72,6 +82,7 @@ def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | N
         steps: number of steps.
         step_size: length of a step. None: 2.5 ε / steps (Madry et al.), with which the ball's surface can be reached.
         loss: as for `fgsm`.
+        chunk_size: as for `fgsm`.
 
     Returns:
         The changed images, in the shape and dtype of x.
@@ -81,7 +92,7 @@ def l2_attack(model, x, y, epsilon: float, steps: int = 10, step_size: float | N
     """
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
-    run, parts = _prepare(model, x, y, epsilon, loss)
+    run, parts = _prepare(model, x, y, epsilon, loss, chunk_size)
     size = 2.5 * epsilon / steps if step_size is None else step_size
     _check_length("step_size", size)
     return np.concatenate([_ascend(run, at, labels, epsilon, steps, size) for at, labels in parts])
@@ -125,17 +136,20 @@ def _axes(vectors):
     return list(range(1, len(vectors.shape)))
 
 
-def _prepare(model, x, y, epsilon, loss):
+def _prepare(model, x, y, epsilon, loss, chunk_size):
     """Checks the arguments; returns a function (x, y) -> (losses, gradients), and the chunks to apply it to."""
     _check_length("epsilon", epsilon)
-    example = evaluation.check(model, x, y, loss)
-    if not np.issubdtype(example.x.dtype, np.floating) or example.x.min() < 0 or example.x.max() > 1:
+    problem = evaluation.Problem(model, x, y, loss, chunk_size)
+    images = problem.examples.x
+    if not isinstance(images, np.ndarray):
+        raise ValueError("x must be one array of images")
+    if not np.issubdtype(images.dtype, np.floating) or images.min() < 0 or images.max() > 1:
         raise ValueError(
-            f"x must be floating point in [0, 1], not {example.x.dtype} in [{example.x.min()}, {example.x.max()}]; "
+            f"x must be floating point in [0, 1], not {images.dtype} in [{images.min()}, {images.max()}]; "
             "divide images by 255"
         )
-    program = evaluation.compiled(_losses_and_gradients, model, loss)
-    return functools.partial(program, *evaluation.variables(model)), evaluation.chunks(example)
+    run = problem.compile(_losses_and_gradients)
+    return functools.partial(run, problem.parameters, problem.state), problem.chunks()
 
 
 def _check_length(name, value) -> None:

@@ -25,12 +25,13 @@ The formula holds at a minimum of C. For a net that was trained otherwise (witho
 computed, and is a measure of flatness in units of the prior.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
 from hw1 import evaluation, models
-from hw1.measures import hessian
+from hw1.measures import lanczos, products, quadrature
+from hw1.measures.stochastic import Estimate
 
 METHODS = ("lanczos", "dense")
 FLOOR = 0.5  # smallest λᵢ/λ that counts
@@ -50,7 +51,7 @@ class Evidence(NamedTuple):
 
     log_ratio: float
     cost: float
-    log_occam: hessian.Estimate
+    log_occam: Estimate
     floored: float
     smallest: float
 
@@ -86,7 +87,7 @@ def from_spectrum(
     excess = nodes * (examples / regularization)  # λᵢ/λ − 1
     samples = -0.5 * np.sum(counts * np.log1p(np.maximum(excess, FLOOR - 1)), axis=1)
     error = samples.std(ddof=1) / np.sqrt(len(samples)) if len(samples) > 1 else 0.0
-    occam = hessian.Estimate(samples.mean(), error)
+    occam = Estimate(samples.mean(), error)
     floored = np.sum(counts * (excess < FLOOR - 1)) / np.sum(counts)
     ratio = cost - float(occam) - examples * np.log(classes)
     return Evidence(float(ratio), float(cost), occam, float(floored), float(1 + excess.min()))
@@ -103,6 +104,7 @@ def laplace(
     probes: int = 4,
     loss=None,
     seed: int = 0,
+    **options: Unpack[evaluation.Options],
 ) -> Evidence:
     """The evidence of a net at its present parameters, with a prior on all of them, biases included.
 
@@ -120,8 +122,10 @@ def laplace(
             "dense" for all eigenvalues of H, exact, for a few thousand parameters at most.
         steps: Lanczos steps, each one Hessian-vector product.
         probes: random starting vectors, at least 2.
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n], a negative log-likelihood.
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`: a negative
+            log-likelihood.
         seed: of the probes.
+        options: chunk_size and sample_weight, see `hw1.evaluation.Options`.
 
     Returns:
         An `Evidence`.
@@ -135,15 +139,17 @@ def laplace(
         raise ValueError(f"probes must be at least 2, because the standard error needs two, not {probes!r}")
     if classes is None and loss is not None:
         raise ValueError("with a loss the number of classes of the null model is unknown: give classes")
-    example = evaluation.check(model, x, y, loss)
-    classes = model(example.x[:1], training=False).shape[-1] if classes is None else classes
+    problem = evaluation.Problem(model, x, y, loss, **options)
+    classes = problem.outputs.shape[-1] if classes is None else classes
     _check(regularization, classes)
-    theta, n = models.flat_parameters(model).astype(np.float64), len(example.x)
-    cost = n * evaluation.evaluate(model, x, y, loss)[0] + regularization * (theta @ theta) / 2
+    theta, n = models.flat_parameters(model).astype(np.float64), problem.n
+    mean, _ = evaluation.evaluate_at(problem)
+    cost = n * mean + regularization * (theta @ theta) / 2
+    operator = lanczos.linear_operator(products.of(problem))
     if method == "dense":
-        nodes, counts = np.linalg.eigvalsh(hessian.dense(model, x, y, loss).astype(np.float64)), None
+        nodes, counts = np.linalg.eigvalsh(lanczos.matrix(operator)), None
     else:
-        found = hessian.density(model, x, y, steps, probes, points=1, loss=loss, seed=seed)
+        found = quadrature.density(operator, steps, probes, 1, 0.01, seed)
         nodes, counts = found.nodes, found.weights * len(theta)
     return from_spectrum(cost, nodes, n, classes, regularization, counts)
 

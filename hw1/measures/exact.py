@@ -4,6 +4,8 @@ All are exact up to rounding and cost about one gradient or product per row. The
 that matrix-free methods are tested against.
 """
 
+from typing import Unpack
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,33 +13,33 @@ from hw1 import evaluation
 from hw1.measures.products import along, check_second_derivative, gradients
 
 
-def _tf_hessians(forward, loss):
+def _tf_hessians(net):
     """The program of the diagonal blocks through `tf.hessians`."""
 
-    def run(parameters, state, x, y):
-        total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
+    def run(parameters, state, x, targets):
+        total = tf.reduce_sum(net.losses(parameters, state, x, targets))
         # tf.hessians fails where L does not depend on a variable, or only linearly: a zero makes it depend on all.
         return tf.hessians(total + tf.add_n([tf.reduce_sum(0 * p**2) for p in parameters]), parameters)
 
     return run
 
 
-def _rows(forward, loss):
+def _rows(net):
     """The program of all rows of H: one gradient of the loss, differentiated once for each unit vector."""
 
-    def run(parameters, state, x, y):
-        slopes, tape = gradients(forward, loss, parameters, state, x, y)
+    def run(parameters, state, x, targets):
+        slopes, tape = gradients(net, parameters, state, x, targets)
         units = tf.eye(evaluation.flatten(parameters).shape[0], dtype=parameters[0].dtype)
         return tf.map_fn(lambda unit: along(unit, slopes, parameters, tape), units)
 
     return run
 
 
-def _diagonal(forward, loss):
+def _diagonal(net):
     """The program of the diagonal H_ii = e_i · He_i, with the unit vectors e_i."""
 
-    def run(parameters, state, x, y):
-        slopes, tape = gradients(forward, loss, parameters, state, x, y)
+    def run(parameters, state, x, targets):
+        slopes, tape = gradients(net, parameters, state, x, targets)
         size, dtype = evaluation.flatten(parameters).shape[0], parameters[0].dtype
 
         def entry(number):
@@ -48,7 +50,7 @@ def _diagonal(forward, loss):
     return run
 
 
-def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.ndarray]:
+def blocks(model, x, y=None, loss=None, **options: Unpack[evaluation.Options]) -> list[np.ndarray]:
     """The diagonal blocks of H by `tf.hessians`: the second derivatives with respect to each trainable variable.
 
     A variable with n_i entries costs n_i gradients and n_i² numbers: a 784 × 30 kernel takes 2.2 GB and 17 s.
@@ -57,8 +59,8 @@ def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.nda
         model: a built Keras model.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
-        chunk_size: examples per compiled call; None chooses.
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         List of arrays [n_i, n_i], in the order of ``model.trainable_variables``.
@@ -66,19 +68,17 @@ def blocks(model, x, y, loss=None, chunk_size: int | None = None) -> list[np.nda
     Raises:
         TypeError, ValueError: as `hw1.measures.hessian.product`.
     """
-    example = evaluation.check(model, x, y, loss)
-    check_second_derivative(model, x, y, loss)
-    parameters, state = evaluation.variables(model)
-    run = evaluation.compiled(_tf_hessians, model, loss)
-    totals = None
-    for part in evaluation.chunks(example, chunk_size):
-        found = [h.numpy() for h in run(parameters, state, *part)]
-        totals = found if totals is None else [a + b for a, b in zip(totals, found, strict=True)]
-    sizes = [p.shape.num_elements() for p in parameters]
-    return [total.reshape(size, size) / len(example.x) for total, size in zip(totals, sizes, strict=True)]
+    return blocks_of(evaluation.Problem(model, x, y, loss, **options))
 
 
-def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
+def blocks_of(problem: evaluation.Problem) -> list[np.ndarray]:
+    """As `blocks`, for a problem that is already checked."""
+    check_second_derivative(problem)
+    totals = problem.mean(problem.compile(_tf_hessians))
+    return [total.reshape(2 * [p.shape.num_elements()]) for total, p in zip(totals, problem.parameters, strict=True)]
+
+
+def dense(model, x, y=None, loss=None, **options: Unpack[evaluation.Options]) -> np.ndarray:
     """The whole Hessian: row i is the product He_i with the i-th unit vector.
 
     It costs as many products as there are parameters p, and p² numbers: 2.4 GB in float32 for the course's net with
@@ -89,7 +89,7 @@ def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         loss: as for `blocks`.
-        chunk_size: examples per compiled call; None chooses.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The symmetric matrix, shape [parameters, parameters], in the model's dtype.
@@ -97,11 +97,11 @@ def dense(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
     Raises:
         TypeError, ValueError: as `hw1.measures.hessian.product`.
     """
-    matrix = _mean(_rows, model, x, y, loss, chunk_size)
+    matrix = _mean(_rows, model, x, y, loss, options)
     return (matrix + matrix.T) / 2
 
 
-def diagonal(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarray:
+def diagonal(model, x, y=None, loss=None, **options: Unpack[evaluation.Options]) -> np.ndarray:
     """The diagonal of H: the second derivatives of L along the axis of each parameter.
 
     It costs as many products as `dense`, but no memory for the matrix.
@@ -111,7 +111,7 @@ def diagonal(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarra
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         loss: as for `blocks`.
-        chunk_size: examples per compiled call; None chooses.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         Array of shape [parameters], in the model's dtype.
@@ -119,12 +119,11 @@ def diagonal(model, x, y, loss=None, chunk_size: int | None = None) -> np.ndarra
     Raises:
         TypeError, ValueError: as `hw1.measures.hessian.product`.
     """
-    return _mean(_diagonal, model, x, y, loss, chunk_size)
+    return _mean(_diagonal, model, x, y, loss, options)
 
 
-def _mean(program, model, x, y, loss, chunk_size):
+def _mean(program, model, x, y, loss, options):
     """The mean over all examples of a program that sums over those of a chunk."""
-    example = evaluation.check(model, x, y, loss)
-    check_second_derivative(model, x, y, loss)
-    variables, run = evaluation.variables(model), evaluation.compiled(program, model, loss)
-    return sum(run(*variables, *part).numpy() for part in evaluation.chunks(example, chunk_size)) / len(example.x)
+    problem = evaluation.Problem(model, x, y, loss, **options)
+    check_second_derivative(problem)
+    return problem.mean(problem.compile(program))

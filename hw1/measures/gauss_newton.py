@@ -14,6 +14,7 @@ Sagun et al., arXiv 1706.04454, section 2.
 """
 
 from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
@@ -35,33 +36,47 @@ def _curvature(loss, y, outputs, direction):
     return outer.gradient(slope, outputs, direction, unconnected_gradients="zero")
 
 
-def _gauss_newton(forward, loss):
+def _gauss_newton(net):
     """The program of Gv = Jᵀ (∂²ℓ/∂f²) Jv.
 
     Reverse mode gives u ↦ Jᵀu. This is linear in u, and the gradient of v · Jᵀu with respect to u is Jv: a second pass
-    in reverse mode gives the forward-mode product.
+    in reverse mode gives the forward-mode product. A penalty adds its own Hessian, once for each example.
     """
 
-    def run(parameters, state, x, y, vector):
+    def run(parameters, state, x, targets, vector):
+        parts = evaluation.unflatten(vector, parameters)
         with tf.GradientTape(persistent=True) as inner:
             inner.watch(parameters)
-            outputs = forward(parameters, state, x)
+            outputs = net.outputs(parameters, state, x)
 
         def pull(u):
             return inner.gradient(outputs, parameters, u, unconnected_gradients="zero")
 
         with tf.GradientTape() as outer:
-            zero = tf.zeros_like(outputs)
+            zero = tf.nest.map_structure(tf.zeros_like, outputs)
             outer.watch(zero)
             pulled = [tf.convert_to_tensor(part) for part in pull(zero)]
-        pushed = outer.gradient(pulled, zero, evaluation.unflatten(vector, parameters), unconnected_gradients="zero")
-        return evaluation.flatten(pull(_curvature(loss, y, outputs, pushed)))
+        pushed = outer.gradient(pulled, zero, parts, unconnected_gradients="zero")
+        found = evaluation.flatten(pull(_curvature(net.loss, targets, outputs, pushed)))
+        return found if net.penalty is None else found + _penalty_product(net, parameters, state, x, parts)
 
     return run
 
 
+def _penalty_product(net, parameters, state, x, parts):
+    """The product with the Hessian of the penalty, times the number of examples of the chunk."""
+    with tf.GradientTape() as outer:
+        outer.watch(parameters)
+        with tf.GradientTape() as inner:
+            inner.watch(parameters)
+            penalty = net.penalty(parameters, state, x) * tf.cast(len(tf.nest.flatten(x)[0]), parameters[0].dtype)
+        slopes = inner.gradient(penalty, parameters, unconnected_gradients="zero")
+        slopes = [tf.convert_to_tensor(slope) for slope in slopes]
+    return evaluation.flatten(outer.gradient(slopes, parameters, parts, unconnected_gradients="zero"))
+
+
 def product(
-    model, x, y, loss=None, part: str = "gauss-newton", chunk_size: int | None = None
+    model, x, y=None, loss=None, part: str = "gauss-newton", **options: Unpack[evaluation.Options]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Products v ↦ Gv with the Gauss–Newton part of the Hessian of the mean loss, or with another part.
 
@@ -75,8 +90,7 @@ def product(
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
         part: "gauss-newton" for G; "residual" for R = H − G, which takes a product with each, so that its rounding
             error is relative to H; "hessian" for H.
-        chunk_size: examples per compiled call. It bounds the memory and affects the result only by rounding. None
-            chooses.
+        options: see `hw1.evaluation.Options`. With regularization G includes the Hessian of the model's own losses.
 
     Returns:
         A function from v, shape [parameters], to the product of that shape in the model's dtype, as
@@ -87,25 +101,26 @@ def product(
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, not {part!r}")
-    whole = products.product(model, x, y, loss, chunk_size)
+    problem = evaluation.Problem(model, x, y, loss, **options)
+    whole = products.of(problem)
     if part == "hessian":
         return whole
-    example = evaluation.check(model, x, y, loss)
-    parts, (parameters, state) = list(evaluation.chunks(example, chunk_size)), evaluation.variables(model)
-    run, size = evaluation.compiled(_gauss_newton, model, loss), whole.size
+    run, chunks = problem.compile(_gauss_newton), list(problem.chunks())
 
     def multiply(vector):
-        if np.shape(vector) != (size,):
-            raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
-        vector = tf.constant(vector, parameters[0].dtype)
-        found = sum(run(parameters, state, *chunk, vector) for chunk in parts).numpy() / len(example.x)
+        if np.shape(vector) != (problem.size,):
+            raise ValueError(f"the vector must have shape [{problem.size}], not {list(np.shape(vector))}")
+        vector = tf.constant(vector, problem.dtype)
+        found = sum(run(problem.parameters, problem.state, *chunk, vector) for chunk in chunks).numpy() / problem.n
         return found if part == "gauss-newton" else whole(vector) - found
 
-    multiply.size = size
+    multiply.size = problem.size
     return multiply
 
 
-def dense(model, x, y, loss=None, part: str = "gauss-newton", chunk_size: int | None = None) -> np.ndarray:
+def dense(
+    model, x, y=None, loss=None, part: str = "gauss-newton", **options: Unpack[evaluation.Options]
+) -> np.ndarray:
     """The matrix of a part, from one product per row; for small nets.
 
     Args:
@@ -114,7 +129,7 @@ def dense(model, x, y, loss=None, part: str = "gauss-newton", chunk_size: int | 
         y: targets, shape [n].
         loss: as for `product`.
         part: as for `product`.
-        chunk_size: as for `product`.
+        options: as for `product`.
 
     Returns:
         The symmetric matrix, float64, shape [parameters, parameters].
@@ -122,10 +137,18 @@ def dense(model, x, y, loss=None, part: str = "gauss-newton", chunk_size: int | 
     Raises:
         TypeError, ValueError: as `product`.
     """
-    return lanczos.matrix(lanczos.linear_operator(product(model, x, y, loss, part, chunk_size)))
+    return lanczos.matrix(lanczos.linear_operator(product(model, x, y, loss, part, **options)))
 
 
-def spectral_norm(model, x, y, loss=None, part: str = "gauss-newton", tolerance: float = 1e-3) -> float:
+def spectral_norm(
+    model,
+    x,
+    y=None,
+    loss=None,
+    part: str = "gauss-newton",
+    tolerance: float = 1e-3,
+    **options: Unpack[evaluation.Options],
+) -> float:
     """The spectral norm of a part, its largest absolute eigenvalue, by Lanczos.
 
     Args:
@@ -135,6 +158,7 @@ def spectral_norm(model, x, y, loss=None, part: str = "gauss-newton", tolerance:
         loss: as for `product`.
         part: as for `product`.
         tolerance: residual at which Lanczos stops; see `hw1.measures.hessian.eigenvalues`, also for cost and error.
+        options: as for `product`.
 
     Returns:
         The norm, in units of loss per squared unit of the parameters.
@@ -142,5 +166,5 @@ def spectral_norm(model, x, y, loss=None, part: str = "gauss-newton", tolerance:
     Raises:
         TypeError, ValueError: as `product`.
     """
-    operator = lanczos.linear_operator(product(model, x, y, loss, part))
+    operator = lanczos.linear_operator(product(model, x, y, loss, part, **options))
     return float(abs(lanczos.eigenvalues(operator, 1, "LM", tolerance)[0]))

@@ -12,8 +12,11 @@ different variables to zero, as `tf.hessians` does; ``scope="full"`` keeps them.
 mode, at its present parameters.
 """
 
+from typing import Unpack
+
 import numpy as np
 
+from hw1 import evaluation
 from hw1.measures import lanczos, quadrature, stochastic
 from hw1.measures.exact import blocks, dense, diagonal
 from hw1.measures.products import SCOPES, product
@@ -38,7 +41,17 @@ __all__ = [
 ]
 
 
-def eigenvalues(model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance: float = 1e-3, vectors: bool = False):
+def eigenvalues(
+    model,
+    x,
+    y=None,
+    k: int = 1,
+    which: str = "LM",
+    loss=None,
+    tolerance: float = 1e-3,
+    vectors: bool = False,
+    **options: Unpack[evaluation.Options],
+):
     """Extreme eigenvalues of the full Hessian by the implicitly restarted Lanczos method (`hw1.measures.lanczos`).
 
     The largest eigenvalue of the course's net costs at most 16 products. Several eigenvalues, or eigenvalues that lie
@@ -51,9 +64,10 @@ def eigenvalues(model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance
         y: targets, shape [n].
         k: how many.
         which: "LM" largest magnitude, "LA" largest, "SA" smallest (most negative).
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         tolerance: residual ‖Hv − λv‖ / |λ| at which Lanczos stops (for |λ| below ‖H‖₂ / 100: 100 ‖Hv − λv‖ / ‖H‖₂).
         vectors: return the eigenvectors too.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The eigenvalues, shape [k], descending; with `vectors` also the eigenvectors, shape [parameters, k].
@@ -61,11 +75,23 @@ def eigenvalues(model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance
     Raises:
         TypeError, ValueError: as `product`, and for another `k` or `which`.
     """
-    return lanczos.eigenvalues(lanczos.linear_operator(product(model, x, y, loss)), k, which, tolerance, vectors)
+    return lanczos.eigenvalues(_operator(model, x, y, loss, options), k, which, tolerance, vectors)
+
+
+def _operator(model, x, y, loss, options, scope="full"):
+    """The Hessian as a linear operator."""
+    return lanczos.linear_operator(product(model, x, y, loss, scope=scope, **options))
 
 
 def layer_eigenvalues(
-    model, x, y, k: int = 1, which: str = "LM", loss=None, tolerance: float = 1e-3
+    model,
+    x,
+    y=None,
+    k: int = 1,
+    which: str = "LM",
+    loss=None,
+    tolerance: float = 1e-3,
+    **options: Unpack[evaluation.Options],
 ) -> dict[str, np.ndarray]:
     """Extreme eigenvalues of each layer's diagonal block of H: the curvature when only that layer moves.
 
@@ -80,6 +106,7 @@ def layer_eigenvalues(
         which: as for `eigenvalues`.
         loss: as for `eigenvalues`.
         tolerance: as for `eigenvalues`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         Layer → eigenvalues, shape [min(k, parameters of the layer)], descending; layers in the order of the net.
@@ -87,7 +114,7 @@ def layer_eigenvalues(
     Raises:
         TypeError, ValueError: as `eigenvalues`.
     """
-    multiply, found = product(model, x, y, loss), {}
+    multiply, found = product(model, x, y, loss, **options), {}
     for layer, places in layers(model).items():
 
         def within(vector, places=places):
@@ -110,7 +137,15 @@ def layers(model) -> dict[str, np.ndarray]:
     return {layer: np.array(indices) for layer, indices in places.items()}
 
 
-def spectral_norm(model, x, y, scope: str = "full", loss=None, tolerance: float = 1e-3) -> float:
+def spectral_norm(
+    model,
+    x,
+    y=None,
+    scope: str = "full",
+    loss=None,
+    tolerance: float = 1e-3,
+    **options: Unpack[evaluation.Options],
+) -> float:
     """The spectral norm ‖H‖₂, the largest absolute eigenvalue, by Lanczos.
 
     Args:
@@ -120,6 +155,7 @@ def spectral_norm(model, x, y, scope: str = "full", loss=None, tolerance: float 
         scope: "full"; or "block" for the block-diagonal part of H, whose norm is the largest of its blocks' norms.
         loss: as for `eigenvalues`.
         tolerance: as for `eigenvalues`, which also says what it costs and how exact it is.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The norm, in units of loss per squared unit of the parameters.
@@ -127,11 +163,13 @@ def spectral_norm(model, x, y, scope: str = "full", loss=None, tolerance: float 
     Raises:
         TypeError, ValueError: as `product`.
     """
-    operator = lanczos.linear_operator(product(model, x, y, loss, scope=scope))
+    operator = _operator(model, x, y, loss, options, scope)
     return float(abs(lanczos.eigenvalues(operator, 1, "LM", tolerance)[0]))
 
 
-def trace(model, x, y, loss=None, probes: int = 30, seed: int = 0) -> Estimate:
+def trace(
+    model, x, y=None, loss=None, probes: int = 30, seed: int = 0, **options: Unpack[evaluation.Options]
+) -> Estimate:
     """The trace of H, the sum of its eigenvalues, by Hutch++ (Meyer et al., arXiv 2010.09649).
 
     It is the same for both scopes. The estimate is unbiased (see `hw1.measures.stochastic`). Its error is that of
@@ -145,6 +183,7 @@ def trace(model, x, y, loss=None, probes: int = 30, seed: int = 0) -> Estimate:
         loss: as for `eigenvalues`.
         probes: number of Hessian-vector products, at least 6.
         seed: of the random signs.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The trace as a float with `.standard_error` (of the sampled remainder).
@@ -152,10 +191,19 @@ def trace(model, x, y, loss=None, probes: int = 30, seed: int = 0) -> Estimate:
     Raises:
         TypeError, ValueError: as `product`, and for fewer than 6 probes.
     """
-    return stochastic.trace(lanczos.linear_operator(product(model, x, y, loss)), probes, seed)
+    return stochastic.trace(_operator(model, x, y, loss, options), probes, seed)
 
 
-def frobenius_norm(model, x, y, scope: str = "full", loss=None, probes: int = 90, seed: int = 0) -> Estimate:
+def frobenius_norm(
+    model,
+    x,
+    y=None,
+    scope: str = "full",
+    loss=None,
+    probes: int = 90,
+    seed: int = 0,
+    **options: Unpack[evaluation.Options],
+) -> Estimate:
     """The Frobenius norm ‖H‖_F = √trace(H²) = √(Σ λ_i²) by Hutch++ on H².
 
     ``tf.norm(A, 2)`` of a matrix A returns this norm, not the spectral norm ‖A‖₂.
@@ -168,6 +216,7 @@ def frobenius_norm(model, x, y, scope: str = "full", loss=None, probes: int = 90
         loss: as for `eigenvalues`.
         probes: number of Hessian-vector products, at least 6.
         seed: of the random signs.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The norm as a float with `.standard_error`.
@@ -175,11 +224,20 @@ def frobenius_norm(model, x, y, scope: str = "full", loss=None, probes: int = 90
     Raises:
         TypeError, ValueError: as `product`, and for fewer than 6 probes.
     """
-    return stochastic.frobenius_norm(lanczos.linear_operator(product(model, x, y, loss, scope=scope)), probes, seed)
+    return stochastic.frobenius_norm(_operator(model, x, y, loss, options, scope), probes, seed)
 
 
 def density(
-    model, x, y, steps: int = 100, probes: int = 4, points: int = 1000, width: float = 0.01, loss=None, seed: int = 0
+    model,
+    x,
+    y=None,
+    steps: int = 100,
+    probes: int = 4,
+    points: int = 1000,
+    width: float = 0.01,
+    loss=None,
+    seed: int = 0,
+    **options: Unpack[evaluation.Options],
 ) -> Density:
     """The spectral density of H by stochastic Lanczos quadrature (Ghorbani et al., arXiv 1901.10159).
 
@@ -198,6 +256,7 @@ def density(
         width: standard deviation of the Gaussian that smooths the nodes, as a share of the spectrum's range.
         loss: as for `eigenvalues`.
         seed: of the starting vectors.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A `Density`.
@@ -206,4 +265,4 @@ def density(
         TypeError, ValueError: as `product`, and for numbers of steps, probes or points below 1 or a width that is not
             positive.
     """
-    return quadrature.density(lanczos.linear_operator(product(model, x, y, loss)), steps, probes, points, width, seed)
+    return quadrature.density(_operator(model, x, y, loss, options), steps, probes, points, width, seed)

@@ -7,12 +7,13 @@ normalisation, if the model has any.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 from hw1 import evaluation
+from hw1.evaluation.statistics import statistics
 
 
 def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
@@ -31,11 +32,11 @@ def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, 
         TypeError, ValueError: as `line`.
     """
     sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
-    examples = {part: _check_ends(model_a, model_b, *examples) for part, examples in sets.items()}
-    for alpha, parameters, state in _points(model_a, model_b, alphas, data.x_train):
+    problems = {part: _between_models(model_a, model_b, *examples) for part, examples in sets.items()}
+    for alpha, parameters, state in _points(problems["train"], model_b, alphas, problems["train"]):
         row = {"alpha": alpha}
-        for part, example in examples.items():
-            values = evaluation.evaluate_at(parameters, state, model_a, example)
+        for part, problem in problems.items():
+            values = evaluation.evaluate_at(problem, parameters, state)
             row[f"{part}_loss"], row[f"{part}_accuracy"] = values
         yield row
 
@@ -52,7 +53,16 @@ class Line(NamedTuple):
     accuracy: np.ndarray
 
 
-def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_x=None) -> Line:
+def line(
+    model_a,
+    model_b,
+    alphas: Sequence[float],
+    x,
+    y=None,
+    loss=None,
+    statistics_x=None,
+    **options: Unpack[evaluation.Options],
+) -> Line:
     """Loss and accuracy at (1 − α) θ_a + α θ_b for every α, in inference mode.
 
     Batch normalisation: interpolated statistics would not be those of the interpolated net. In a model with
@@ -67,8 +77,9 @@ def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_
         alphas: finite numbers; outside [0, 1] the line is continued.
         x: inputs to evaluate on, shape [n, ...].
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         statistics_x: inputs for the statistics of batch normalisation, usually the training set; None for x.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A `Line`; neither model is changed.
@@ -76,29 +87,32 @@ def line(model_a, model_b, alphas: Sequence[float], x, y, loss=None, statistics_
     Raises:
         TypeError, ValueError: if the models differ in architecture or the input does not fit.
     """
-    example = _check_ends(model_a, model_b, x, y, loss)
-    if statistics_x is not None:
-        evaluation.check(model_a, statistics_x, loss=loss)
-    points = _points(model_a, model_b, alphas, x if statistics_x is None else statistics_x)
-    results = [evaluation.evaluate_at(*point, model_a, example, loss) for _, *point in points]
+    problem = _between_models(model_a, model_b, x, y, loss, **options)
+    points = _points(problem, model_b, alphas, _averaged_over(problem, statistics_x))
+    results = [evaluation.evaluate_at(problem, *point) for _, *point in points]
     return Line(*np.array(results).T)
 
 
-def _check_ends(model_a, model_b, x, y, loss=None) -> evaluation.Example:
-    """The checked examples of a line between two models, which must be of one architecture."""
-    example = evaluation.check(model_a, x, y, loss)
-    evaluation.check(model_b, x, y, loss)
-    _check_same_architecture(model_a, model_b, example.x[:32])
-    return example
+def _between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.Problem:
+    """The problem of model_a on the examples; ValueError unless model_b is of the same architecture."""
+    problem = evaluation.Problem(model_a, x, y, loss, **options)
+    other = evaluation.Problem(model_b, x, y, loss, **options)
+    _check_same_architecture(problem, other)
+    return problem
 
 
-def _points(model_a, model_b, alphas, statistics_x):
+def _averaged_over(problem, x) -> evaluation.Problem:
+    """The problem over whose inputs statistics are taken: these inputs, or those of the problem."""
+    return problem if x is None else evaluation.Problem(problem.model, x, loss=problem.loss)
+
+
+def _points(problem, model_b, alphas, averaged):
     """Yields every α with the parameters and the state there."""
-    recompute = statistics(model_a, statistics_x)
-    (parameters_a, state_a), (parameters_b, state_b) = evaluation.variables(model_a), evaluation.variables(model_b)
+    recompute = statistics(averaged)
+    parameters_b, state_b = evaluation.variables(model_b)
     for alpha in _coordinates("alphas", alphas):
-        parameters = [_between(a, b, alpha) for a, b in zip(parameters_a, parameters_b, strict=True)]
-        state = [_between(a, b, alpha) for a, b in zip(state_a, state_b, strict=True)]
+        parameters = [_between(a, b, alpha) for a, b in zip(problem.parameters, parameters_b, strict=True)]
+        state = [_between(a, b, alpha) for a, b in zip(problem.state, state_b, strict=True)]
         if recompute is not None and alpha not in (0, 1):
             state = recompute(parameters, state)
         yield alpha, parameters, state
@@ -116,7 +130,18 @@ class Plane(NamedTuple):
     accuracy: np.ndarray
 
 
-def plane(model, first, second, u: Sequence[float], v: Sequence[float], x, y, loss=None, statistics_x=None) -> Plane:
+def plane(
+    model,
+    first,
+    second,
+    u: Sequence[float],
+    v: Sequence[float],
+    x,
+    y=None,
+    loss=None,
+    statistics_x=None,
+    **options: Unpack[evaluation.Options],
+) -> Plane:
     """Loss and accuracy at θ + u d₁ + v d₂ for every u and v, in inference mode.
 
     Args:
@@ -127,8 +152,9 @@ def plane(model, first, second, u: Sequence[float], v: Sequence[float], x, y, lo
         v: finite numbers, the coordinates along d₂.
         x: inputs to evaluate on, shape [n, ...].
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         statistics_x: inputs for the statistics of batch normalisation as for `line`; the origin keeps its own.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A `Plane`; the model is not changed.
@@ -136,19 +162,16 @@ def plane(model, first, second, u: Sequence[float], v: Sequence[float], x, y, lo
     Raises:
         TypeError, ValueError: if directions, coordinates or examples do not fit.
     """
-    example = evaluation.check(model, x, y, loss)
-    if statistics_x is not None:
-        evaluation.check(model, statistics_x, loss=loss)
-    parameters, state = evaluation.variables(model)
-    origin = evaluation.flatten(parameters).numpy()
+    problem = evaluation.Problem(model, x, y, loss, **options)
+    origin = evaluation.flatten(problem.parameters).numpy()
     first, second = (_direction(direction, len(origin)) for direction in (first, second))
     u, v = (_coordinates(name, values) for name, values in (("u", u), ("v", v)))
-    recompute = statistics(model, x if statistics_x is None else statistics_x)
+    recompute = statistics(_averaged_over(problem, statistics_x))
 
     def at(step):
-        moved = evaluation.unflatten((origin + step).astype(origin.dtype), parameters)
-        here = recompute(moved, state) if recompute is not None and step.any() else state
-        return evaluation.evaluate_at(moved, here, model, example, loss)
+        moved = evaluation.unflatten((origin + step).astype(origin.dtype), problem.parameters)
+        state = recompute(moved, problem.state) if recompute is not None and step.any() else None
+        return evaluation.evaluate_at(problem, moved, state)
 
     values = np.array([[at(i * first + j * second) for i in u] for j in v])
     return Plane(values[..., 0], values[..., 1])
@@ -239,68 +262,20 @@ def _between(a, b, alpha):
     return (1 - alpha) * a + alpha * b
 
 
-def _check_same_architecture(model_a, model_b, x) -> None:
-    """Raises ValueError unless the variables have equal shapes, and model_a with model_b's variables is model_b."""
-    shapes = [
-        [[tuple(v.shape) for v in part] for part in (model.trainable_variables, model.non_trainable_variables)]
-        for model in (model_a, model_b)
+def _check_same_architecture(problem, other) -> None:
+    """Raises ValueError unless the variables have equal shapes, and one model with the other's variables is the other."""
+    model, shapes = problem.model, [
+        [[tuple(v.shape) for v in part] for part in (each.parameters, each.state)] for each in (problem, other)
     ]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"the models differ in architecture: {model_a.name!r} has variables (trainable, others) of shapes "
-            f"{shapes[0]}, {model_b.name!r} of {shapes[1]}; a line needs equal ones"
+            f"the models differ in architecture: {model.name!r} has variables (trainable, others) of shapes "
+            f"{shapes[0]}, {other.model.name!r} of {shapes[1]}; a line needs equal ones"
         )
-    outputs = np.asarray(model_b(x, training=False))
-    with_a = np.asarray(model_a.stateless_call(*evaluation.variables(model_b), x, training=False)[0])
-    if not np.allclose(with_a, outputs, rtol=1e-3, atol=1e-3 * np.abs(outputs).max(), equal_nan=True):
-        raise ValueError(
-            f"the models differ in architecture: {model_a.name!r} with the weights of {model_b.name!r} computes "
-            "another function than that (other activations?); a line needs equal ones"
-        )
-
-
-def statistics(model, x):
-    """A function that recomputes the statistics of batch normalisation for given parameters.
-
-    It runs a copy of the model in which these layers normalise with the mean and variance of the batch and, with
-    momentum 0, store them. The batch is all of x, so they are exact. Dropout stays off.
-
-    Args:
-        model: a built Sequential or Functional Keras model.
-        x: inputs, shape [n, ...]; all are taken in one call.
-
-    Returns:
-        None if `model` has no BatchNormalization layers; else a function (parameters, state) -> state on lists of
-        tensors as `hw1.evaluation.variables` gives them.
-
-    Raises:
-        ValueError: if a subclassed model has BatchNormalization layers.
-    """
-    normalised = [layer for layer in evaluation.all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    if not normalised:
-        return None
-    if any(layer not in getattr(model, "layers", []) for layer in normalised) or not hasattr(model, "inputs"):
-        raise ValueError(
-            f"model {model.name!r} hides its BatchNormalization layers; recomputing their statistics needs a "
-            "Sequential or Functional model"
-        )
-    twin, x = evaluation.clone(model, _with_batch_statistics), np.asarray(x)
-
-    def recompute(parameters, state):
-        return twin.stateless_call(parameters, state, x, training=False)[1]
-
-    return recompute
-
-
-class _BatchStatistics(keras.layers.BatchNormalization):
-    """Normalises with the statistics of the batch also in inference mode."""
-
-    def call(self, inputs, training=None, mask=None):
-        return super().call(inputs, training=True, mask=mask)
-
-
-def _with_batch_statistics(layer):
-    """A copy of `layer`; batch normalisation uses the statistics of the batch and stores them alone."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return _BatchStatistics.from_config(layer.get_config() | {"momentum": 0.0})
-    return layer.__class__.from_config(layer.get_config())
+    found = problem.outputs_at(other.parameters, other.state)
+    for ours, own in zip(tf.nest.flatten(found), tf.nest.flatten(other.outputs), strict=True):
+        if not np.allclose(ours, own, rtol=1e-3, atol=1e-3 * np.abs(own).max(), equal_nan=True):
+            raise ValueError(
+                f"the models differ in architecture: {model.name!r} with the weights of {other.model.name!r} computes "
+                "another function than that (other activations?); a line needs equal ones"
+            )

@@ -12,16 +12,18 @@ inputs, which are all zero, and takes a third longer here.
 """
 
 from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 
 from hw1 import evaluation
+from hw1.evaluation import graphs
 
 SCOPES = ("full", "block")
 
 
-def gradients(forward, loss, parameters, state, x, y):
+def gradients(net, parameters, state, x, targets):
     """The gradient of the total loss, and a persistent tape that can differentiate it.
 
     Returns:
@@ -31,7 +33,7 @@ def gradients(forward, loss, parameters, state, x, y):
         outer.watch(parameters)
         with tf.GradientTape() as inner:
             inner.watch(parameters)
-            total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
+            total = tf.reduce_sum(net.losses(parameters, state, x, targets))
         slopes = inner.gradient(total, parameters, unconnected_gradients="zero")
         return [tf.convert_to_tensor(slope) for slope in slopes], outer
 
@@ -42,21 +44,21 @@ def along(vector, slopes, parameters, tape):
     return evaluation.flatten(tape.gradient(slopes, parameters, parts, unconnected_gradients="zero"))
 
 
-def full_product(forward, loss):
+def full_product(net):
     """The program of Hv."""
 
-    def run(parameters, state, x, y, vector):
-        slopes, tape = gradients(forward, loss, parameters, state, x, y)
+    def run(parameters, state, x, targets, vector):
+        slopes, tape = gradients(net, parameters, state, x, targets)
         return along(vector, slopes, parameters, tape)
 
     return run
 
 
-def block_product(forward, loss):
+def block_product(net):
     """The program of the block-diagonal product: the gradient of each variable is differentiated by it alone."""
 
-    def run(parameters, state, x, y, vector):
-        slopes, tape = gradients(forward, loss, parameters, state, x, y)
+    def run(parameters, state, x, targets, vector):
+        slopes, tape = gradients(net, parameters, state, x, targets)
         parts = zip(slopes, parameters, evaluation.unflatten(vector, parameters), strict=True)
         return evaluation.flatten([tape.gradient(g, p, v, unconnected_gradients="zero") for g, p, v in parts])
 
@@ -64,23 +66,23 @@ def block_product(forward, loss):
 
 
 def product(
-    model, x, y, loss=None, chunk_size: int | None = None, scope: str = "full"
+    model, x, y=None, loss=None, chunk_size: int | None = None, scope: str = "full", **options: Unpack[evaluation.Options]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Hessian-vector products of the mean loss at the model's present parameters.
 
-    H = (1/n) Σ_i ∇²ℓ_i is a mean over examples, so Hv is the sum of products over chunks of them, divided by n. The
-    examples pass through a compiled program that is shared by all models of one architecture. A call of the returned
-    function costs less than two gradients on the n examples.
+    H = (1/n) Σ_i ∇²ℓ_i is a mean over examples, so Hv is the sum of products over chunks of them, divided by n. A call
+    of the returned function costs less than two gradients on the n examples.
 
     Args:
         model: a built Keras model.
-        x: inputs, shape [n, ...].
+        x: inputs, shape [n, ...]; for other forms of examples see `hw1.evaluation.Problem`.
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         chunk_size: examples per compiled call. It bounds the memory and affects the result only by rounding. None
-            chooses by the kind of net.
+            chooses such that a call takes at most about 2 GB.
         scope: "full", or "block" for the product with the block-diagonal part of H, in which second derivatives with
             respect to two different variables are zero.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A function from v, shape [parameters], to Hv of that shape, in the model's dtype. Vectors follow
@@ -88,51 +90,48 @@ def product(
         ``size``. Later changes of the model have no effect on it.
 
     Raises:
-        TypeError, ValueError: for a model or examples that do not fit (see `hw1.evaluation.check`), a model that
+        TypeError, ValueError: for a model or examples that do not fit (see `hw1.evaluation.Problem`), a model that
             TensorFlow cannot differentiate twice correctly, and from the returned function for a vector of the wrong
             length.
     """
+    return of(evaluation.Problem(model, x, y, loss, chunk_size, **options), scope)
+
+
+def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray], np.ndarray]:
+    """As `product`, for a problem that is already checked."""
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
-    example = evaluation.check(model, x, y, loss)
-    parts = list(evaluation.chunks(example, chunk_size))
-    parameters, state = evaluation.variables(model)
-    program, dtype = full_product if scope == "full" else block_product, parameters[0].dtype
-    run = evaluation.compiled(program, model, loss)
-    size = sum(p.shape.num_elements() for p in parameters)
-    _check_operations(run, parameters, state, *parts[0], tf.zeros(size, dtype))
+    run, size = problem.compile(full_product if scope == "full" else block_product), problem.size
+    parts = list(problem.chunks())
+    check_second_derivative(problem, run, parts[0])
 
     def multiply(vector):
         if np.shape(vector) != (size,):
             raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
-        vector = tf.constant(vector, dtype)
-        return sum(run(parameters, state, *part, vector) for part in parts).numpy() / len(example.x)
+        vector = tf.constant(vector, problem.dtype)
+        return sum(run(problem.parameters, problem.state, *part, vector) for part in parts).numpy() / problem.n
 
     multiply.size = size
     return multiply
 
 
-def check_second_derivative(model, x, y, loss=None) -> None:
-    """Raises what `product` raises for a model that TensorFlow cannot differentiate twice correctly.
-
-    Args:
-        model: a built Keras model.
-        x: inputs, shape [n, ...]; the first is enough.
-        y: targets, shape [n].
-        loss: as for `product`.
-    """
-    product(model, x[:1], y[:1], loss)
-
-
-def _check_operations(run, *arguments) -> None:
-    """Raises ValueError if the compiled product has an operation whose derivative is wrong in TensorFlow, or has none.
+def check_second_derivative(problem, run=None, part=None) -> None:
+    """Raises ValueError if the product has an operation whose derivative is wrong in TensorFlow, or has none.
 
     - Max pooling that keeps the shape of its input: the kernel of MaxPoolGradGrad writes its output over its input
       where the two have one shape (also in TensorFlow 2.21).
     - Bilinear resizing: the gradient of its gradient ignores how the corners are aligned.
+
+    Args:
+        problem: a `hw1.evaluation.Problem`.
+        run: the compiled program `full_product` or `block_product` of the problem; None compiles it.
+        part: examples as tensors; None takes the first.
     """
+    run, part = run or problem.compile(full_product), part or next(problem.examples.first(1).chunks(1))
     try:
-        operations = run.get_concrete_function(*arguments).graph.get_operations()
+        operations = graphs.operations(
+            run, problem.parameters, problem.state, *part, tf.zeros(problem.size, problem.dtype)
+        )
     except LookupError as error:
         raise ValueError(f"TensorFlow cannot differentiate this model twice: {str(error).splitlines()[-1]}") from None
     for operation in operations:

@@ -5,6 +5,8 @@ batch do not affect each other: ∂(Σ_j ℓ_j)/∂x_i = ∂ℓ_i/∂x_i, so tha
 examples.
 """
 
+from typing import Unpack
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,20 +15,27 @@ from hw1 import evaluation
 AGGREGATES = ("mean", "whole")
 
 
-def _squared_gradient_norms(forward, loss):
+def _squared_gradient_norms(net):
     """The program of ‖∂ℓ_i/∂x_i‖² of each example, shape [n]."""
 
-    def run(parameters, state, x, y):
+    def run(parameters, state, x, targets):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            total = tf.reduce_sum(loss(y, forward(parameters, state, x)))
-        gradient = tape.gradient(total, x)
-        return tf.reduce_sum(tf.reshape(gradient, [tf.shape(x)[0], -1]) ** 2, axis=1)
+            total = tf.reduce_sum(net.loss(targets, net.outputs(parameters, state, x)))
+        return _squares(tape.gradient(total, x))
 
     return run
 
 
-def loss_gradient_norm(model, x, y, aggregate: str = "mean", loss=None) -> float:
+def _squares(gradients):
+    """The squared norm of each example's gradient, over all inputs, shape [n]."""
+    parts = [tf.reshape(part, [tf.shape(part)[0], -1]) for part in tf.nest.flatten(gradients)]
+    return tf.add_n([tf.reduce_sum(part**2, axis=1) for part in parts])
+
+
+def loss_gradient_norm(
+    model, x, y=None, aggregate: str = "mean", loss=None, **options: Unpack[evaluation.Options]
+) -> float:
     """Frobenius norm of ∂ℓ/∂x, the loss's gradient with respect to the input.
 
     It costs one gradient. With aggregate "mean" it is (1/n) Σ_i ‖∂ℓ_i/∂x_i‖_F, an average that does not depend on n but
@@ -38,7 +47,8 @@ def loss_gradient_norm(model, x, y, aggregate: str = "mean", loss=None) -> float
         x: inputs, floating point, shape [n, ...]. The norm is per unit of input; images here have pixels in [0, 1].
         y: targets, shape [n].
         aggregate: "mean" or "whole".
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        options: see `hw1.evaluation.Options`; the model's own losses are left out.
 
     Returns:
         The norm, in units of loss per unit of input.
@@ -48,27 +58,24 @@ def loss_gradient_norm(model, x, y, aggregate: str = "mean", loss=None) -> float
     """
     if aggregate not in AGGREGATES:
         raise ValueError(f"aggregate must be one of {AGGREGATES}, not {aggregate!r}")
-    example = _floating(evaluation.check(model, x, y, loss))
-    run, variables = evaluation.compiled(_squared_gradient_norms, model, loss), evaluation.variables(model)
-    squares = np.concatenate([run(*variables, *part).numpy() for part in evaluation.chunks(example)])
-    squares = squares.astype(np.float64)
+    problem = _differentiable(evaluation.Problem(model, x, y, loss, **options))
+    squares = _each(problem, _squared_gradient_norms)
     return float(np.sqrt(squares).mean() if aggregate == "mean" else np.sqrt(squares.sum()) / len(squares))
 
 
-def _squared_jacobian_norms(forward, loss):
+def _squared_jacobian_norms(net):
     """The program of ‖∂p/∂x‖_F² of each example, shape [n], by a backward pass for each class probability."""
 
-    def run(parameters, state, x):
+    def run(parameters, state, x, _):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
-            probabilities = tf.unstack(tf.nn.softmax(forward(parameters, state, x)), axis=1)
-        rows = [tf.reshape(tape.gradient(p, x), [tf.shape(x)[0], -1]) for p in probabilities]
-        return tf.add_n([tf.reduce_sum(row**2, axis=1) for row in rows])
+            probabilities = tf.unstack(tf.nn.softmax(net.outputs(parameters, state, x)), axis=1)
+        return tf.add_n([_squares(tape.gradient(p, x)) for p in probabilities])
 
     return run
 
 
-def jacobian_norm(model, x) -> float:
+def jacobian_norm(model, x, chunk_size: int | None = None) -> float:
     """Mean Frobenius norm of the Jacobian of the class probabilities with respect to the input.
 
     The sensitivity of Novak et al. (arXiv 1802.08760), with the logits f:
@@ -80,6 +87,7 @@ def jacobian_norm(model, x) -> float:
     Args:
         model: a built Keras model that outputs logits.
         x: inputs, floating point, shape [n, ...].
+        chunk_size: examples in one compiled call; None chooses.
 
     Returns:
         The norm, per unit of input.
@@ -87,14 +95,22 @@ def jacobian_norm(model, x) -> float:
     Raises:
         TypeError, ValueError: for a model or inputs that do not fit.
     """
-    example = _floating(evaluation.check(model, x))
-    run, variables = evaluation.compiled(_squared_jacobian_norms, model), evaluation.variables(model)
-    squares = np.concatenate([run(*variables, part).numpy() for part, _ in evaluation.chunks(example)])
-    return float(np.sqrt(squares.astype(np.float64)).mean())
+    problem = _differentiable(evaluation.Problem(model, x, chunk_size=chunk_size))
+    if problem.outputs.ndim != 2:
+        raise ValueError("the Jacobian of the class probabilities needs logits of shape [n, classes]")
+    return float(np.sqrt(_each(problem, _squared_jacobian_norms)).mean())
 
 
-def _floating(example: evaluation.Example) -> evaluation.Example:
-    """The examples; TypeError unless their inputs are floating point."""
-    if not np.issubdtype(example.x.dtype, np.floating):
-        raise TypeError(f"x must be floating point to be differentiated, not {example.x.dtype}; divide images by 255")
-    return example
+def _each(problem, program) -> np.ndarray:
+    """The values of a program for each example, float64, shape [n]."""
+    run = problem.compile(program)
+    found = [run(problem.parameters, problem.state, *chunk).numpy() for chunk in problem.chunks()]
+    return np.concatenate(found).astype(np.float64)
+
+
+def _differentiable(problem: evaluation.Problem) -> evaluation.Problem:
+    """The problem; TypeError unless its inputs are floating point."""
+    for array in tf.nest.flatten(problem.examples.x):
+        if not np.issubdtype(array.dtype, np.floating):
+            raise TypeError(f"x must be floating point to be differentiated, not {array.dtype}; divide images by 255")
+    return problem

@@ -4,19 +4,27 @@ The three measures look for the rise of the loss, max L(θ + Δ) − L(θ) relat
 takes it from the second-order expansion; the others search for it by an optimiser, and give a lower bound.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import scipy.optimize
 
 from hw1 import evaluation, models
-from hw1.measures import hessian
+from hw1.measures import exact, lanczos, products
 
 METHODS = ("lanczos", "tf.hessians")
 
 
 def hessian_sharpness(
-    model, x, y, epsilon: float = 1e-4, scope: str = "block", method: str = "lanczos", loss=None, tolerance=1e-3
+    model,
+    x,
+    y=None,
+    epsilon: float = 1e-4,
+    scope: str = "block",
+    method: str = "lanczos",
+    loss=None,
+    tolerance: float = 1e-3,
+    **options: Unpack[evaluation.Options],
 ) -> float:
     """The course's sharpness: ‖H‖₂ ε² / (2 (1 + L)).
 
@@ -33,8 +41,9 @@ def hessian_sharpness(
         scope: "block" sets the Hessian between two variables to zero, as `tf.hessians` does; "full" keeps it.
         method: "lanczos" finds the norm from Hessian-vector products; "tf.hessians" forms the blocks and computes
             all their eigenvalues, which is exact up to rounding and far slower (scope "block" only).
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         tolerance: of Lanczos, see `hw1.measures.hessian.eigenvalues`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The sharpness, a pure number.
@@ -47,11 +56,13 @@ def hessian_sharpness(
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
     if method == "tf.hessians" and scope != "block":
         raise ValueError("tf.hessians gives the diagonal blocks only: use scope='block' or method='lanczos'")
-    value, _ = evaluation.evaluate(model, x, y, loss)
+    problem = evaluation.Problem(model, x, y, loss, **options)
+    value, _ = evaluation.evaluate_at(problem)
     if method == "lanczos":
-        norm = hessian.spectral_norm(model, x, y, scope, loss, tolerance)
+        operator = lanczos.linear_operator(products.of(problem, scope))
+        norm = abs(lanczos.eigenvalues(operator, 1, "LM", tolerance)[0])
     else:
-        norm = max(np.abs(np.linalg.eigvalsh(block)).max() for block in hessian.blocks(model, x, y, loss))
+        norm = max(np.abs(np.linalg.eigvalsh(block)).max() for block in exact.blocks_of(problem))
     return float(norm * epsilon**2 / (2 * (1 + value)))
 
 
@@ -78,13 +89,14 @@ class Maximum(NamedTuple):
 def keskar_sharpness(
     model,
     x,
-    y,
+    y=None,
     epsilon: float = 1e-3,
     manifold: int | np.ndarray | None = None,
     iterations: int = 10,
     starts: int = 3,
     loss=None,
     seed: int = 0,
+    **options: Unpack[evaluation.Options],
 ) -> Maximum:
     """Keskar et al.'s sharpness (arXiv 1609.04836, metric 2.1): the largest loss in a box around θ, in per cent.
 
@@ -113,8 +125,9 @@ def keskar_sharpness(
             [parameters, dimensions].
         iterations: of L-BFGS-B from each start (10 in the paper).
         starts: number of starting points.
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         seed: of subspace and starts.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A `Maximum`, its value in per cent; the model is not changed.
@@ -126,7 +139,7 @@ def keskar_sharpness(
     for name, number in (("iterations", iterations), ("starts", starts)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number!r}")
-    objective = evaluation.objective(model, x, y, loss)
+    objective = evaluation.objective(model, x, y, loss, **options)
     theta = models.flat_parameters(model).astype(np.float64)
     rng = np.random.default_rng(seed)
     matrix, centre = _manifold(manifold, theta, rng)
@@ -182,7 +195,15 @@ def _manifold(manifold, theta, rng):
 
 
 def ball_sharpness(
-    model, x, y, epsilon: float = 1e-4, iterations: int = 20, starts: int = 3, loss=None, seed: int = 0
+    model,
+    x,
+    y=None,
+    epsilon: float = 1e-4,
+    iterations: int = 20,
+    starts: int = 3,
+    loss=None,
+    seed: int = 0,
+    **options: Unpack[evaluation.Options],
 ) -> Maximum:
     """The largest loss in the L2 ball of radius ε around θ, by projected gradient ascent.
 
@@ -203,8 +224,9 @@ def ball_sharpness(
         epsilon: radius, in units of the parameters.
         iterations: gradient steps from each start.
         starts: number of starting points: one along the gradient at θ, the others in random directions.
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         seed: of the random directions.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A `Maximum`, its value in per cent as in `keskar_sharpness`, 100 times the scale of `hessian_sharpness`.
@@ -216,7 +238,7 @@ def ball_sharpness(
     for name, number in (("iterations", iterations), ("starts", starts)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number!r}")
-    objective = evaluation.objective(model, x, y, loss)
+    objective = evaluation.objective(model, x, y, loss, **options)
     theta = models.flat_parameters(model).astype(np.float64)
     start_loss, gradient = objective(theta)
     rng = np.random.default_rng(seed)

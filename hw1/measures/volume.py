@@ -10,7 +10,7 @@ with u uniform on the unit sphere of d dimensions, r(u) the radius at which the 
 V_d the volume of the unit ball. The mean over random u is an unbiased estimate of V.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import scipy.special
@@ -45,7 +45,16 @@ class Volume(NamedTuple):
 
 
 def log_volume(
-    model, x, y, epsilon: float, directions=None, rays: int = 100, cap: float = 1e3, loss=None, seed: int = 0
+    model,
+    x,
+    y,
+    epsilon: float,
+    directions=None,
+    rays: int = 100,
+    cap: float = 1e3,
+    loss=None,
+    seed: int = 0,
+    **options: Unpack[evaluation.Options],
 ) -> Volume:
     """The volume of the star-shaped ε-flat region around θ by Monte Carlo; see the module for the definition.
 
@@ -68,8 +77,9 @@ def log_volume(
             shape [parameters] for a diagonal A; or A itself, shape [parameters, d].
         rays: number of rays, at least 2.
         cap: largest radius, in units of z. A ray in a direction that does not change the loss ends there.
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         seed: of subspace and rays.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         A `Volume`; the model is not changed.
@@ -87,7 +97,7 @@ def log_volume(
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     if matrix is not None:
         units = units * matrix if matrix.ndim == 1 else units @ matrix.T
-    losses = _losses_at(model, x, y, loss, rays)
+    losses = _losses_at(evaluation.Problem(model, x, y, loss, **options), rays)
     start = losses(theta[None])[0]
     level = start + epsilon
     if not start < level < np.inf:  # no point would lie inside
@@ -124,36 +134,36 @@ def _log_stretch(matrix) -> float:
         return float(np.log(values * (values > 1e-12 * values.max())).sum())
 
 
-def _losses(forward, loss):
+def _losses(net):
     """The program of the total loss at each of the first `count` rows of `points`."""
 
-    def run(parameters, state, x, y, points, count):
+    def run(parameters, state, x, targets, points, count):
         def total(number):
-            return tf.reduce_sum(loss(y, forward(evaluation.unflatten(points[number], parameters), state, x)))
+            theta = evaluation.unflatten(points[number], parameters)
+            return tf.reduce_sum(net.losses(theta, state, x, targets))
 
         return tf.map_fn(total, tf.range(count), fn_output_signature=points.dtype)
 
     return run
 
 
-def _losses_at(model, x, y, loss, most):
+def _losses_at(problem, most):
     """The mean loss as a function of parameter vectors, [points, parameters] -> [points], float64.
 
     A compiled call takes up to `most` points. Their array keeps one shape, so that the program is compiled once.
     """
-    example = evaluation.check(model, x, y, loss)
-    (parameters, state), run = evaluation.variables(model), evaluation.compiled(_losses, model, loss)
-    parts, size = list(evaluation.chunks(example)), sum(p.shape.num_elements() for p in parameters)
-    at_once = min(most, max(1, _AT_ONCE // size))
-    held = np.zeros((at_once, size), parameters[0].dtype.as_numpy_dtype)
+    run, parts = problem.compile(_losses), list(problem.chunks())
+    at_once = min(most, max(1, _AT_ONCE // problem.size))
+    held = np.zeros((at_once, problem.size), problem.dtype)
+    variables = problem.parameters, problem.state
 
     def losses(points):
         values = []
         for start in range(0, len(points), at_once):
             piece = points[start : start + at_once]
             held[: len(piece)] = piece
-            values.append(sum(run(parameters, state, *part, held, tf.constant(len(piece))).numpy() for part in parts))
-        return np.concatenate(values).astype(np.float64) / len(example.x)
+            values.append(sum(run(*variables, *part, held, tf.constant(len(piece))).numpy() for part in parts))
+        return np.concatenate(values).astype(np.float64) / problem.n
 
     return losses
 

@@ -51,7 +51,7 @@ def two_outputs():
         (lambda: nets.Subclassed("float32"), ValueError, ["not built"]),
         (lambda: lacking([]), ValueError, ["no trainable variables"]),
         (lambda: lacking([keras.layers.Dense(3, activation="softmax")]), ValueError, ["probabilities", "softmax"]),
-        (lambda: lacking([keras.layers.Dense(9), keras.layers.Reshape((3, 3))]), ValueError, ["logits", "[11, 3, 3]"]),
+        (lambda: lacking([keras.layers.Dense(9), keras.layers.Reshape((3, 3))]), ValueError, ["y must be integer labels of shape [11, 3]", "[11]"]),
         (with_nan, ValueError, ["non-finite", "hidden_1/kernel"]),
         (two_inputs, ValueError, ["2 inputs"]),
         (two_outputs, ValueError, ["2 outputs"]),
@@ -87,13 +87,14 @@ X, Y = nets.examples()
         (X.astype(str), Y, None, ValueError, ["x must hold finite numbers"]),
         (X, Y[:-1], None, ValueError, ["y has shape [10]", "11 examples"]),
         (X, 1, None, ValueError, ["y has shape []", "11 examples"]),
-        (X, Y[:, None], None, ValueError, ["shape [11]", "[11, 1]"]),
+        (X, np.stack([Y, Y], 1), None, ValueError, ["shape [11]", "[11, 3]", "[11, 2]"]),
         (X, Y.astype(float), None, TypeError, ["integer labels", "float64", "loss"]),
         (X, np.where(Y == 2, 3, Y), None, ValueError, ["label 3", "3 classes 0 ... 2"]),
         (X, np.where(Y == 2, -1, Y), None, ValueError, ["label -1", "3 classes 0 ... 2"]),
         (X, spoilt(Y, np.nan), squared_error, ValueError, ["y must hold finite numbers"]),
-        (X, Y.astype(float), "mse", TypeError, ["loss must be a function", "mse"]),
-        (X, Y.astype(float), lambda y, o: (y - o[:, :1]) ** 2, ValueError, ["one value per example", "[11, 11]"]),
+        (X, Y.astype(float), "mses", ValueError, ["keras.losses", "mses"]),
+        (X, Y.astype(float), 3, TypeError, ["loss must be None", "3"]),
+        (X, Y.astype(float), lambda y, o: (y - o[:, :1]) ** 2, ValueError, ["one value per example", "broadcast"]),
         (X, Y.astype(float), lambda y, o: tf.reduce_mean(o), ValueError, ["one value per example", "[]"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -108,14 +109,14 @@ def test_unfit_examples(x, y, loss, kind, words):
 def test_chunks_count_every_example_once(size):
     """Whether or not the size divides the eleven examples."""
     model, x, y = Case("relu").data
-    parts = list(evaluation.chunks(evaluation.check(model, x, y), size))
+    parts = list(evaluation.Problem(model, x, y, chunk_size=size).chunks())
     assert max(len(part) for part, _ in parts) <= size
     np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), x)
-    np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), y)
+    np.testing.assert_array_equal(np.concatenate([part for _, (part, _) in parts]), y)
 
 
-@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
 def test_a_chunk_holds_an_example(size):
     """No chunk size below one."""
     with pytest.raises(ValueError, match="chunk_size must be at least 1"):
-        list(evaluation.chunks(evaluation.check(*Case("relu").data), size))
+        evaluation.Problem(*Case("relu").data, chunk_size=size)

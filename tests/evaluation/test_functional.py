@@ -29,9 +29,9 @@ def test_seeds_share_a_program(kind):
     """Fifty nets of one shape are compiled once, and each is measured with its own weights and statistics."""
     members = [Case(kind, seed=seed) for seed in cases.SEEDS]
     assert len({evaluation.architecture(case.model) for case in members}) == 1
-    run = evaluation.compiled(means.totals, members[0].model)
+    run = evaluation.Problem(*members[0].data).compile(means.totals)
     for case in members:
-        assert evaluation.compiled(means.totals, case.model) is run
+        assert evaluation.Problem(*case.data).compile(means.totals) is run
         assert case.measure(evaluation.evaluate)[0] == pytest.approx(case.mean, rel=1e-13)
 
 

@@ -32,7 +32,7 @@ def newton(
         nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         iterations: steps at most.
         tolerance: ‖∇L‖₂ at which a net is done.
 

@@ -6,23 +6,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import evaluation
 from hw1.measures.stationary.stack import Point, Stack, check_counts, check_positive, losses_and_gradients
 
 _PER_CALL = 100  # steps in one compiled call
 
 
-def _adam(forward, loss):
+def _adam(net):
     """The program of some steps of Adam (Kingma and Ba, arXiv 1412.6980) on ½‖∇L‖², one for each rate in `rates`."""
 
-    def run(like, thetas, state, x, y, first, second, step, rates):
+    def run(like, thetas, state, x, targets, first, second, step, rates):
         n = tf.cast(x.shape[0], thetas.dtype)
 
         def update(values, rate):
             thetas, first, second, step = values
             with tf.GradientTape() as tape:
                 tape.watch(thetas)
-                gradients = losses_and_gradients(forward, loss, like, thetas, state, x, y)[1] / n
+                gradients = losses_and_gradients(net, like, thetas, state, x, targets)[1] / n
                 objective = tf.reduce_sum(gradients**2) / 2
             ascent = tf.convert_to_tensor(tape.gradient(objective, thetas))
             step += 1
@@ -50,7 +49,7 @@ def descend(
         nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...]; all are taken in one call.
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         iterations: steps of Adam, rounded up to whole hundreds.
         learning_rate: its first step size (our choice: the default in Keras).
 
@@ -64,8 +63,7 @@ def descend(
     check_positive(learning_rate=learning_rate)
     stack = Stack(nets, x, y, loss)
     calls, members = -(-iterations // _PER_CALL), np.arange(len(nets))
-    run = evaluation.compiled(_adam, stack.net, loss)
-    x, y = tf.constant(stack.example.x), tf.constant(stack.example.y)
+    run, (x, targets) = stack.problem.compile(_adam), stack.everything()
     state, thetas = [tf.constant(value) for value in stack.state], tf.constant(stack.thetas)
     first, second, step = tf.zeros_like(thetas), tf.zeros_like(thetas), tf.constant(0.0, thetas.dtype)
     rates = learning_rate * (1 + np.cos(np.pi * np.arange(calls * _PER_CALL) / max(1, calls * _PER_CALL))) / 2
@@ -73,7 +71,7 @@ def descend(
     best = stack.thetas.copy()
     for rate in np.split(rates, calls) if calls else []:
         thetas, first, second, step = run(
-            stack.like, thetas, state, x, y, first, second, step, tf.constant(rate, thetas.dtype)
+            stack.like, thetas, state, x, targets, first, second, step, tf.constant(rate, thetas.dtype)
         )
         norms.append(stack.gradient_norms(thetas.numpy(), members))
         better = norms[-1] < np.min(norms[:-1], axis=0)

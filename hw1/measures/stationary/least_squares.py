@@ -13,39 +13,39 @@ _LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e12  # relative to the mean of the diago
 _AHEAD = 0.1  # share of the step at which the second derivative along it is taken (as in the source)
 
 
-def _residuals(forward, loss):
+def _residuals(net):
     """The program of outputs − targets, shape [members, n · outputs]."""
 
-    def run(like, thetas, state, x, y):
+    def run(like, thetas, state, x, targets):
         def one(member):
             theta, own = member
-            return tf.reshape(forward(evaluation.unflatten(theta, like), own, x) - y, [-1])
+            return tf.reshape(net.outputs(evaluation.unflatten(theta, like), own, x) - targets[0], [-1])
 
         return (tf.vectorized_map(one, (thetas, state)),)
 
     return run
 
 
-def _jacobians(forward, loss):
+def _jacobians(net):
     """The program of the residuals and of their Jacobians, shape [members, n · outputs, p].
 
     Each example has its own copy of θ, so that one backward pass for each output gives the rows of all examples.
     """
 
-    def run(like, thetas, state, x, y):
+    def run(like, thetas, state, x, targets):
         members, n = thetas.shape[0], x.shape[0]
         copies, states = tf.repeat(thetas, n, axis=0), [tf.repeat(value, n, axis=0) for value in state]
 
         def one(example):
             theta, own, row = example
-            return forward(evaluation.unflatten(theta, like), own, row[None])[0]
+            return net.outputs(evaluation.unflatten(theta, like), own, row[None])[0]
 
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(copies)
             outputs = tf.vectorized_map(one, (copies, states, tf.concat([x] * members, axis=0)))
             columns = tf.unstack(outputs, axis=-1)
         rows = tf.stack([tape.gradient(column, copies) for column in columns], axis=1)
-        residuals = outputs - tf.concat([y] * members, axis=0)
+        residuals = outputs - tf.concat([targets[0]] * members, axis=0)
         return tf.reshape(residuals, [members, -1]), tf.reshape(rows, [members, -1, thetas.shape[1]])
 
     return run

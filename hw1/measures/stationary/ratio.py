@@ -4,8 +4,11 @@ Two definitions are in use (MLDS 2018, homework 1-2): the share of positive eige
 points with a higher loss. The second depends on the sizes of the eigenvalues too, and the two differ at most saddles.
 """
 
+from typing import Unpack
+
 import numpy as np
 
+from hw1 import evaluation
 from hw1.measures.stationary.stack import Stack, check_positive, loss_program
 
 ZERO = 1e-13  # share of the largest |eigenvalue| up to which an eigenvalue counts as zero, see `signs`
@@ -41,7 +44,16 @@ def minimal_ratio(eigenvalues, zero: float = ZERO) -> float:
     return signs(eigenvalues, zero)[2] / len(eigenvalues)
 
 
-def sampled_minimal_ratio(model, x, y, radius: float = 1e-3, samples: int = 1000, seed: int = 0, loss=None) -> float:
+def sampled_minimal_ratio(
+    model,
+    x,
+    y,
+    radius: float = 1e-3,
+    samples: int = 1000,
+    seed: int = 0,
+    loss=None,
+    **options: Unpack[evaluation.Options],
+) -> float:
     """The share of neighbours θ + radius · u with a higher loss, u uniform on the unit sphere.
 
     At a stationary point and for a small radius it estimates the probability that uᵀHu > 0. With the share r, its
@@ -54,7 +66,8 @@ def sampled_minimal_ratio(model, x, y, radius: float = 1e-3, samples: int = 1000
         radius: distance of the neighbours from θ, in units of the parameters.
         samples: number of neighbours.
         seed: of the directions.
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         The share, in [0, 1].
@@ -63,7 +76,7 @@ def sampled_minimal_ratio(model, x, y, radius: float = 1e-3, samples: int = 1000
         TypeError, ValueError: for a model, examples or options that do not fit.
     """
     check_positive(radius=radius, samples=samples)
-    stack = Stack([model], x, y, loss)
+    stack = Stack([model], x, y, loss, **options)
     offsets = np.random.default_rng(seed).standard_normal((samples, stack.thetas.shape[1]))
     offsets *= radius / np.linalg.norm(offsets, axis=1, keepdims=True)
     thetas = stack.thetas + np.concatenate([np.zeros_like(stack.thetas), offsets])

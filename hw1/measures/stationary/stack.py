@@ -7,7 +7,7 @@ variables, each with the members as first axis; and examples, which the members 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
 import numpy as np
@@ -38,49 +38,49 @@ class Point(NamedTuple):
     norms: np.ndarray
 
 
-def losses(forward, loss, like, thetas, state, x, y):
+def losses(net, like, thetas, state, x, targets):
     """The total loss of each member, shape [members]."""
 
     def total(member):
         theta, own = member
-        return tf.reduce_sum(loss(y, forward(evaluation.unflatten(theta, like), own, x)))
+        return tf.reduce_sum(net.losses(evaluation.unflatten(theta, like), own, x, targets))
 
     return tf.vectorized_map(total, (thetas, state))
 
 
-def losses_and_gradients(forward, loss, like, thetas, state, x, y):
+def losses_and_gradients(net, like, thetas, state, x, targets):
     """The total loss of each member, shape [members], and its gradient, shape [members, p]."""
     with tf.GradientTape() as tape:
         tape.watch(thetas)
-        totals = losses(forward, loss, like, thetas, state, x, y)
+        totals = losses(net, like, thetas, state, x, targets)
     return totals, tf.convert_to_tensor(tape.gradient(totals, thetas, unconnected_gradients="zero"))
 
 
-def loss_program(forward, loss):
+def loss_program(net):
     """The program of the total losses, shape [members]."""
 
     def run(*arguments):
-        return (losses(forward, loss, *arguments),)
+        return (losses(net, *arguments),)
 
     return run
 
 
-def gradient_program(forward, loss):
+def gradient_program(net):
     """The program of the total losses, shape [members], and their gradients, shape [members, p]."""
 
     def run(*arguments):
-        return losses_and_gradients(forward, loss, *arguments)
+        return losses_and_gradients(net, *arguments)
 
     return run
 
 
-def _hessian_program(forward, loss):
+def _hessian_program(net):
     """The program of the Hessians of the total losses, shape [members, p, p], one row of all members at a time."""
 
     def run(like, thetas, *arguments):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(thetas)
-            gradients = losses_and_gradients(forward, loss, like, thetas, *arguments)[1]
+            gradients = losses_and_gradients(net, like, thetas, *arguments)[1]
         units, zero = tf.eye(thetas.shape[1], dtype=thetas.dtype), tf.zeros_like(thetas)
 
         def row(unit):
@@ -95,42 +95,41 @@ class Stack:
     """Nets of one architecture in float64, and the examples they are measured on.
 
     Attributes:
-        net: the first net, which stands for the architecture.
-        loss: as for `hw1.evaluation.per_example`.
-        example: the checked examples.
+        problem: the first net, which stands for the architecture, with the checked examples.
         like: the first net's parameters, a list of tensors.
         state: the other variables, a list of arrays with the members as first axis.
         thetas: the parameters, shape [members, p].
         group: members in one compiled call.
     """
 
-    def __init__(self, nets: Sequence[keras.Model], x, y, loss):
+    def __init__(self, nets: Sequence[keras.Model], x, y, loss, **options: Unpack[evaluation.Options]):
         """Checks the nets and the examples, and stacks the nets' variables."""
         if not nets:
             raise ValueError("at least one model is needed")
-        examples = [evaluation.check(net, x, y, loss) for net in nets]
-        if len({evaluation.architecture(net) for net in nets}) > 1:
-            raise ValueError("the models must be of one architecture")
+        problems = [evaluation.Problem(net, x, y, loss, **options) for net in nets]
+        keys = {evaluation.architecture(net) for net in nets}
+        if len(keys) > 1 or (None in keys and len(nets) > 1):
+            raise ValueError("the models must be of one architecture, of Keras's own layers")
         for net in nets:
             if wrong := [v for v in net.trainable_variables if v.dtype != "float64"]:
                 raise ValueError(
                     f"{wrong[0].path} of model {net.name!r} is {wrong[0].dtype}; gradients near zero need float64: "
                     "use hw1.models.with_dtype"
                 )
-        check_second_derivative(nets[0], x, y, loss)
-        self.net, self.loss, self.example = nets[0], loss, examples[0]
-        self.like, _ = evaluation.variables(nets[0])
-        states = [evaluation.variables(net)[1] for net in nets]
-        self.state = [np.stack(values) for values in zip(*states, strict=True)]
+        self.problem = problems[0]
+        check_second_derivative(self.problem)
+        self.like = self.problem.parameters
+        self.state = [np.stack(values) for values in zip(*(problem.state for problem in problems), strict=True)]
         self.thetas = np.stack([models.flat_parameters(net) for net in nets])
         self.group = min(len(nets), _GROUP)
 
     def means(self, program, thetas, members, size=None) -> list[np.ndarray]:
         """The results of a program that sums over examples, divided by their number; arguments as for `calls`."""
-        parts = [self.calls(program, thetas, members, size, *part) for part in evaluation.chunks(self.example)]
-        return [sum(values) / len(self.example.x) for values in zip(*parts, strict=True)]
+        chunks = self.problem.chunks(self.problem.fitting(size or self.group))
+        parts = [self.calls(program, thetas, members, size, chunk) for chunk in chunks]
+        return [sum(values) / self.problem.n for values in zip(*parts, strict=True)]
 
-    def calls(self, program, thetas, members, size=None, x=None, y=None) -> list[np.ndarray]:
+    def calls(self, program, thetas, members, size=None, chunk=None) -> list[np.ndarray]:
         """The results of a program, with the members as first axis.
 
         Args:
@@ -139,16 +138,19 @@ class Stack:
             members: which member of the stack each row belongs to, integers of shape [m]; it decides the state.
             size: rows in one compiled call; None takes ``group``. The last call is padded, so that the program is
                 compiled for one shape only.
-            x: inputs; None for all examples.
-            y: their targets.
+            chunk: examples as tensors (x, targets); None for all.
         """
-        run, size, found = evaluation.compiled(program, self.net, self.loss), size or self.group, []
-        x, y = (tf.constant(self.example.x), tf.constant(self.example.y)) if x is None else (x, y)
+        run, size, found = self.problem.compile(program), size or self.group, []
+        chunk = self.everything() if chunk is None else chunk
         for start in range(0, len(thetas), size):
             rows = np.resize(np.arange(start, min(start + size, len(thetas))), size)
             at, state = tf.constant(thetas[rows]), [tf.constant(value[members[rows]]) for value in self.state]
-            found.append([value.numpy()[: len(thetas) - start] for value in run(self.like, at, state, x, y)])
+            found.append([value.numpy()[: len(thetas) - start] for value in run(self.like, at, state, *chunk)])
         return [np.concatenate(values) for values in zip(*found, strict=True)]
+
+    def everything(self) -> tuple:
+        """All examples as tensors (x, targets)."""
+        return next(self.problem.chunks(self.problem.n))
 
     def hessians(self, thetas, members) -> np.ndarray:
         """The Hessians of the mean loss at `thetas`, shape [m, p, p], symmetric."""
@@ -169,14 +171,15 @@ class Stack:
         ]
 
 
-def hessians(nets: Sequence[keras.Model], x, y, loss=None) -> np.ndarray:
+def hessians(nets: Sequence[keras.Model], x, y, loss=None, **options: Unpack[evaluation.Options]) -> np.ndarray:
     """The Hessians of the mean loss of several nets, by p products each, taken for all nets at once.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
-        loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        options: see `hw1.evaluation.Options`.
 
     Returns:
         Array of shape [members, p, p], symmetric, float64.
@@ -184,7 +187,7 @@ def hessians(nets: Sequence[keras.Model], x, y, loss=None) -> np.ndarray:
     Raises:
         TypeError, ValueError: for models or examples that do not fit.
     """
-    stack = Stack(nets, x, y, loss)
+    stack = Stack(nets, x, y, loss, **options)
     return stack.hessians(stack.thetas, np.arange(len(nets)))
 
 

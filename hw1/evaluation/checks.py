@@ -1,0 +1,175 @@
+"""Checks of a model, its outputs and its targets, each with an error that says what is wrong and what would be right."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hw1.evaluation.losses import from_logits, per_example
+
+_SINGLE = ("float32", "float64")
+
+
+def check_model(model) -> None:
+    """Checks that `model` is a built Keras model with trainable variables and finite weights, in single precision.
+
+    Raises:
+        TypeError: if it is no Keras model.
+        ValueError: naming what else is wrong.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a keras.Model, not {type(model).__name__}")
+    if not model.built:
+        raise ValueError(f"model {model.name!r} is not built: give it an Input layer or call it on data once")
+    if not model.trainable_variables:
+        raise ValueError(f"model {model.name!r} has no trainable variables")
+    for variable in model.variables:
+        value = keras.ops.convert_to_numpy(variable)
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise ValueError(f"model {model.name!r} has non-finite values in {variable.path}; did training diverge?")
+    _check_precision(model)
+
+
+def _check_precision(model) -> None:
+    """Raises ValueError unless all parameters and computations are float32, or all are float64."""
+    remedy = 'measure a copy: hw1.models.with_dtype(model, "float32")'
+    dtypes = sorted({str(v.dtype) for v in model.trainable_variables})
+    if len(dtypes) > 1:
+        raise ValueError(f"model {model.name!r} has parameters of {' and '.join(dtypes)}; {remedy}")
+    for layer in [model, *model._flatten_layers(include_self=False)]:
+        for dtype in (layer.compute_dtype, layer.variable_dtype):
+            if "float" in dtype and dtype not in _SINGLE:
+                raise ValueError(
+                    f"layer {layer.name!r} of model {model.name!r} computes in {dtype}, which is too coarse for second "
+                    f"derivatives; {remedy}"
+                )
+
+
+def check_outputs(model, compiled, plain, n) -> None:
+    """Raises ValueError unless the compiled model gives the same as the model itself, an output for each example.
+
+    Args:
+        model: the Keras model.
+        compiled: outputs of its compiled form on some examples, an array or several.
+        plain: what the model itself gives for them.
+        n: their number.
+    """
+    for found, own in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
+        if own.ndim == 0 or len(own) != n:
+            raise ValueError(f"model {model.name!r} must give one output per example; it gave shape {own.shape}")
+        bound = 1e3 * np.finfo(found.dtype).eps * np.abs(own).max(initial=0)
+        if not np.allclose(found, own, rtol=0, atol=bound, equal_nan=True):
+            raise ValueError(
+                f"model {model.name!r} gives other outputs when it is compiled than when it is called (difference "
+                f"{np.abs(found - own).max():.3g}), so that no measure of it would be right. Is its output random, or "
+                "was an attribute changed after a tf.function in it had been traced?"
+            )
+
+
+def check_kind(model, loss, outputs, last: str) -> None:
+    """Raises ValueError if probabilities are taken for logits, or logits for probabilities.
+
+    Args:
+        model: the Keras model.
+        loss: as for `per_example`.
+        outputs: of the model on some examples.
+        last: type of the operation that gives them, such as "Sigmoid".
+    """
+    if isinstance(outputs, dict | list | tuple):
+        if loss is None:
+            raise ValueError(f"model {model.name!r} has {len(outputs)} outputs; give a loss of all of them")
+        return
+    logits = loss is None or from_logits(loss)
+    if loss is None and (outputs.ndim < 2 or outputs.shape[-1] < 2):
+        raise ValueError(
+            f"model {model.name!r} must give logits [n, classes] of two classes or more; it gave "
+            f"{list(outputs.shape)}. For other outputs give a loss, for one logit of two classes "
+            "keras.losses.BinaryCrossentropy(from_logits=True)"
+        )
+    probable = (outputs >= 0).all() and outputs.ndim > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
+    if logits and (last in ("Softmax", "Sigmoid") or (probable and outputs.shape[-1] > 1)):
+        raise ValueError(
+            f"model {model.name!r} gives probabilities ({last.lower() if last in ('Softmax', 'Sigmoid') else 'they'} "
+            "at its end), not logits: leave out the activation of its last layer, or give a loss of probabilities such "
+            'as "sparse_categorical_crossentropy" or "binary_crossentropy"'
+        )
+    if logits is False and ((outputs < 0).any() or (outputs > 1).any()):
+        raise ValueError(
+            f"the loss takes probabilities, but model {model.name!r} gives numbers from {outputs.min():.3g} to "
+            f"{outputs.max():.3g}: use loss=None for softmax cross-entropy, or the loss with from_logits=True"
+        )
+
+
+def targets(y, n, outputs, loss):
+    """The targets as arrays, labels as int32.
+
+    Args:
+        y: as they were given.
+        n: number of examples.
+        outputs: of the model on the first examples; an array, or a list or dict of arrays.
+        loss: as for `per_example`.
+
+    Raises:
+        TypeError, ValueError: naming what is wrong.
+    """
+    several = isinstance(outputs, dict | list | tuple)
+    y = tf.nest.map_structure(np.asarray, y) if several or isinstance(y, dict) else np.asarray(y)
+    for array in tf.nest.flatten(y):
+        if array.shape[:1] != (n,):
+            raise ValueError(f"y has shape {list(array.shape)}; one target for each of the {n} examples is needed")
+        if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
+            raise TypeError(f"y must hold numbers, not {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError("y must hold finite numbers")
+    if loss is None:
+        return _labels(y, outputs)
+    dtype = tf.nest.flatten(outputs)[0].dtype
+    y = tf.nest.map_structure(lambda a: a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a, y)
+    _check_loss(y, outputs, per_example(loss))
+    return y
+
+
+def _labels(y, logits) -> np.ndarray:
+    """Labels for the cross-entropy, as int32; or probabilities of the classes, in the dtype of the logits."""
+    classes, shape = logits.shape[-1], (len(y), *logits.shape[1:-1])
+    if y.shape == (*shape, 1):
+        y = y[..., 0]
+    if y.shape == (*shape, classes):
+        if (y < 0).any() or not np.allclose(y.sum(axis=-1), 1, atol=1e-3):
+            raise ValueError("y has a row for each example, but not of probabilities: each must be at least 0, sum 1")
+        one_hot = ((y == 0) | (y == 1)).all()
+        return y.argmax(axis=-1).astype(np.int32) if one_hot else y.astype(logits.dtype)
+    if y.shape != shape:
+        raise ValueError(
+            f"y must be integer labels of shape {list(shape)}, or one-hot of shape {[*shape, classes]}, not "
+            f"{list(y.shape)}"
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise TypeError(f"y must be integer labels, not {y.dtype}; for other targets give a loss")
+    if y.min() < 0 or y.max() >= classes:
+        wrong = int(y.min() if y.min() < 0 else y.max())
+        raise ValueError(f"label {wrong} is outside the model's {classes} classes 0 ... {classes - 1}")
+    return y.astype(np.int32)
+
+
+def _check_loss(y, outputs, loss) -> None:
+    """Raises ValueError unless the loss gives one value per example, which depends on that example alone."""
+    few = len(tf.nest.flatten(outputs)[0])
+
+    def values(count):
+        cut = tf.nest.map_structure(lambda array: tf.constant(array[:count]), (y, outputs))
+        return loss(*cut)
+
+    found, alone = values(few), values(1)
+    if tuple(found.shape) != (few,):
+        shapes = [list(a.shape) for a in tf.nest.flatten(outputs)]
+        raise ValueError(
+            f"loss must give one value per example; for {few} examples, y of shape "
+            f"{', '.join(str(list(a.shape)) for a in tf.nest.flatten(y))} and outputs of shape "
+            f"{', '.join(map(str, shapes))} it gave shape {list(found.shape)}"
+        )
+    if not np.allclose(found[0], alone[0], rtol=1e-3, atol=0, equal_nan=True):
+        raise ValueError(
+            f"loss must give one value per example that does not depend on the others, but that of the first is "
+            f"{float(alone[0]):.6g} alone and {float(found[0]):.6g} among {few}: are y and outputs broadcast against "
+            "each other?"
+        )

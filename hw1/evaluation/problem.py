@@ -1,0 +1,170 @@
+"""What a measure is computed on: a model, examples and a loss, checked, and the sums of programs over the examples."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TypedDict
+
+import numpy as np
+import tensorflow as tf
+
+from hw1.evaluation import checks, graphs
+from hw1.evaluation.architectures import architecture, jit_compile
+from hw1.evaluation.examples import Examples, read
+from hw1.evaluation.functional import compiled, remember, single, variables
+
+# Examples in one compiled call: fewer if the activations are large, see `Problem.chunk_size`.
+CHUNK, DENSE_CHUNK = 1000, 5000
+MEMORY = 2 * 10**9  # bytes that a compiled call may take
+_COPIES = 8  # of the activations that the second derivative holds at once, at most
+_FEW = 32  # examples on which the model and its compiled form are compared
+
+
+class Options(TypedDict, total=False):
+    """Options that every measure of the loss takes.
+
+    Attributes:
+        chunk_size: examples in one compiled call. It bounds the memory, and affects the result only by rounding. None
+            (the default) chooses such that a call takes at most about 2 GB.
+        sample_weight: weight of each example, shape [n]. The loss is then (1/n) Σ w_i ℓ_i, as Keras trains it.
+        regularization: whether the loss includes the model's own losses, ``model.losses``: L2 regularisation of
+            weights, activity regularisation and whatever `add_loss` adds. False (the default) measures the loss of the
+            data alone, as the papers do, also for a model that was trained with regularisation.
+    """
+
+    chunk_size: int | None
+    sample_weight: object
+    regularization: bool
+
+
+class Problem:
+    """The mean loss of a model over examples, as a function of the model's variables.
+
+    Attributes:
+        model: the Keras model; its later changes have no effect.
+        loss: as it was given.
+        examples: the checked `Examples`.
+        n: their number.
+        parameters: the trainable variables at present, a list of tensors.
+        state: the other variables, likewise.
+        size: number of parameters.
+        dtype: of the parameters, a NumPy dtype.
+        outputs: of the model on the first examples; an array, or several in a list or dict.
+        chunk_size: examples in one compiled call.
+        regularization: as in `Options`.
+    """
+
+    def __init__(self, model, x, y=None, loss=None, chunk_size=None, sample_weight=None, regularization=False):
+        """Checks everything.
+
+        Args:
+            model: a built Keras model.
+            x: inputs, shape [n, ...]; a list or dict of them; or a data set, see `hw1.evaluation.examples.read`.
+            y: targets: integers of shape [n] or one-hot rows for the cross-entropy, or what `loss` takes; None for a
+                data set, and if the measure needs none.
+            loss: as for `hw1.evaluation.per_example`. For None the outputs must be logits.
+            chunk_size: as in `Options`; so are sample_weight and regularization.
+            sample_weight: see there.
+            regularization: see there.
+
+        Raises:
+            TypeError, ValueError: naming what is wrong and what is needed instead.
+        """
+        checks.check_model(model)
+        if chunk_size is not None and (
+            isinstance(chunk_size, bool) or not hasattr(chunk_size, "__index__") or chunk_size < 1
+        ):
+            raise ValueError(f"chunk_size must be at least 1, not {chunk_size!r}")
+        if not isinstance(regularization, bool):
+            raise TypeError(f"regularization must be True or False, not {regularization!r}")
+        self.model, self.loss, self.regularization = model, loss, regularization
+        self._architecture, self._compiled, self._given = architecture(model), {}, chunk_size
+        x, y, weight = read(model, x, y, sample_weight)
+        self.n = len(tf.nest.flatten(x)[0])
+        self.parameters, self.state = variables(model)
+        self.dtype = self.parameters[0].dtype.as_numpy_dtype
+        self.size = sum(p.shape.num_elements() for p in self.parameters)
+        self.examples = Examples(x, None, weight, self.n)
+        self.outputs = self._check_forward()
+        if y is not None:
+            self.examples = self.examples._replace(y=checks.targets(y, self.n, self.outputs, loss))
+        self.chunk_size = self.fitting()
+
+    def compile(self, program) -> Callable:
+        """The compiled program, made once for each program; see `hw1.evaluation.functional`."""
+        if program not in self._compiled:
+            self._compiled[program] = compiled(
+                program, self.model, self.loss, self.regularization, self._architecture
+            )
+        return self._compiled[program]
+
+    def chunks(self, size: int | None = None) -> Iterator[tuple]:
+        """Yields the examples as tensors (x, targets) for a compiled program, `size` or ``chunk_size`` at a time."""
+        return self.examples.chunks(size or self.chunk_size)
+
+    def mean(self, run, *arguments, parameters=None, state=None):
+        """The results of a compiled program that sums over examples, added up over all chunks and divided by n.
+
+        Args:
+            run: the program, from `compile`; it returns a tensor or a list of tensors.
+            arguments: for the program, after parameters, state, inputs and targets.
+            parameters: values of the trainable variables; None takes those of the model.
+            state: values of the other variables, likewise.
+        """
+        parameters = self.parameters if parameters is None else parameters
+        state = self.state if state is None else state
+        total = None
+        for chunk in self.chunks():
+            found = tf.nest.map_structure(lambda t: t.numpy(), run(parameters, state, *chunk, *arguments))
+            total = found if total is None else tf.nest.map_structure(np.add, total, found)
+        return tf.nest.map_structure(lambda array: array / self.n, total)
+
+    def _check_forward(self):
+        """The model's outputs on a few examples, after a check that its compiled form gives the same."""
+        run, few = self.compile(_outputs), self.examples.first(_FEW)
+        x, _ = next(few.chunks(_FEW))
+        facts = functools.partial(graphs.Facts.of, self.model, run, self.parameters, self.state, x)
+        if self._architecture is None:
+            self._facts = facts()
+        else:
+            shapes = tuple(array.shape[1:] for array in tf.nest.flatten(self.examples.x))
+            self._facts = remember((graphs.Facts, self._architecture, shapes), facts)
+        found = self.outputs_at(self.parameters, self.state)
+        plain = tf.nest.map_structure(np.asarray, single(self.model(few.x, training=False)))
+        checks.check_outputs(self.model, found, plain, few.n)
+        checks.check_kind(self.model, self.loss, found, self._facts.last)
+        return found
+
+    def outputs_at(self, parameters, state):
+        """The model's outputs on the first examples for other values of its variables, as arrays."""
+        x, _ = next(self.examples.first(_FEW).chunks(_FEW))
+        return tf.nest.map_structure(np.asarray, self.compile(_outputs)(parameters, state, x))
+
+    def fitting(self, copies: int = 1) -> int:
+        """How many examples fit into one compiled call that holds the activations of so many nets."""
+        if self._given is not None:
+            return self._given
+        most = DENSE_CHUNK if jit_compile(self.model) else CHUNK
+        return int(min(most, max(1, MEMORY // (_COPIES * copies * max(1, self._facts.bytes_per_example)))))
+
+
+def check(model, x, y=None, loss=None) -> Examples:
+    """Checks a model and the examples it is measured on, as every measure does first.
+
+    Args:
+        model: a built Keras model.
+        x: as for `Problem`.
+        y: as for `Problem`.
+        loss: as for `Problem`.
+
+    Returns:
+        The examples as NumPy arrays, labels as int32.
+
+    Raises:
+        TypeError, ValueError: naming what is wrong and what is needed instead.
+    """
+    return Problem(model, x, y, loss).examples
+
+
+def _outputs(net):
+    """The program of the model's outputs."""
+    return net.outputs
