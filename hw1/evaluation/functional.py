@@ -96,7 +96,9 @@ def compiled(program, model, loss=None, regularization: bool = False, known: str
     def make():
         net = clone(model) if known is not None else model
         # AutoGraph is off, so that errors keep their own type and message.
-        return tf.function(program(_net(net, losses.per_example(loss), regularization)), autograph=False)
+        run = tf.function(program(_net(net, losses.per_example(loss), regularization)), autograph=False)
+        run._omit_frequent_tracing_warning = True  # a model that may change must be traced at each measurement
+        return run
 
     if known is None or key is None:
         return make()

@@ -33,7 +33,9 @@ class Facts(NamedTuple):
         function = run.get_concrete_function(parameters, state, x)
         _check_reads(model, function)
         one, two = (
-            run.get_concrete_function(parameters, state, tf.nest.map_structure(lambda a, n=n: tf.repeat(a[:1], n, 0), x))
+            run.get_concrete_function(
+                parameters, state, tf.nest.map_structure(lambda a, n=n: tf.repeat(a[:1], n, 0), x)
+            )
             for n in (1, 2)
         )
         return cls(_last_operation(function), max(0, _bytes(two.graph) - _bytes(one.graph)))

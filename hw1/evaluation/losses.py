@@ -74,7 +74,9 @@ def per_example(loss) -> Callable:
     """
     loss = resolve(loss)
     if isinstance(loss, dict | list):
-        parts = {name: per_example(part) for name, part in (loss.items() if isinstance(loss, dict) else enumerate(loss))}
+        parts = {
+            name: per_example(part) for name, part in (loss.items() if isinstance(loss, dict) else enumerate(loss))
+        }
         return lambda y, outputs: sum(part(y[name], outputs[name]) for name, part in parts.items())
     function = cross_entropy if loss is None else loss.call if isinstance(loss, keras.losses.Loss) else loss
 

@@ -92,9 +92,7 @@ class Problem:
     def compile(self, program) -> Callable:
         """The compiled program, made once for each program; see `hw1.evaluation.functional`."""
         if program not in self._compiled:
-            self._compiled[program] = compiled(
-                program, self.model, self.loss, self.regularization, self._architecture
-            )
+            self._compiled[program] = compiled(program, self.model, self.loss, self.regularization, self._architecture)
         return self._compiled[program]
 
     def chunks(self, size: int | None = None) -> Iterator[tuple]:

@@ -45,7 +45,9 @@ def statistics(problem) -> Callable | None:
     if not layers:
         return None
     places = {id(variable): place for place, variable in enumerate(model.non_trainable_variables)}
-    means, variances = ([places[id(getattr(layer, name))] for layer in layers] for name in ("moving_mean", "moving_variance"))
+    means, variances = (
+        [places[id(getattr(layer, name))] for layer in layers] for name in ("moving_mean", "moving_variance")
+    )
     if problem.chunk_size >= problem.n:
         x, _ = next(problem.chunks())
         at_once = tf.function(lambda parameters, state: _stored(model, parameters, state, x), autograph=False)

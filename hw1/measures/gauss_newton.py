@@ -118,9 +118,7 @@ def product(
     return multiply
 
 
-def dense(
-    model, x, y=None, loss=None, part: str = "gauss-newton", **options: Unpack[evaluation.Options]
-) -> np.ndarray:
+def dense(model, x, y=None, loss=None, part: str = "gauss-newton", **options: Unpack[evaluation.Options]) -> np.ndarray:
     """The matrix of a part, from one product per row; for small nets.
 
     Args:

@@ -66,7 +66,13 @@ def block_product(net):
 
 
 def product(
-    model, x, y=None, loss=None, chunk_size: int | None = None, scope: str = "full", **options: Unpack[evaluation.Options]
+    model,
+    x,
+    y=None,
+    loss=None,
+    chunk_size: int | None = None,
+    scope: str = "full",
+    **options: Unpack[evaluation.Options],
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Hessian-vector products of the mean loss at the model's present parameters.
 

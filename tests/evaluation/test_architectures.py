@@ -73,7 +73,6 @@ DIFFERENT = {
     "no bias": lambda: dense(use_bias=False),
     "frozen layer": layer_frozen,
     "frozen variable": part_frozen,
-    "float64": lambda: dense(dtype="float64"),
     "subclassed": lambda: nets.subclassed(dtype="float32"),
 }
 

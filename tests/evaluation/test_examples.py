@@ -51,7 +51,11 @@ def two_outputs():
         (lambda: nets.Subclassed("float32"), ValueError, ["not built"]),
         (lambda: lacking([]), ValueError, ["no trainable variables"]),
         (lambda: lacking([keras.layers.Dense(3, activation="softmax")]), ValueError, ["probabilities", "softmax"]),
-        (lambda: lacking([keras.layers.Dense(9), keras.layers.Reshape((3, 3))]), ValueError, ["y must be integer labels of shape [11, 3]", "[11]"]),
+        (
+            lambda: lacking([keras.layers.Dense(9), keras.layers.Reshape((3, 3))]),
+            ValueError,
+            ["y must be integer labels of shape [11, 3]", "[11]"],
+        ),
         (with_nan, ValueError, ["non-finite", "hidden_1/kernel"]),
         (two_inputs, ValueError, ["2 inputs"]),
         (two_outputs, ValueError, ["2 outputs"]),

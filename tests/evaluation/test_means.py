@@ -46,7 +46,11 @@ def test_labels_of_any_integer_type_count_for_the_accuracy(dtype):
 def test_integer_targets_that_are_no_labels_have_no_accuracy():
     """One-hot rows, and whole numbers as the targets of a regression."""
     model, x, y = Case("tanh").data
-    assert np.isnan(evaluation.evaluate(model, x, np.eye(3, dtype=int)[y], keras.losses.categorical_crossentropy)[1])
+    assert np.isnan(
+        evaluation.evaluate(model, x, np.eye(3, dtype=int)[y], keras.losses.CategoricalCrossentropy(from_logits=True))[
+            1
+        ]
+    )
     assert np.isnan(evaluation.evaluate(nets.linear([1.0, 2.0]), x[:, 0, :2], y, keras.losses.mean_squared_error)[1])
 
 
@@ -62,9 +66,9 @@ def test_a_ragged_last_chunk_counts_by_its_size(monkeypatch):
     model, x, y = Case("tanh").data
     theta = references.flat(model.trainable_variables)
     whole = evaluation.evaluate(model, x, y), evaluation.objective(model, x, y)(theta)[1]
-    monkeypatch.setattr("hw1.evaluation.examples.CHUNK", 4)
-    monkeypatch.setattr("hw1.evaluation.examples.DENSE_CHUNK", 4)
-    assert evaluation.check(model, x, y).chunk == 4
+    monkeypatch.setattr("hw1.evaluation.problem.CHUNK", 4)
+    monkeypatch.setattr("hw1.evaluation.problem.DENSE_CHUNK", 4)
+    assert evaluation.Problem(model, x, y).chunk_size == 4
     assert evaluation.evaluate(model, x, y) == pytest.approx(whole[0], rel=1e-14)
     np.testing.assert_allclose(evaluation.objective(model, x, y)(theta)[1], whole[1], atol=1e-15)
 
