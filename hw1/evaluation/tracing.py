@@ -14,7 +14,7 @@ import contextlib
 from unittest import mock
 
 import tensorflow as tf
-from tensorflow.python.autograph.core import converter
+from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.ops import array_ops, nn_impl
 
@@ -40,7 +40,8 @@ def _inlined(function, *args, **kwargs):
     """Traces the body of a `tf.function` as part of the present graph."""
     if not function._autograph:
         return function.python_function(*args, **kwargs)
-    return api.converted_call(function.python_function, args, kwargs, options=_AUTOGRAPH)
+    with ag_ctx.ControlStatusCtx(ag_ctx.Status.ENABLED, _AUTOGRAPH):  # Keras turns it off in layers
+        return api.converted_call(function.python_function, args, kwargs, options=_AUTOGRAPH)
 
 
 class _Differentiable:
