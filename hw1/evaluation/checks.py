@@ -1,4 +1,4 @@
-"""Checks of a model, its outputs and its targets, each with an error that says what is wrong and what would be right."""
+"""Checks of a model, its outputs and its targets; each error says what is wrong and what would be right."""
 
 import keras
 import numpy as np

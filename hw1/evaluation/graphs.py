@@ -14,7 +14,7 @@ _PASSED = {"Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose", 
 
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal", "Parameterized", "StatefulUniform", "StatefulStandard", "Rng")
 # Operations whose second derivatives `tests/measures/test_any_net.py` has held against differences of gradients.
-_VERIFIED = set(
+_VERIFIED = frozenset(
     """
     AddN AddV2 BatchMatMulV2 BiasAdd BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2
     Const Conv2D Conv2DBackpropFilter Conv2DBackpropInput DepthwiseConv2dNative
@@ -26,7 +26,7 @@ _VERIFIED = set(
     Select SelectV2 Shape ShapeN Sigmoid SigmoidGrad Sin Size Slice Softmax Softplus SplitV Square Squeeze
     StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum Tanh Tile Transpose UnsortedSegmentSum While
     ZerosLike
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 

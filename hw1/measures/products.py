@@ -200,7 +200,7 @@ def _verify(problem, doubt) -> None:
             ):
                 return
     raise ValueError(
-        f"what TensorFlow gives for a model with {doubt} is not the derivative of what it computes: a Hessian of it would "
-        "mean nothing. Measure the model without it"
+        f"what TensorFlow gives for a model with {doubt} is not the derivative of what the model computes, so that its "
+        "Hessian would mean nothing: measure the model without it"
         + ("; if it is correct, a float64 copy shows it: hw1.models.with_dtype" if single else "")
     )
