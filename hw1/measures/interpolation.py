@@ -263,7 +263,7 @@ def _between(a, b, alpha):
 
 
 def _check_same_architecture(problem, other) -> None:
-    """Raises ValueError unless the variables have equal shapes, and one model with the other's variables is the other."""
+    """Raises ValueError unless variables have equal shapes, and one model with the other's variables is the other."""
     model, shapes = (
         problem.model,
         [[[tuple(v.shape) for v in part] for part in (each.parameters, each.state)] for each in (problem, other)],
