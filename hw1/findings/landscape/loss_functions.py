@@ -215,7 +215,9 @@ def _curvature(rows, spectrum, names, settings) -> str:
         return text.strip()
     flattest, best = (pick(nets, key=lambda name: nets[name].value) for pick, nets in ((min, nll), (max, accuracy)))
     if flattest == best:
-        text += f"The nets trained with {best} loss are the flattest by the nll and have the highest mean test accuracy. "
+        text += (
+            f"The nets trained with {best} loss are the flattest by the nll and have the highest mean test accuracy. "
+        )
     else:
         gap = paired_difference(*(end[end.loss == name].set_index("seed").test_accuracy for name in (best, flattest)))
         how = "differ in test accuracy by" if sign(gap) else "do not measurably differ in test accuracy:"
