@@ -4,6 +4,8 @@ A copy is compared with its model on examples before it is handed out: a measure
 would be wrong without a sign of it.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -84,19 +86,25 @@ def copy(model, dtype: str | None = None, x=None) -> keras.Model:
     Raises:
         ValueError: the model cannot be made anew, or the copy computes something else.
     """
+    if not model.built:
+        raise ValueError(f"model {model.name!r} is not built: give it an Input layer or call it on data once")
     given = x is not None
     x = x if given else _random_examples(model)
-    try:
+    with _refusing(f"model {model.name!r} cannot be called on {'x' if given else 'random examples (give some as x)'}"):
         expected = _outputs(model, x)
-    except Exception as error:
-        what = "x" if given else "random examples, give some as x"
-        raise ValueError(f"model {model.name!r} cannot be called on {what}: {error}") from error
-    try:
+    with _refusing(f"model {model.name!r} cannot be copied"):
         twin = clone(model, dtype=dtype, x=x)
         _check(expected, _outputs(twin, x), [*_precisions(model), *_precisions(twin)], dtype)
-    except Exception as error:
-        raise ValueError(f"model {model.name!r} cannot be copied: {error}") from error
     return twin
+
+
+@contextlib.contextmanager
+def _refusing(what):
+    """Turns any error into a ValueError that says what cannot be done."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what}: {' '.join(str(error).split())[:500]}") from error
 
 
 def _random_examples(model):
@@ -138,12 +146,12 @@ def _check(expected, found, precisions, dtype) -> None:
     bound = max(SPACING.get(precision, 0.0) for precision in precisions) ** 0.5
     for output, other in zip(expected, found, strict=True):
         if other.dtype.name != in_precision(output.dtype.name, dtype):
-            raise ValueError(f"its outputs are {other.dtype.name}")
+            raise ValueError(f"outputs of the copy are {other.dtype.name}")
         output, other = (np.asarray(array, np.float64) for array in (output, other))
         largest = np.abs(output).max(initial=0, where=np.isfinite(output))
         if not np.allclose(other, output, rtol=0, atol=bound * largest, equal_nan=True):
             raise ValueError(
-                f"its outputs differ by {np.abs(other - output).max():.3g}, where those of the model have size "
+                f"outputs of the copy differ by {np.abs(other - output).max():.3g}, where those of the model have size "
                 f"{largest:.3g}. Something that the model computes with is neither a weight nor in the configuration "
                 "of its layers (get_config), or it is random. What is measured on the copy would be wrong for the model"
             )

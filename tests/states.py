@@ -32,6 +32,10 @@ class Residual(L.Layer):
         super().__init__(**options)
         self.fc = L.Dense(4, activation=lambda z: keras.ops.sin(3 * z))
 
+    def build(self, shape):
+        """Makes its weights."""
+        self.fc.build(shape)
+
     def call(self, x):
         """From [n, 4] to [n, 4]."""
         return x + self.fc(x)
@@ -167,7 +171,7 @@ STATES = {
     "written as a class": (written, x4),
     "a class within": (lambda: chain(written(), L.Dense(4)), x4),
     "attention": (attention, x4.reshape(2, 3, 4)),
-    "recurrent": (lambda: chain(L.Bidirectional(L.LSTM(2)), shape=(None, 4)), x4.reshape(2, 3, 4)),
+    "recurrent": (lambda: chain(L.Bidirectional(L.LSTM(2)), shape=(3, 4)), x4.reshape(2, 3, 4)),
     "images of any size": (
         lambda: chain(L.SeparableConv2D(3, 3), L.GlobalAveragePooling2D(), shape=(None, None, 1)),
         np.arange(32.0).reshape(2, 4, 4, 1) / 10,

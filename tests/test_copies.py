@@ -155,7 +155,7 @@ def test_parameters_as_a_vector(kind):
 
 
 def test_other_layers_can_take_a_place():
-    """In a clone, which is not compared: here with the state of the layer that stood there."""
+    """In a clone, which is not compared, also in a model within: they have the state of the layers that stood there."""
 
     class Doubled(L.Normalization):
         def call(self, inputs):
@@ -164,7 +164,8 @@ def test_other_layers_can_take_a_place():
     def convert(layer):
         return Doubled.from_config(layer.get_config()) if isinstance(layer, L.Normalization) else None
 
-    model = keras.Sequential([keras.Input((4,)), states.adapted(L.Normalization(), x4), L.Lambda(lambda z: z**2)])
+    within = keras.Sequential([keras.Input((4,)), states.adapted(L.Normalization(), x4)])
+    model = keras.Sequential([keras.Input((4,)), within, L.Lambda(lambda z: z**2)])
     twin = cloning.clone(model, convert)
     np.testing.assert_allclose(outputs(twin, x4)[0], 4 * outputs(model, x4)[0], rtol=1e-6)
 
@@ -192,6 +193,29 @@ def unfit_config():
     return states.chain(Positional(3))
 
 
+def tied():
+    """A layer that uses the kernel of another, which its copy would have for itself."""
+
+    @keras.saving.register_keras_serializable("tests")
+    class Tied(L.Layer):
+        def __init__(self, source, **options):
+            super().__init__(**options)
+            self.source = source
+
+        def get_config(self):
+            return super().get_config() | {"source": keras.saving.serialize_keras_object(self.source)}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(keras.saving.deserialize_keras_object(config.pop("source")), **config)
+
+        def call(self, x):
+            return keras.ops.matmul(x, keras.ops.transpose(self.source.kernel))
+
+    source = L.Dense(4)
+    return states.chain(source, Tied(source))
+
+
 def random_outputs():
     """Noise without a state that could be copied."""
     return states.chain(L.Lambda(lambda z: z + np.random.default_rng().normal()))
@@ -211,12 +235,14 @@ def lora():
         (lambda: states.written("softplus"), {}, ["written", "cannot be copied", "differ by"]),
         (lambda: nets.subclassed(unused=20), {}, ["cannot be copied", "0 variables"]),
         (unfit_config, {}, ["cannot be copied", "positional"]),
+        (tied, {}, ["cannot be copied", "layers, the model"]),
+        (lambda: keras.Sequential([L.Dense(3)]), {}, ["not built"]),
         (random_outputs, {}, ["cannot be copied", "random"]),
         (lora, {"dtype": "float64"}, ["cannot be copied", "lora_kernel_a"]),
         (STATES["words"][0], {}, ["string", "x"]),
         (nets.mlp, {"x": np.ones((2, 5))}, ["cannot be called on x"]),
     ],
-    ids=["private", "arguments", "sizes", "configuration", "random", "LoRA", "words", "examples"],
+    ids=["private", "arguments", "sizes", "configuration", "tied", "not built", "random", "LoRA", "words", "examples"],
 )
 def test_what_is_refused(build, options, message):
     """What cannot be made anew, or comes out as something else."""

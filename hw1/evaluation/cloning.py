@@ -28,8 +28,8 @@ def clone(model, convert: Callable | None = None, dtype: str | None = None, x=No
 
     Args:
         model: a built Keras model.
-        convert: a function from a layer to the layer that takes its place, which must have the same variables, or to
-            None for the same layer made anew.
+        convert: a function from a layer, also one in a model within the model, to the layer that takes its place, which
+            must have the same variables; or to None for the same layer made anew.
         dtype: None to keep all precisions, else the floating-point type of all weights and computations.
         x: examples; a model that is written as a class is built by calling it on them.
 
@@ -71,17 +71,14 @@ def in_precision(value, dtype):
     return keras.ops.cast(value, dtype) if floating and keras.ops.is_tensor(value) else value
 
 
-def _twin(layer, change, convert, made):
-    """A layer, model or operation made anew, without its weights; `made` has what was made before, by id."""
-    if id(layer) in made:
-        return made[id(layer)]
-    again = functools.partial(_twin, change=change, convert=convert, made=made)
-    twin = convert(layer)
-    if twin is not None:
-        pass
-    elif isinstance(layer, keras.Sequential):
+def _twin(layer, change, convert, done):
+    """A layer, model or operation made anew, without its weights; `done` has what was made before, by id."""
+    if id(layer) in done:
+        return done[id(layer)]
+    again = functools.partial(_twin, change=change, convert=convert, done=done)
+    if isinstance(layer, keras.Sequential):
         twin = keras.Sequential([again(inner) for inner in layer._layers], name=layer.name)
-    elif hasattr(layer, "operations"):  # a Functional model
+    elif hasattr(layer, "_run_through_graph"):  # a Functional model
         inputs = keras.tree.map_structure(lambda tensor: again(tensor._keras_history.operation).output, layer.input)
         outputs = layer._run_through_graph(
             inputs,
@@ -89,13 +86,19 @@ def _twin(layer, change, convert, made):
             call_fn=lambda operation, *args, **kwargs: operation(*change(args), **change(kwargs)),
         )
         twin = keras.Model(inputs, outputs, name=layer.name)
-    elif type(layer) is keras.layers.Lambda:
-        base = change(super(keras.layers.Lambda, layer).get_config())
-        twin = keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments, **base)
     else:
-        twin = type(layer).from_config(change(_config(layer)))
-        _set_attributes(layer, twin, change)
-    made[id(layer)] = twin
+        twin = convert(layer) or _layer(layer, change)
+    done[id(layer)] = twin
+    return twin
+
+
+def _layer(layer, change):
+    """A layer that is no model, or an operation, made from its configuration."""
+    if type(layer) is keras.layers.Lambda:
+        base = change(super(keras.layers.Lambda, layer).get_config())
+        return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments, **base)
+    twin = type(layer).from_config(change(_config(layer)))
+    _set_attributes(layer, twin, change)
     return twin
 
 
@@ -159,33 +162,33 @@ def _own_objects(model) -> dict[str, object]:
 
 def _take_over(model, twin, change) -> None:
     """Gives `twin` the state of the model; ValueError if their layers or variables do not correspond."""
-    layers = _pairs("layers", [layer for _, layer in walk(model)], [layer for _, layer in walk(twin)])
-    for layer, made in reversed(layers):  # the outer first, because they set those within
-        made.trainable = layer.trainable
-    for layer, made in layers:
-        made.name = layer.name
+    layers = _pairs("layers", *([layer for _, layer in walk(whole)] for whole in (model, twin)))
+    for layer, copy in reversed(layers):  # the outer first, because they set those within
+        copy.trainable = layer.trainable
+    for layer, copy in layers:
+        copy.name = layer.name
         if isinstance(layer, keras.Model | keras.layers.InputLayer):  # it is not in their configurations
-            made.dtype_policy = keras.dtype_policies.get(change(keras.dtype_policies.serialize(layer.dtype_policy)))
-        if made.compute_dtype != change(layer.compute_dtype):
-            raise ValueError(f"layer {layer.name!r} of the copy computes in {made.compute_dtype}")
-        _set_attributes(layer, made, change)
+            copy.dtype_policy = keras.dtype_policies.get(change(keras.dtype_policies.serialize(layer.dtype_policy)))
+        if copy.compute_dtype != change(layer.compute_dtype):
+            raise ValueError(f"layer {layer.name!r} of the copy computes in {copy.compute_dtype}")
+        _set_attributes(layer, copy, change)
         # As Keras saves and loads a model: here a layer restores what it derives from its variables, and its files.
         store = {}
         layer.save_own_variables(store)
-        made.load_own_variables(store)
+        copy.load_own_variables(store)
         if hasattr(layer, "save_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 layer.save_assets(folder)
-                made.load_assets(folder)
-    for variable, own in _pairs("variables", model.variables, twin.variables):
-        if own.dtype != change(variable.dtype):
-            raise ValueError(f"variable {variable.path} of the copy is {own.dtype}")
-        own.assign(variable)
-        own.trainable = variable.trainable
+                copy.load_assets(folder)
+    for variable, copy in _pairs("variables", model.variables, twin.variables):
+        if copy.dtype != change(variable.dtype):
+            raise ValueError(f"{variable.path} of the copy is {copy.dtype}")
+        copy.assign(variable)
+        copy.trainable = variable.trainable
 
 
-def _pairs(what, ours, others) -> list[tuple]:
+def _pairs(what, ours, copied) -> list[tuple]:
     """The things of a model, each with that of the copy; ValueError if there are more or fewer."""
-    if len(ours) != len(others):
-        raise ValueError(f"the copy has {len(others)} {what}, the model {len(ours)}")
-    return list(zip(ours, others, strict=True))
+    if len(ours) != len(copied):
+        raise ValueError(f"the copy has {len(copied)} {what}, the model {len(ours)}")
+    return list(zip(ours, copied, strict=True))
