@@ -24,6 +24,23 @@ class Scaled(L.Layer):
         return x if self.offsets is None else x + self.offsets["all"][0]
 
 
+class Wide(L.Layer):
+    """A layer with an attribute that decides the shape of its weights."""
+
+    def __init__(self, **options):
+        """Sets it to what it is not later."""
+        super().__init__(**options)
+        self.width = 1
+
+    def build(self, shape):
+        """Makes the weights."""
+        self.kernel = self.add_weight(shape=(shape[-1], self.width))
+
+    def call(self, x):
+        """From [n, k] to [n, width]."""
+        return keras.ops.matmul(x, self.kernel)
+
+
 class Residual(L.Layer):
     """x + sin(fc(x)): a layer within a layer, which names no precision for it."""
 
@@ -88,6 +105,20 @@ def scaled():
     layer = Scaled(0.5, name="scaled")
     layer.factor, layer.offsets = 7.0, {"all": [np.arange(4.0, dtype="float32")]}
     return layer
+
+
+def wide():
+    """A layer that is wider than it was made, and one within a wrapper that has other attributes."""
+    layer = Wide()
+    layer.width = 4
+    return chain(layer, L.Reshape((1, 4)), L.TimeDistributed(scaled()), L.Flatten())
+
+
+def mixed():
+    """A model in float64 within one in float32."""
+    x, within = keras.Input((4,)), keras.Sequential([keras.Input((4,), dtype="float64"), L.Dense(4, dtype="float64")])
+    within.dtype_policy = "float64"
+    return keras.Model(x, L.Dense(3)(within(x)))
 
 
 def nested():
@@ -157,6 +188,8 @@ STATES = {
         np.array([[1, 2, 9], [3, 3, 4]]),
     ),
     "attributes": (lambda: chain(scaled()), x4),
+    "attributes of the shape": (wide, x4),
+    "two precisions": (mixed, x4),
     "activation": (lambda: chain(L.Dense(4, activation=closure(1)), L.Activation(closure(5))), x4),
     "lambda": (lambda: chain(L.Dense(4, activation=lambda z: keras.ops.sin(z) * np.pi)), x4),
     "partial": (lambda: chain(L.Dense(4, activation=functools.partial(keras.activations.elu, alpha=0.3))), x4),

@@ -41,7 +41,10 @@ def test_state_outside_the_weights(kind):
     assert random.getstate() == generator
     assert keras.config.dtype_policy() is policy
     for twin, dtype in ((same, "float32"), (double, "float64"), (back, "float32")):
-        assert {v.dtype for v in twin.trainable_variables} == {dtype}
+        if twin is same:
+            assert [v.dtype for v in twin.variables] == [v.dtype for v in model.variables]
+        else:
+            assert {v.dtype for v in twin.trainable_variables} == {dtype}
         assert [v.trainable for v in twin.variables] == [v.trainable for v in model.variables]
         assert layers.layers(twin).keys() == layers.layers(model).keys()
         for found, output in zip(outputs(twin, x), expected, strict=True):
@@ -75,15 +78,33 @@ def test_a_copy_is_another_net():
 
 
 def test_frozen_parts_stay_frozen():
-    """A layer, a variable, a layer within a layer, a whole model."""
-    model = states.chain(
-        L.Dense(4, trainable=False), L.Dense(4), states.Residual(name="own"), keras.Sequential([L.Dense(4)])
+    """A layer, a variable, a layer within a layer, a whole model, all of a model but one layer."""
+    own, block = (
+        states.Residual(name="own"),
+        keras.Sequential([L.Dense(4, name="a"), L.Dense(4, name="b")], name="block"),
     )
-    model.layers[1].bias.trainable = model.layers[2].fc.trainable = model.layers[3].trainable = False
+    model = states.chain(L.Dense(4, trainable=False, name="first"), L.Dense(4, name="second"), own, block)
+    model.layers[1].bias.trainable = own.fc.trainable = block.trainable = False
+    block.layers[1].trainable = True
     twin = copies.copy(model)
-    assert [v.trainable for v in twin.variables] == [False] * 2 + [True] + [False] * 5 + [True] * 2
-    assert [layer.trainable for layer in twin.layers] == [False, True, True, False, True]
-    assert len(twin.trainable_variables) == len(model.trainable_variables) == 3
+    assert [v.trainable for v in twin.variables] == [False] * 2 + [True] + [False] * 5 + [True] * 4
+    assert len(twin.trainable_variables) == len(model.trainable_variables) == 5
+    flags = [[(path, layer.trainable) for path, layer in layers.walk(net)] for net in (twin, model)]
+    assert flags[0] == flags[1]
+    assert (
+        dict(flags[0]).items()
+        >= {"first": False, "own": True, "block": False, "block/a": False, "block/b": True}.items()
+    )
+
+
+def test_constants_of_operations():
+    """An array in float64 makes the outputs float64; a copy in float32 has none."""
+    x = keras.Input((4,))
+    model = keras.Model(x, L.Dense(3)(x) * np.arange(3.0))
+    for dtype in (None, "float32", "float64"):
+        (found,), (expected,) = outputs(copies.copy(model, dtype), x4), outputs(model, x4)
+        assert (found.dtype, expected.dtype) == (dtype or "float64", "float64")
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16"])

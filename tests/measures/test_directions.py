@@ -89,8 +89,8 @@ class Bilinear(L.Layer):
         return keras.ops.matmul(x * self.right, keras.ops.transpose(self.left))
 
 
-class OwnDense(L.Dense):
-    """A layer that inherits from one of Keras's, and may use its kernel in another way."""
+class Dense(L.Dense):
+    """A layer with the name of one of Keras's, from which it inherits; it may use its kernel in another way."""
 
 
 def own(layer=Bilinear, *arguments):
@@ -116,7 +116,7 @@ def quantised():
     ("build", "axes", "words"),
     [
         (own, None, ["own/left", "Bilinear", "2 axes", "axes={'own/left': (-1,)}"]),
-        (lambda: own(OwnDense, 3), None, ["own/kernel", "OwnDense"]),
+        (lambda: own(Dense, 3), None, ["own/kernel", "Dense", "no layer of Keras"]),
         (own, {"left": (0,)}, ["'left'", "own/left", "own/right"]),
         (own, {"own/left": (2,)}, ["own/left", "2 axes", "(2,)"]),
         (lora, None, ["'own'", "LoRA"]),
