@@ -243,7 +243,9 @@ def main(argv: list[str] | None = None) -> None:
         from hw1 import datasets
 
         data = datasets.load(values.data, values.train, values.test)
-        options = {name: values[name].value for name in ("examples", "epsilon", "keskar_epsilon", "manifold", "seed", "pixels")}
+        options = {
+            name: values[name].value for name in ("examples", "epsilon", "keskar_epsilon", "manifold", "seed", "pixels")
+        }
         rows = list(measure(single_precision(load(values.net)), data, **options))
         print(table(rows))
         if values.out:

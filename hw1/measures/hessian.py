@@ -17,8 +17,10 @@ from typing import Unpack
 import numpy as np
 
 from hw1 import evaluation
+from hw1.evaluation.layers import layers
 from hw1.measures import lanczos, quadrature, stochastic
 from hw1.measures.exact import blocks, dense, diagonal
+from hw1.measures.lanczos import Eigenpairs
 from hw1.measures.products import SCOPES, product
 from hw1.measures.quadrature import Density
 from hw1.measures.stochastic import Estimate
@@ -26,11 +28,13 @@ from hw1.measures.stochastic import Estimate
 __all__ = [
     "SCOPES",
     "Density",
+    "Eigenpairs",
     "Estimate",
     "blocks",
     "dense",
     "density",
     "diagonal",
+    "eigenpairs",
     "eigenvalues",
     "frobenius_norm",
     "layer_eigenvalues",
@@ -52,11 +56,12 @@ def eigenvalues(
     vectors: bool = False,
     **options: Unpack[evaluation.Options],
 ):
-    """Extreme eigenvalues of the full Hessian by the implicitly restarted Lanczos method (`hw1.measures.lanczos`).
+    """Extreme eigenvalues of the full Hessian by Lanczos with deflation (`hw1.measures.lanczos`).
 
-    The largest eigenvalue of the course's net costs at most 16 products. Several eigenvalues, or eigenvalues that lie
-    close together, cost more. The error of λ is at most ‖r‖² / gap, with the residual r and the distance to the next
-    eigenvalue as gap: below 1e-5 |λ| at the default tolerance on the nets here.
+    Repeated eigenvalues come as often as they are repeated. The largest eigenvalue of the course's net costs at most 16
+    products. Several eigenvalues, or eigenvalues that lie close together, cost more. The error of λ is at most
+    tolerance · |λ|, and usually of the order of its square: ‖r‖² / gap, with the residual r and the distance to the
+    next eigenvalue as gap, is below 1e-5 |λ| at the default tolerance on the nets here.
 
     Args:
         model: a built Keras model.
@@ -65,7 +70,8 @@ def eigenvalues(
         k: how many.
         which: "LM" largest magnitude, "LA" largest, "SA" smallest (most negative).
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
-        tolerance: residual ‖Hv − λv‖ / |λ| at which Lanczos stops (for |λ| below ‖H‖₂ / 100: 100 ‖Hv − λv‖ / ‖H‖₂).
+        tolerance: relative error, and relative residual ‖Hv − λv‖ / |λ|, at which Lanczos stops (for |λ| below
+            ‖H‖₂ / 100 relative to that).
         vectors: return the eigenvectors too.
         options: see `hw1.evaluation.Options`.
 
@@ -73,9 +79,41 @@ def eigenvalues(
         The eigenvalues, shape [k], descending; with `vectors` also the eigenvectors, shape [parameters, k].
 
     Raises:
-        TypeError, ValueError: as `product`, and for another `k` or `which`.
+        TypeError, ValueError: as `product`, and for another `k`, `which` or `tolerance`.
+        RuntimeError: if an eigenvalue has not converged.
     """
     return lanczos.eigenvalues(_operator(model, x, y, loss, options), k, which, tolerance, vectors)
+
+
+def eigenpairs(
+    model,
+    x,
+    y=None,
+    k: int = 1,
+    which: str = "LM",
+    loss=None,
+    tolerance: float = 1e-3,
+    **options: Unpack[evaluation.Options],
+) -> Eigenpairs:
+    """As `eigenvalues`, with eigenvectors and what says how far they can be trusted.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        k: as for `eigenvalues`.
+        which: as for `eigenvalues`.
+        loss: as for `eigenvalues`.
+        tolerance: as for `eigenvalues`.
+        options: see `hw1.evaluation.Options`.
+
+    Returns:
+        `Eigenpairs`: values, vectors, residuals, whether each has converged, and the number of products.
+
+    Raises:
+        TypeError, ValueError: as `eigenvalues`.
+    """
+    return lanczos.eigenpairs(_operator(model, x, y, loss, options), k, which, tolerance)
 
 
 def _operator(model, x, y, loss, options, scope="full"):
@@ -99,7 +137,7 @@ def layer_eigenvalues(
     as a product with H, and the layers are measured one after the other.
 
     Args:
-        model: a built Keras model. A layer is what its variables' paths name: "hidden_1" holds kernel and bias.
+        model: a built Keras model. A layer is the innermost that holds a variable: "hidden_1" holds kernel and bias.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         k: how many of each block; of a smaller block all.
@@ -109,7 +147,8 @@ def layer_eigenvalues(
         options: see `hw1.evaluation.Options`.
 
     Returns:
-        Layer → eigenvalues, shape [min(k, parameters of the layer)], descending; layers in the order of the net.
+        Layer → eigenvalues, shape [min(k, parameters of the layer)], descending; layers in the order of the net, by
+        their paths, such as "block_1/fc1" (see `hw1.evaluation.layers.owners`).
 
     Raises:
         TypeError, ValueError: as `eigenvalues`.
@@ -125,16 +164,6 @@ def layer_eigenvalues(
         within.size = len(places)
         found[layer] = lanczos.eigenvalues(lanczos.linear_operator(within), min(k, within.size), which, tolerance)
     return found
-
-
-def layers(model) -> dict[str, np.ndarray]:
-    """Layer → the indices of its trainable variables in the flat vector of parameters."""
-    places, start = {}, 0
-    for variable in model.trainable_variables:
-        size = int(np.prod(variable.shape))
-        places.setdefault(variable.path.rpartition("/")[0], []).extend(range(start, start + size))
-        start += size
-    return {layer: np.array(indices) for layer, indices in places.items()}
 
 
 def spectral_norm(

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from hw1 import evaluation
 from hw1.evaluation.statistics import statistics
+from hw1.measures.directions import filter_normalised, through  # noqa: F401 - they belong to the names given here
 
 
 def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
@@ -175,66 +176,6 @@ def plane(
 
     values = np.array([[at(i * first + j * second) for i in u] for j in v])
     return Plane(values[..., 0], values[..., 1])
-
-
-def through(origin, second, third) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal directions of the plane through three points, by Gram and Schmidt.
-
-    The first direction points from `origin` to `second`.
-
-    Args:
-        origin: flat parameters, shape [parameters]; coordinates (0, 0).
-        second: another point; its coordinates are (‖second − origin‖, 0).
-        third: a point not on the line through the two; its second coordinate is positive.
-
-    Returns:
-        The two directions, each of shape [parameters]. A point p has the coordinates (p − origin) · direction.
-
-    Raises:
-        ValueError: if the points lie on one line.
-    """
-    first, other = (np.asarray(point, np.float64) - origin for point in (second, third))
-    length, reach = np.linalg.norm(first), np.linalg.norm(other)
-    first = first / (length or 1.0)
-    other = other - (other @ first) * first
-    other = other - (other @ first) * first  # again, for what rounding has left
-    rest = np.linalg.norm(other)
-    if not length or rest <= 1e-10 * reach:
-        raise ValueError("the three points lie on one line; a plane needs a third point beside it")
-    return first, other / rest
-
-
-def filter_normalised(model, seed: int = 0) -> np.ndarray:
-    """A random direction whose filters have the norms of the net's filters (Li et al., arXiv 1712.09913, section 4).
-
-    Each filter of a Gaussian direction d is scaled to d_ij ‖θ_ij‖ / ‖d_ij‖, so that a step of a given length changes
-    filters of every size by the same factor; plots of nets that differ in the scale of their weights can be compared. A
-    filter is what feeds one unit or channel: a kernel's slice at one index of its *last* axis, so its norm is taken
-    over all the other axes. Variables with one axis (biases, batch normalisation) are not moved, as in the source.
-
-    Args:
-        model: a built Keras model.
-        seed: of the direction, standard normal before it is scaled.
-
-    Returns:
-        The direction, float64 of shape [parameters].
-    """
-    evaluation.check_model(model)
-    rng, parts = np.random.default_rng(seed), []
-    for variable in model.trainable_variables:
-        weights = np.asarray(variable, np.float64)
-        part = rng.standard_normal(weights.shape)
-        if weights.ndim > 1:
-            part *= np.linalg.norm(_filters(weights), axis=0) / np.linalg.norm(_filters(part), axis=0)
-        else:
-            part *= 0
-        parts.append(part.ravel())
-    return np.concatenate(parts)
-
-
-def _filters(kernel):
-    """The filters of a kernel as columns."""
-    return kernel.reshape(-1, kernel.shape[-1])
 
 
 def _direction(direction, size) -> np.ndarray:
