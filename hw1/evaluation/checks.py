@@ -1,10 +1,10 @@
-"""Checks of a model, its outputs and its targets, each with an error that says what is wrong and what would be right."""
+"""Checks of a model, its outputs and its targets; each error says what is wrong and what would be right."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1.evaluation.losses import from_logits, per_example
+from hw1.evaluation.losses import from_logits, per_example, resolve
 
 _SINGLE = ("float32", "float64")
 
@@ -27,6 +27,11 @@ def check_model(model) -> None:
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             raise ValueError(f"model {model.name!r} has non-finite values in {variable.path}; did training diverge?")
     _check_precision(model)
+    for layer in model._flatten_layers(include_self=False):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"layer {layer.name!r} is stateful: its outputs depend on the batches before; build it without"
+            )
 
 
 def _check_precision(model) -> None:
@@ -44,20 +49,67 @@ def _check_precision(model) -> None:
                 )
 
 
+def check_scale(model, x) -> None:
+    """Raises ValueError if a Rescaling layer divides by 255 or 127.5 what is in [0, 1] already.
+
+    Args:
+        model: the Keras model.
+        x: its inputs, an array or several; if there are images, shape [n, height, width, ...], only they count.
+    """
+    arrays = tf.nest.flatten(x)
+    arrays = [array for array in arrays if array.ndim > 2] or arrays
+    if any(array.min() < 0 or array.max() > 1 for array in arrays):
+        return
+    for layer in model._flatten_layers(include_self=False):
+        scale = np.asarray(layer.scale) if isinstance(layer, keras.layers.Rescaling) else np.ones(1)
+        if any(np.allclose(scale * size, 1, rtol=0.02) for size in (255, 127.5)):
+            raise ValueError(
+                f"layer {layer.name!r} rescales pixels from 0 to 255, but x lies in [0, 1]: give 255 * x to model "
+                f"{model.name!r}, or leave out the layer"
+            )
+
+
+def check_alone(model, among, alone) -> None:
+    """Raises ValueError if the last example has other outputs alone than it has among others.
+
+    Args:
+        model: the Keras model.
+        among: its outputs on several examples, an array or several.
+        alone: its outputs on the last of them.
+    """
+    for many, one in zip(tf.nest.flatten(among), tf.nest.flatten(alone), strict=True):
+        if many.shape[1:] != one.shape[1:] or not _same(many[-1:], one):
+            raise ValueError(
+                f"model {model.name!r} mixes examples: the outputs of one depend on the others of its batch, so that "
+                "no mean over examples is defined. Does it normalise by the batch in inference mode?"
+            )
+
+
+def _same(found, own) -> bool:
+    """Whether outputs agree up to rounding."""
+    bound = 1e3 * np.finfo(found.dtype).eps * np.abs(own).max(initial=0)
+    return np.allclose(found, own, rtol=0, atol=bound, equal_nan=True)
+
+
 def check_outputs(model, compiled, plain, n) -> None:
     """Raises ValueError unless the compiled model gives the same as the model itself, an output for each example.
 
     Args:
         model: the Keras model.
         compiled: outputs of its compiled form on some examples, an array or several.
-        plain: what the model itself gives for them.
+        plain: what the model itself gives for them, as tensors.
         n: their number.
     """
-    for found, own in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
+    for found, output in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
+        if getattr(output, "_keras_mask", None) is not None:
+            raise ValueError(
+                f"the outputs of model {model.name!r} carry a mask, which a mean over the steps would not honour: drop "
+                "it by keras.layers.Lambda(lambda z: z) at the end, and give a loss that leaves out the padding"
+            )
+        own = np.asarray(output)
         if own.ndim == 0 or len(own) != n:
             raise ValueError(f"model {model.name!r} must give one output per example; it gave shape {own.shape}")
-        bound = 1e3 * np.finfo(found.dtype).eps * np.abs(own).max(initial=0)
-        if not np.allclose(found, own, rtol=0, atol=bound, equal_nan=True):
+        if not _same(found, own):
             raise ValueError(
                 f"model {model.name!r} gives other outputs when it is compiled than when it is called (difference "
                 f"{np.abs(found - own).max():.3g}), so that no measure of it would be right. Is its output random, or "
@@ -77,6 +129,12 @@ def check_kind(model, loss, outputs, last: str) -> None:
     if isinstance(outputs, dict | list | tuple):
         if loss is None:
             raise ValueError(f"model {model.name!r} has {len(outputs)} outputs; give a loss of all of them")
+        if isinstance(loss, dict) and isinstance(outputs, dict):
+            pairs = [(part, outputs[name]) for name, part in loss.items() if name in outputs]
+        else:
+            pairs = zip(loss, outputs, strict=False) if isinstance(loss, list | tuple) else []
+        for part, output in pairs:
+            check_kind(model, part, output, "")
         return
     logits = loss is None or from_logits(loss)
     if loss is None and (outputs.ndim < 2 or outputs.shape[-1] < 2):
@@ -92,7 +150,10 @@ def check_kind(model, loss, outputs, last: str) -> None:
             "at its end), not logits: leave out the activation of its last layer, or give a loss of probabilities such "
             'as "sparse_categorical_crossentropy" or "binary_crossentropy"'
         )
-    if logits is False and ((outputs < 0).any() or (outputs > 1).any()):
+    if logits is not False:
+        return
+    function = getattr(resolve(loss), "fn", resolve(loss)).__name__
+    if (outputs < 0).any() or (outputs > 1).any() or ("categorical" in function and not probable):
         raise ValueError(
             f"the loss takes probabilities, but model {model.name!r} gives numbers from {outputs.min():.3g} to "
             f"{outputs.max():.3g}: use loss=None for softmax cross-entropy, or the loss with from_logits=True"
@@ -152,24 +213,43 @@ def _labels(y, logits) -> np.ndarray:
 
 
 def _check_loss(y, outputs, loss) -> None:
-    """Raises ValueError unless the loss gives one value per example, which depends on that example alone."""
-    few = len(tf.nest.flatten(outputs)[0])
+    """Raises ValueError unless the loss gives one value per example, which depends on that example alone.
 
-    def values(count):
-        cut = tf.nest.map_structure(lambda array: tf.constant(array[:count]), (y, outputs))
-        return loss(*cut)
+    It is tried on targets from everywhere in y, and on outputs that differ, because where all are alike nothing shows.
+    """
+    few, rng = len(tf.nest.flatten(outputs)[0]), np.random.default_rng(0)
+    rows = np.linspace(0, len(tf.nest.flatten(y)[0]) - 1, few).astype(int)
+    y = tf.nest.map_structure(lambda array: array[rows], y)
+    outputs = tf.nest.map_structure(lambda array: _varied(array, rng), outputs)
 
-    found, alone = values(few), values(1)
+    def values(part):
+        cut = tf.nest.map_structure(lambda array: tf.constant(array[part]), (y, outputs))
+        try:
+            return loss(*cut)
+        except (tf.errors.OpError, ValueError, TypeError, LookupError) as error:
+            raise ValueError(f"the loss fails for {shapes}: {error}") from None
+
+    shapes = f"y of shape {_shapes(y)} and outputs of shape {_shapes(outputs)}"
+    found = values(slice(None))
     if tuple(found.shape) != (few,):
-        shapes = [list(a.shape) for a in tf.nest.flatten(outputs)]
         raise ValueError(
-            f"loss must give one value per example; for {few} examples, y of shape "
-            f"{', '.join(str(list(a.shape)) for a in tf.nest.flatten(y))} and outputs of shape "
-            f"{', '.join(map(str, shapes))} it gave shape {list(found.shape)}"
+            f"loss must give one value per example; for {few} examples, {shapes} it gave shape {list(found.shape)}"
         )
-    if not np.allclose(found[0], alone[0], rtol=1e-3, atol=0, equal_nan=True):
-        raise ValueError(
-            f"loss must give one value per example that does not depend on the others, but that of the first is "
-            f"{float(alone[0]):.6g} alone and {float(found[0]):.6g} among {few}: are y and outputs broadcast against "
-            "each other?"
-        )
+    for number in (0, few - 1):
+        alone = values(slice(number, number + 1))
+        if not np.allclose(found[number], alone[0], rtol=1e-3, atol=0, equal_nan=True):
+            raise ValueError(
+                "loss must give one value per example that does not depend on the others, but that of one is "
+                f"{float(alone[0]):.6g} alone and {float(found[number]):.6g} among {few}: are y and outputs broadcast "
+                "against each other?"
+            )
+
+
+def _varied(outputs, rng) -> np.ndarray:
+    """Outputs that differ from each other; numbers from 0 to 1 stay there."""
+    noise = rng.random((2, *outputs.shape))
+    return (outputs * (0.9 + 0.08 * noise[0]) + 0.01 * noise[1]).astype(outputs.dtype)
+
+
+def _shapes(arrays) -> str:
+    return ", ".join(str(list(array.shape)) for array in tf.nest.flatten(arrays))

@@ -1,4 +1,4 @@
-"""The examples that a model is measured on: arrays, or batches of a data set, checked against the model and its loss."""
+"""The examples that a model is measured on: arrays, or batches of a data set, checked against the model."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

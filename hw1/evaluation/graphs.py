@@ -1,11 +1,33 @@
-"""What the graph of a compiled model tells: variables it reads past its arguments, its last operation, its memory."""
+"""What the graph of a compiled model tells: variables it reads past its arguments, its last operation, its memory.
 
+It also tells which operations TensorFlow may differentiate wrongly (`doubtful`).
+"""
+
+import inspect
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 _PASSED = {"Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StopGradient", "Pack", "Unpack"}
+
+_RANDOM = ("Random", "Multinomial", "TruncatedNormal", "Parameterized", "StatefulUniform", "StatefulStandard", "Rng")
+# Operations whose second derivatives `tests/measures/test_any_net.py` has held against differences of gradients.
+_VERIFIED = frozenset(
+    """
+    AddN AddV2 BatchMatMulV2 BiasAdd BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2
+    Const Conv2D Conv2DBackpropFilter Conv2DBackpropInput DepthwiseConv2dNative
+    DepthwiseConv2dNativeBackpropFilter DepthwiseConv2dNativeBackpropInput DivNoNan DynamicStitch Einsum Elu
+    EluGrad Equal Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity
+    IdentityN If InvertPermutation IsFinite LeakyRelu LeakyReluGrad Less LessEqual Log LogicalAnd LogicalNot
+    LogicalOr MatMul Max Maximum Mean Minimum Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PartitionedCall
+    Placeholder Pow Prod Range Rank RealDiv Reciprocal ReciprocalGrad Relu ReluGrad Reshape Rsqrt RsqrtGrad
+    Select SelectV2 Shape ShapeN Sigmoid SigmoidGrad Sin Size Slice Softmax Softplus SplitV Square Squeeze
+    StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum Tanh Tile Transpose UnsortedSegmentSum While
+    ZerosLike
+    """.split()  # noqa: SIM905
+)
 
 
 class Facts(NamedTuple):
@@ -21,7 +43,7 @@ class Facts(NamedTuple):
 
     @classmethod
     def of(cls, model, run, parameters, state, x) -> "Facts":
-        """Reads the graph, and raises ValueError if the compiled model reads variables past its arguments.
+        """Reads the graph; raises ValueError if it reads variables past its arguments, or draws random numbers.
 
         Args:
             model: the Keras model.
@@ -32,6 +54,7 @@ class Facts(NamedTuple):
         """
         function = run.get_concrete_function(parameters, state, x)
         _check_reads(model, function)
+        _check_random(model, function.graph)
         one, two = (
             run.get_concrete_function(
                 parameters, state, tf.nest.map_structure(lambda a, n=n: tf.repeat(a[:1], n, 0), x)
@@ -55,12 +78,9 @@ def operations(run, *arguments) -> list:
 
 
 def _all_operations(graph) -> list:
-    found, names = list(graph.get_operations()), set()
-    for operation in list(found):
-        for name in _functions(operation):
-            if name not in names:
-                names.add(name)
-                found += _all_operations(graph._get_function(name).graph)
+    found = list(graph.get_operations())
+    for name in {name: None for operation in found for name in _functions(operation)}:
+        found += _all_operations(graph._get_function(name).graph)
     return found
 
 
@@ -88,6 +108,49 @@ def _check_reads(model, function) -> None:
             f"model {model.name!r} reads {name} inside a function that was compiled before, or past Keras: a measure "
             "could not change it. Make weights by add_weight, and leave out saved or concrete functions"
         )
+
+
+def _check_random(model, graph) -> None:
+    """Raises ValueError if the graph draws random numbers, unless from a constant seed."""
+    for operation in _all_operations(graph):
+        seeded = operation.type == "StatelessRandomGetKeyCounter" and tf.get_static_value(operation.inputs[0]) is None
+        if seeded or operation.type.startswith(_RANDOM):
+            raise ValueError(
+                f"model {model.name!r} draws random numbers in inference mode ({operation.name}), so that no two calls "
+                "give the same loss: draw them if training is True only"
+            )
+
+
+def doubtful(operations) -> str | None:
+    """The type of the first operation whose derivatives must be verified before they are believed; None without one.
+
+    These are operations that stop gradients or have gradients of their own (`tf.custom_gradient`), as for straight-
+    through estimators, and types whose second derivative no test has verified.
+
+    Args:
+        operations: of the program that differentiates twice, from `operations`.
+    """
+    for operation in operations:
+        own = "_gradient_op_type" in operation.node_def.attr and operation.get_attr("_gradient_op_type").decode()
+        if (operation.type == "StopGradient" and not _shifts(operation)) or (own and not _is_swish(own)):
+            return "tf.custom_gradient" if own else "tf.stop_gradient"
+    return next((operation.type for operation in operations if operation.type not in _VERIFIED), None)
+
+
+def _shifts(operation) -> bool:
+    """Whether an operation stops the gradient of the shift in `tf.reduce_logsumexp`, which has no effect."""
+    source = operation.inputs[0].op
+    return source.type == "SelectV2" and source.inputs[0].op.type == "IsFinite" and source.inputs[1].op.type == "Max"
+
+
+def _is_swish(name: str) -> bool:
+    """Whether a custom gradient is that of `tf.nn.silu`, the only one in Keras's layers, which is correct."""
+    gradient = ops.gradient_registry.lookup(name)
+    for inner in ("tape_grad_fn", "grad_fn"):
+        gradient = inspect.getclosurevars(gradient).nonlocals.get(inner)
+        if gradient is None:
+            return False
+    return gradient.__module__ == "tensorflow.python.ops.nn_impl"
 
 
 def _handle(variable: keras.Variable):

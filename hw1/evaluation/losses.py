@@ -55,7 +55,8 @@ def resolve(loss):
     if loss is None or callable(loss):
         return loss
     raise TypeError(
-        f"loss must be None, a name in keras.losses, a function (y, outputs) -> [n] or a keras.losses.Loss, not {loss!r}"
+        "loss must be None, a name in keras.losses, a function (y, outputs) -> [n] or a keras.losses.Loss, "
+        f"not {loss!r}"
     )
 
 

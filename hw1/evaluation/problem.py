@@ -1,13 +1,12 @@
 """What a measure is computed on: a model, examples and a loss, checked, and the sums of programs over the examples."""
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import TypedDict
 
 import numpy as np
 import tensorflow as tf
 
-from hw1.evaluation import checks, graphs
+from hw1.evaluation import checks, graphs, losses
 from hw1.evaluation.architectures import architecture, jit_compile
 from hw1.evaluation.examples import Examples, read
 from hw1.evaluation.functional import compiled, remember, single, variables
@@ -79,6 +78,7 @@ class Problem:
         self.model, self.loss, self.regularization = model, loss, regularization
         self._architecture, self._compiled, self._given = architecture(model), {}, chunk_size
         x, y, weight = read(model, x, y, sample_weight)
+        checks.check_scale(model, x)
         self.n = len(tf.nest.flatten(x)[0])
         self.parameters, self.state = variables(model)
         self.dtype = self.parameters[0].dtype.as_numpy_dtype
@@ -94,6 +94,16 @@ class Problem:
         if program not in self._compiled:
             self._compiled[program] = compiled(program, self.model, self.loss, self.regularization, self._architecture)
         return self._compiled[program]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether model and loss are of Keras's own parts, whose derivatives the tests hold against differences."""
+        return self._architecture is not None and losses.key(self.loss) is not None
+
+    def trace(self, run, parts, *arguments) -> None:
+        """Traces a compiled program for the first and the last of `parts`, so that no later change can reach it."""
+        for part in (parts[0], parts[-1]):
+            run.get_concrete_function(self.parameters, self.state, *part, *arguments)
 
     def chunks(self, size: int | None = None) -> Iterator[tuple]:
         """Yields the examples as tensors (x, targets) for a compiled program, `size` or ``chunk_size`` at a time."""
@@ -120,17 +130,34 @@ class Problem:
         """The model's outputs on a few examples, after a check that its compiled form gives the same."""
         run, few = self.compile(_outputs), self.examples.first(_FEW)
         x, _ = next(few.chunks(_FEW))
-        facts = functools.partial(graphs.Facts.of, self.model, run, self.parameters, self.state, x)
         if self._architecture is None:
-            self._facts = facts()
+            self._facts = self._read_facts(run, x)
         else:
             shapes = tuple(array.shape[1:] for array in tf.nest.flatten(self.examples.x))
-            self._facts = remember((graphs.Facts, self._architecture, shapes), facts)
+            self._facts = remember((graphs.Facts, self._architecture, shapes), lambda: self._read_facts(run, x))
         found = self.outputs_at(self.parameters, self.state)
-        plain = tf.nest.map_structure(np.asarray, single(self.model(few.x, training=False)))
+        plain = single(self.model(few.x, training=False))
+        self._restore()
         checks.check_outputs(self.model, found, plain, few.n)
         checks.check_kind(self.model, self.loss, found, self._facts.last)
         return found
+
+    def _read_facts(self, run, x):
+        """What the graph tells, after a check that an example has the same outputs alone and among others."""
+        facts = graphs.Facts.of(self.model, run, self.parameters, self.state, x)
+        among = run(self.parameters, self.state, x)
+        try:
+            alone = run(self.parameters, self.state, tf.nest.map_structure(lambda array: array[-1:], x))
+        except tf.errors.OpError as error:
+            raise ValueError(f"model {self.model.name!r} cannot be computed for one example alone: {error}") from None
+        checks.check_alone(self.model, *(tf.nest.map_structure(np.asarray, part) for part in (among, alone)))
+        return facts
+
+    def _restore(self):
+        """Gives back the model its state, which a call may have changed."""
+        for variable, value in zip(self.model.non_trainable_variables, self.state, strict=True):
+            if self._architecture is None and not np.array_equal(variable, value, equal_nan=False):
+                variable.assign(value)
 
     def outputs_at(self, parameters, state):
         """The model's outputs on the first examples for other values of its variables, as arrays."""

@@ -3,19 +3,20 @@
 TensorFlow has two habits that would make derivatives silently wrong:
 
 - A `tf.function` keeps the graph of its first call, with the variables that it read then. A model whose `call` is one
-  would ignore the parameters that a program passes in: its Hessian would be 0. Such functions are traced again, as part of the program, at every depth (`inlined`).
+  would ignore the parameters that a program passes in: its Hessian would be 0. Such functions are traced again, as part
+  of the program, at every depth (`inlined`).
 - `tf.nn.moments` treats the mean inside the variance as a constant. Its first derivative is still correct, because
   Σ (x − mean) = 0, but the second is not: Hessians of nets with layer or group normalisation would be wrong. In
-  `differentiable` it is replaced by a form that is correct to all orders.
+  `differentiable` the mean is differentiated too.
 """
 
 import contextlib
 from unittest import mock
 
 import tensorflow as tf
-from tensorflow.python.autograph.core import converter
+from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
-from tensorflow.python.ops import nn_impl
+from tensorflow.python.ops import array_ops, nn_impl
 
 _Function = type(tf.function(lambda: None))
 _AUTOGRAPH = converter.ConversionOptions(recursive=True, user_requested=True)
@@ -31,7 +32,7 @@ def inlined():
 @contextlib.contextmanager
 def differentiable():
     """The context in which a model is traced that is to be differentiated twice; see the module."""
-    with mock.patch.object(nn_impl, "moments", _moments), inlined():
+    with mock.patch.object(nn_impl, "array_ops", _Differentiable()), inlined():
         yield
 
 
@@ -39,12 +40,20 @@ def _inlined(function, *args, **kwargs):
     """Traces the body of a `tf.function` as part of the present graph."""
     if not function._autograph:
         return function.python_function(*args, **kwargs)
-    return api.converted_call(function.python_function, args, kwargs, options=_AUTOGRAPH)
+    with ag_ctx.ControlStatusCtx(ag_ctx.Status.ENABLED, _AUTOGRAPH):  # Keras turns it off in layers
+        return api.converted_call(function.python_function, args, kwargs, options=_AUTOGRAPH)
 
 
-def _moments(x, axes, shift=None, name=None, keep_dims=None, keepdims=None):
-    """Mean and variance with the arguments of `tf.nn.moments`, correct to all orders of differentiation."""
-    keep = bool(keep_dims or keepdims)
-    mean = tf.reduce_mean(x, axes, keepdims=True)
-    variance = tf.reduce_mean((x - mean) ** 2, axes, keepdims=keep)
-    return (mean if keep else tf.squeeze(mean, axes)), variance
+class _Differentiable:
+    """What the module of `tf.nn.moments` takes for ``array_ops``: the same, but it stops no gradient.
+
+    All names of `tf.nn.moments` lead to that module, also those that were imported before, and `tf.compat.v1`'s.
+    """
+
+    def __getattr__(self, name):
+        return getattr(array_ops, name)
+
+    @staticmethod
+    def stop_gradient(tensor, name=None):
+        """The tensor itself."""
+        return tensor

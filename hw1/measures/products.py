@@ -11,6 +11,7 @@ Both gradients are taken in reverse mode. Forward over reverse, the usual choice
 inputs, which are all zero, and takes a third longer here.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Unpack
 
@@ -21,6 +22,8 @@ from hw1 import evaluation
 from hw1.evaluation import graphs
 
 SCOPES = ("full", "block")
+_VERIFIED_ON = 8  # examples: few, so that a step crosses few kinks
+_AGREEMENT = 0.03  # of differences with derivatives; wrong ones are off by half their size
 
 
 def gradients(net, parameters, state, x, targets):
@@ -110,6 +113,7 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     run, size = problem.compile(full_product if scope == "full" else block_product), problem.size
     parts = list(problem.chunks())
     check_second_derivative(problem, run, parts[0])
+    problem.trace(run, parts, tf.zeros(size, problem.dtype))
 
     def multiply(vector):
         if np.shape(vector) != (size,):
@@ -127,6 +131,7 @@ def check_second_derivative(problem, run=None, part=None) -> None:
     - Max pooling that keeps the shape of its input: the kernel of MaxPoolGradGrad writes its output over its input
       where the two have one shape (also in TensorFlow 2.21).
     - Bilinear resizing: the gradient of its gradient ignores how the corners are aligned.
+    - Operations that `hw1.evaluation.graphs.doubtful` names, if the product is not a difference of gradients.
 
     Args:
         problem: a `hw1.evaluation.Problem`.
@@ -134,15 +139,13 @@ def check_second_derivative(problem, run=None, part=None) -> None:
         part: examples as tensors; None takes the first.
     """
     run, part = run or problem.compile(full_product), part or next(problem.examples.first(1).chunks(1))
-    try:
+    with _named_errors():
         operations = graphs.operations(
             run, problem.parameters, problem.state, *part, tf.zeros(problem.size, problem.dtype)
         )
-    except LookupError as error:
-        raise ValueError(f"TensorFlow cannot differentiate this model twice: {str(error).splitlines()[-1]}") from None
     for operation in operations:
         pooling = operation.type.startswith("MaxPool") and "GradGrad" in operation.type
-        if pooling and operation.inputs[0].shape == operation.outputs[0].shape:
+        if pooling and operation.inputs[0].shape.is_compatible_with(operation.outputs[0].shape):
             raise ValueError(
                 "max pooling that keeps the shape of its input cannot be measured, because TensorFlow "
                 "differentiates it wrongly the second time: give the layer strides, or leave it out if its pool is 1"
@@ -152,3 +155,52 @@ def check_second_derivative(problem, run=None, part=None) -> None:
                 "bilinear resizing cannot be measured, because TensorFlow differentiates it wrongly the second time: "
                 "use interpolation='nearest'"
             )
+    if not problem.is_known and (doubt := graphs.doubtful(operations)) is not None:
+        _verify(problem, doubt)
+
+
+@contextlib.contextmanager
+def _named_errors():
+    """Turns what TensorFlow raises where it has no derivative into a ValueError."""
+    try:
+        yield
+    except (LookupError, NotImplementedError, TypeError, tf.errors.OpError) as error:
+        raise ValueError(f"TensorFlow cannot differentiate this model twice: {str(error).splitlines()[-1]}") from None
+
+
+def _verify(problem, doubt) -> None:
+    """Raises ValueError unless gradient and product are differences of losses and of gradients, in one direction.
+
+    The direction is half that of the gradient, half random. Rounding spoils small steps, third derivatives and kinks
+    spoil large ones: it is enough that the differences of one step agree.
+    """
+    part = next(problem.examples.first(_VERIFIED_ON).chunks(_VERIFIED_ON))
+    single = problem.dtype == np.float32
+    theta = evaluation.flatten(problem.parameters).numpy().astype(np.float64)
+    at = problem.compile(evaluation.means.value_and_gradient)
+
+    def total(parameters):
+        parameters = evaluation.unflatten(tf.constant(parameters, problem.dtype), problem.parameters)
+        loss, slope = at(parameters, problem.state, *part)
+        return float(loss), slope.numpy().astype(np.float64)
+
+    with _named_errors():
+        loss, slope = total(theta)
+        direction = np.random.default_rng(0).normal(size=problem.size)
+        direction = direction / np.linalg.norm(direction) + slope / max(np.linalg.norm(slope), 1e-300)
+        vector = tf.constant(direction, problem.dtype)
+        image = problem.compile(full_product)(problem.parameters, problem.state, *part, vector).numpy()
+        for size in np.geomspace(1e-2, 3e-4, 6) if single else np.geomspace(1e-3, 1e-6, 4):
+            step = size * (np.linalg.norm(theta) or 1.0)
+            up, down = (total(theta + sign * step * direction) for sign in (1, -1))
+            rounding = 4 * np.finfo(problem.dtype).eps * (abs(loss) + np.linalg.norm(slope)) / step
+            if all(
+                np.linalg.norm((a - b) / (2 * step) - exact) <= _AGREEMENT * np.linalg.norm(exact) + rounding
+                for a, b, exact in zip(up, down, (slope @ direction, image), strict=True)
+            ):
+                return
+    raise ValueError(
+        f"what TensorFlow gives for a model with {doubt} is not the derivative of what the model computes, so that its "
+        "Hessian would mean nothing: measure the model without it"
+        + ("; if it is correct, a float64 copy shows it: hw1.models.with_dtype" if single else "")
+    )
