@@ -1,12 +1,13 @@
 """Which layer owns which variable, in any built Keras model, and names that tell the layers apart."""
 
 import itertools
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterator
 
+import keras
 import numpy as np
 
 
-def walk(model) -> Iterator[tuple[str, object]]:
+def walk(model) -> Iterator[tuple[str, keras.Layer]]:
     """Yields every layer of a model once, with its path; inner layers before the layer that holds them.
 
     Keras lists the direct inner layers of a layer in ``_layers``: layers of a model, attributes, members of lists, the
@@ -32,7 +33,7 @@ def walk(model) -> Iterator[tuple[str, object]]:
     yield model.name, model
 
 
-def owners(model) -> list[tuple[str, object]]:
+def owners(model) -> list[tuple[str, keras.Layer | None]]:
     """The layer of each trainable variable.
 
     A variable that several layers hold belongs to the innermost of them, and of layers side by side to the first.
@@ -49,10 +50,10 @@ def owners(model) -> list[tuple[str, object]]:
     for path, layer in walk(model):
         for variable in layer._trainable_variables + layer._non_trainable_variables:
             found.setdefault(id(variable), (path, layer))
-    variables = model.trainable_variables
-    names, holders = zip(*(found.get(id(variable), (variable.path, None)) for variable in variables), strict=True)
-    keys = [id(variable if layer is None else layer) for variable, layer in zip(variables, holders, strict=True)]
-    return list(zip(_distinct(keys, names), holders, strict=True))
+    owned = [(variable, *found.get(id(variable), (variable.path, None))) for variable in model.trainable_variables]
+    keys = [id(variable if layer is None else layer) for variable, _, layer in owned]
+    names = _distinct(keys, [path for _, path, _ in owned])
+    return [(name, layer) for name, (_, _, layer) in zip(names, owned, strict=True)]
 
 
 def paths(model) -> list[str]:
@@ -65,7 +66,7 @@ def paths(model) -> list[str]:
         variable.path if layer is None else f"{name}/{variable.name}"
         for variable, (name, layer) in zip(variables, owners(model), strict=True)
     ]
-    return _distinct(map(id, variables), found)
+    return _distinct([id(variable) for variable in variables], found)
 
 
 def layers(model) -> dict[str, np.ndarray]:
@@ -85,9 +86,9 @@ def layers(model) -> dict[str, np.ndarray]:
     return {name: np.array(indices) for name, indices in places.items()}
 
 
-def _distinct(keys: Iterable[Hashable], names: list[str]) -> list[str]:
+def _distinct(keys: list[int], names: list[str]) -> list[str]:
     """The names of the keys, with "_2", "_3", … at the end where another key has the same, so that no two share one."""
-    keys, given, taken = list(keys), {}, set(names)
+    given, taken = {}, set(names)
     for key, name in zip(keys, names, strict=True):
         if key not in given and name in given.values():
             name = next(other for i in itertools.count(2) if (other := f"{name}_{i}") not in taken)

@@ -67,7 +67,7 @@ def filter_normalised(model, seed: int = 0, axes: Mapping[str, tuple[int, ...] |
     - EinsumDense, and so the projections of attention: the axes that the equation passes on to the output. A unit of
       query, key and value is a (head, component), one of the output projection an output feature.
     - Embedding: the first, so that a filter is the vector of one token. This is what one lookup reads, the norms of
-      these vectors differ with the tokens' frequencies, and the source's own program takes a table's rows too. The
+      these vectors differ with the tokens' frequencies, and the source's own program goes along the rows too. The
       separate output table of a ReversibleEmbedding is a Dense kernel to it: the last.
 
     Not moved, as in the source: variables with less than two axes, biases, normalisation, PReLU.
@@ -125,8 +125,8 @@ def _scaled(part, weights, counting, path) -> np.ndarray:
     """`part` with the norm of the weights in each filter."""
     if counting is None:
         return np.zeros_like(part)
-    if any(not -part.ndim <= axis < part.ndim for axis in counting):
-        raise ValueError(f"axes of {path} must be among its {part.ndim} axes, not {counting}")
+    if not isinstance(counting, tuple | list) or any(axis not in range(-part.ndim, part.ndim) for axis in counting):
+        raise ValueError(f"axes of {path} must be a tuple of some of its {part.ndim} axes, or None, not {counting!r}")
     kept = {axis % part.ndim for axis in counting}
     within = tuple(axis for axis in range(part.ndim) if axis not in kept)
     squares, ours = (np.sum(array**2, axis=within, keepdims=True) for array in (weights, part))

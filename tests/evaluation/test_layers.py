@@ -213,6 +213,13 @@ def test_paths_are_those_of_the_layers():
     assert layers.paths(built(Stray())) == ["somewhere", "dense/kernel", "dense/bias"]
 
 
+def test_a_net_without_trainable_variables_has_no_owners():
+    """All is frozen."""
+    model = block("block", "a")
+    model.trainable = False
+    assert (layers.owners(model), layers.paths(model), layers.layers(model)) == ([], [], {})
+
+
 def test_walk_meets_each_layer_once():
     """Inner layers first, the model last."""
     model, _ = shared()

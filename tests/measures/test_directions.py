@@ -119,10 +119,11 @@ def quantised():
         (lambda: own(Dense, 3), None, ["own/kernel", "Dense", "no layer of Keras"]),
         (own, {"left": (0,)}, ["'left'", "own/left", "own/right"]),
         (own, {"own/left": (2,)}, ["own/left", "2 axes", "(2,)"]),
+        (own, {"own/left": 1}, ["own/left", "a tuple", "1"]),
         (lora, None, ["'own'", "LoRA"]),
         (quantised, None, ["'own'", "quantisation"]),
     ],
-    ids=["unknown", "inherited", "no such path", "no such axis", "LoRA", "quantised"],
+    ids=["unknown", "inherited", "no such path", "no such axis", "no tuple", "LoRA", "quantised"],
 )
 def test_what_is_refused(build, axes, words):
     """Filters that are not known: they are not guessed from a shape."""
