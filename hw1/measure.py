@@ -4,8 +4,9 @@
     python -m hw1.measure --net=my_net.keras --data=fashion10k --out=my_net.csv
 
 The net must have been saved by `model.save("my_net.keras")`, take the images of the data set (pixels in [0, 1], or
-those times --pixels) and output logits, without a softmax. If the net expects it, a channel axis is added to the images, or they are flattened. A
-convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima need hundreds of gradients.
+those times --pixels) and output logits, without a softmax. If the net expects it, a channel axis is added to the
+images, or they are flattened. A convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima
+need hundreds of gradients.
 
 The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
 

@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from hw1 import evaluation
 from hw1.evaluation.statistics import statistics
-from hw1.measures.directions import filter_normalised, through  # noqa: F401 - they belong to the names given here
+from hw1.measures.directions import filter_normalised, through
+
+__all__ = ["Line", "Plane", "filter_normalised", "line", "plane", "rows", "through"]
 
 
 def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
