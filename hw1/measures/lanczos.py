@@ -2,10 +2,10 @@
 
 A Krylov space (`hw1.measures.krylov`) contains one eigenvector of each eigenvalue, however often that is repeated. The
 search therefore goes in runs. Each run grows such a space from a new random vector, in the complement of the
-eigenvectors found so far, and ends by Rayleigh–Ritz on both. There are two ends:
+eigenvectors found so far, and joins both by Rayleigh–Ritz. A run stops in one of two cases:
 
-- All Ritz values that belong to the k outermost have converged, and some lie farther out than the k-th. These may be
-  repeated, so another run follows.
+- All Ritz values among the k outermost have converged, and some lie farther out than the k-th. These may be repeated,
+  so another run follows.
 - The space excludes that the complement has an eigenvalue farther out than the k-th found. The search is complete.
 
 For k = 1 the first run is the last: further copies of the eigenvalue do not matter.
@@ -39,7 +39,7 @@ class Eigenpairs(NamedTuple):
     Attributes:
         values: descending, shape [k].
         vectors: orthonormal columns, shape [size, k].
-        residuals: ‖Hv − λv‖ of each, shape [k]; combined from products that were taken, none is taken again.
+        residuals: ‖Hv − λv‖ of each, shape [k], computed from the products already taken.
         converged: whether each met the tolerance and the search for missed ones is complete, shape [k].
         products: number of products with H.
     """
