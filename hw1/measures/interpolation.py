@@ -106,7 +106,7 @@ def _between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.
 
 def _averaged_over(problem, x) -> evaluation.Problem:
     """The problem over whose inputs statistics are taken: these inputs, or those of the problem."""
-    return problem if x is None else evaluation.Problem(problem.model, x, loss=problem.loss)
+    return problem if x is None else evaluation.Problem(problem.model, x, loss=problem.loss, targets=False)
 
 
 def _points(problem, model_b, alphas, averaged):

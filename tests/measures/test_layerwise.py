@@ -1,5 +1,7 @@
 """The blocks of layers against blocks that are cut out of the Hessian of nested tapes."""
 
+import itertools
+
 import cases
 import keras
 import nets
@@ -33,7 +35,7 @@ def blocks(model, matrix):
     """The diagonal blocks of kernel and bias together, layer by layer."""
     sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
     ends = np.cumsum([0, *sizes])[::2]
-    return [matrix[a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [matrix[a:b, a:b] for a, b in itertools.pairwise(ends)]
 
 
 def test_layers_of_one_name_are_measured_apart():
