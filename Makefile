@@ -1,4 +1,4 @@
-# Every target makes .venv and installs what it needs by itself, once.
+# Every target makes .venv and installs what it needs by itself, once; `peers` also makes .venv-peers, with PyTorch.
 #
 #   make report    the course's questions: train, measure, draw, judge, set Report.pdf (results in runs/)
 #   make papers    the papers' questions, likewise: runs/Supplement.pdf    make landscape   one part of them
@@ -6,13 +6,14 @@
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
 #   make test      the tests              make lint    ruff
 #   make bench     timed comparisons      make smoke   everything at toy size, a few minutes
-#   make clean     remove .venv, runs/ and caches
+#   make peers     the Hessian by other libraries: do they agree, and how fast are they?
+#   make clean     remove .venv, .venv-peers, runs/ and caches
 
 PYTHON ?= python3
 OUT ?= runs
 BIN = .venv/bin
 
-.PHONY: report papers landscape all figures test lint bench smoke clean
+.PHONY: report papers landscape all figures test lint bench peers smoke clean
 
 report: .venv/users
 	$(BIN)/hw1 reproduce --out=$(OUT)
@@ -41,6 +42,11 @@ bench: .venv/users
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.hessian
 
+peers: .venv/users .venv-peers/users
+	$(BIN)/python -m benchmarks.peers.export --nets=$(OUT)/peers.npz
+	.venv-peers/bin/python -m benchmarks.peers.agreement --nets=$(OUT)/peers.npz
+	$(BIN)/python -m benchmarks.peers.speed --nets=$(OUT)/peers.npz
+
 smoke: .venv/users
 	$(BIN)/hw1 reproduce --size=smoke --part=all --out=$(OUT)/smoke
 	$(BIN)/hw1 claims --out=$(OUT)/smoke
@@ -48,13 +54,18 @@ smoke: .venv/users
 	$(BIN)/hw1 report --part=papers --results=$(OUT)/smoke
 
 clean:
-	rm -rf .venv runs build hw1.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers runs build hw1.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is written only after everything is installed, so an interrupted installation is taken up again.
 .venv/users: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv-peers/users: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 .venv/developers: requirements-dev.txt .venv/users

@@ -3,9 +3,10 @@
     python -m hw1.measure --net=my_net.keras                      half a minute for 24,380 parameters on two cores
     python -m hw1.measure --net=my_net.keras --data=fashion10k --out=my_net.csv
 
-The net must have been saved by `model.save("my_net.keras")`, take the images of the data set (pixels in [0, 1]) and
-output logits, without a softmax. If the net expects it, a channel axis is added to the images, or they are flattened. A
-convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima need hundreds of gradients.
+The net must have been saved by `model.save("my_net.keras")`, take the images of the data set (pixels in [0, 1], or
+those times --pixels) and output logits, without a softmax. If the net expects it, a channel axis is added to the
+images, or they are flattened. A convolutional net takes minutes: its second derivatives are slow, and Keskar's maxima
+need hundreds of gradients.
 
 The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
 
@@ -25,9 +26,12 @@ The rows, with L the mean softmax cross-entropy in nats and H its Hessian:
     jacobian_norm             mean over images of the norm of the Jacobian of the class probabilities
 
 The Hessian is that of the first --examples training images. Keskar's sharpness is measured on all training images, and
-the last three rows on the test images. hw1/measures explains each measure and names its source.
+the last three rows on the test images. L is the loss of the data alone. If the net has losses of its own, such as L2
+regularisation, each measure of L is followed by that of the whole objective, named `…_regularized`. A net in half
+precision is measured as a float32 copy. hw1/measures explains each measure and names its source.
 """
 
+import contextlib
 import csv
 import math
 import zipfile
@@ -80,6 +84,17 @@ def load(path: str | Path):
         raise ValueError(f"{path} could not be loaded as a Keras model ({type(error).__name__}: {reason})") from error
 
 
+def single_precision(model):
+    """The model, or a float32 copy of a model that computes in half precision."""
+    from hw1 import models
+
+    half = [layer.name for layer in model._flatten_layers() if layer.compute_dtype in ("float16", "bfloat16")]
+    if not half:
+        return model
+    command.say(f"measure: layer {half[0]} computes in half precision; a float32 copy of the net is measured")
+    return models.with_dtype(model, "float32")
+
+
 def shaped(x: np.ndarray, model) -> np.ndarray:
     """Adds a channel axis to the images or flattens them, if that is the shape that the model expects.
 
@@ -106,6 +121,7 @@ def measure(
     keskar_epsilon: float = 1e-3,
     manifold: int = 100,
     seed: int = 0,
+    pixels: float = 1.0,
 ) -> Iterator[Row]:
     """Yields a row per measure, and prints to stderr which one is being computed.
 
@@ -117,6 +133,7 @@ def measure(
         keskar_epsilon: size ε of Keskar's box.
         manifold: dimension of Keskar's random subspace.
         seed: of random probes, starts and subspace.
+        pixels: what the model expects of a white pixel; the images, in [0, 1], are multiplied by it.
 
     Raises:
         TypeError, ValueError: the model does not fit the data.
@@ -124,10 +141,15 @@ def measure(
     from hw1 import evaluation
     from hw1.measures import gauss_newton, hessian, sensitivity, sharpness
 
-    train, test = (shaped(data.x_train, model), data.y_train), (shaped(data.x_test, model), data.y_test)
+    train, test = (
+        (shaped(x * np.float32(pixels), model), y)
+        for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
+    )
     first = train[0][:examples], train[1][:examples]
     for part in (train, test):
         evaluation.check(model, *part)
+    _check_pixels(model, test, pixels)
+    penalised = bool(sum(map(float, model.losses)))
     parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     if not 1 <= manifold <= parameters:
         raise ValueError(f"--manifold={manifold}: a net of {parameters} parameters has subspaces of 1 to {parameters}")
@@ -135,6 +157,9 @@ def measure(
     for name, part in (("train", train), ("test", test)):
         loss, accuracy = evaluation.evaluate(model, *part)
         yield Row(f"{name}_loss", loss, None, len(part[0]), "nats")
+        if penalised:
+            whole, _ = evaluation.evaluate(model, *part, regularization=True)
+            yield Row(f"{name}_loss_regularized", whole, None, len(part[0]), "nats, with the net's own losses")
         yield Row(f"{name}_accuracy", accuracy, None, len(part[0]), "share of right answers")
 
     def row(name, unit, function, on, *arguments, **options):
@@ -143,20 +168,43 @@ def measure(
         value = getattr(value, "value", value)  # keskar_sharpness returns a record
         return Row(name, float(value), getattr(value, "standard_error", None), len(on[0]), unit)
 
-    yield row("spectral_norm_block", "‖H‖₂, blocks", hessian.spectral_norm, first, "block")
-    yield row("spectral_norm_full", "‖H‖₂", hessian.spectral_norm, first, "full")
-    yield row("gauss_newton_norm", "‖G‖₂", gauss_newton.spectral_norm, first)
-    yield row("trace", "trace H", hessian.trace, first, seed=seed)
-    yield row("frobenius_norm", "‖H‖_F", hessian.frobenius_norm, first, seed=seed)
+    def rows(name, unit, *arguments, **options):
+        yield row(name, unit, *arguments, **options)
+        if penalised:
+            unit += ", with the net's own losses"
+            yield row(f"{name}_regularized", unit, *arguments, regularization=True, **options)
+
+    yield from rows("spectral_norm_block", "‖H‖₂, blocks", hessian.spectral_norm, first, "block")
+    yield from rows("spectral_norm_full", "‖H‖₂", hessian.spectral_norm, first, "full")
+    yield from rows("gauss_newton_norm", "‖G‖₂", gauss_newton.spectral_norm, first)
+    yield from rows("trace", "trace H", hessian.trace, first, seed=seed)
+    yield from rows("frobenius_norm", "‖H‖_F", hessian.frobenius_norm, first, seed=seed)
     unit = f"‖H‖₂ ε² / (2 (1 + L)), blocks, ε = {epsilon:g}"
-    yield row("hessian_sharpness", unit, sharpness.hessian_sharpness, first, epsilon)
+    yield from rows("hessian_sharpness", unit, sharpness.hessian_sharpness, first, epsilon)
     unit = f"per cent, ε = {keskar_epsilon:g}"
-    yield row("keskar_box", unit, sharpness.keskar_sharpness, train, keskar_epsilon, seed=seed)
+    yield from rows("keskar_box", unit, sharpness.keskar_sharpness, train, keskar_epsilon, seed=seed)
     unit = f"per cent, ε = {keskar_epsilon:g}, {manifold} dimensions"
-    yield row("keskar_subspace", unit, sharpness.keskar_sharpness, train, keskar_epsilon, manifold, seed=seed)
+    yield from rows("keskar_subspace", unit, sharpness.keskar_sharpness, train, keskar_epsilon, manifold, seed=seed)
     yield row("loss_gradient_norm", "mean of ‖∂ℓ/∂x‖", sensitivity.loss_gradient_norm, test)
     yield row("whole_loss_gradient_norm", "‖∂L/∂X‖", sensitivity.loss_gradient_norm, test, "whole")
     yield row("jacobian_norm", "mean of ‖∂p/∂x‖_F", sensitivity.jacobian_norm, test[:1])
+
+
+def _check_pixels(model, test, pixels) -> None:
+    """Raises ValueError if the model is right far more often on pixels of the other range."""
+    from hw1 import evaluation
+
+    x, y = test
+    other = 1 if pixels > 1 else 255
+    better = False
+    with contextlib.suppress(ValueError):  # the other range does not fit the model
+        here, there = (evaluation.evaluate(model, part, y)[1] for part in (x, x * np.float32(other / pixels)))
+        better = there > here + 0.2
+    if better:
+        raise ValueError(
+            f"the net is right on {here:.0%} of the test images with pixels from 0 to {pixels:g}, but on {there:.0%} "
+            f"from 0 to {other}: use --pixels={other}"
+        )
 
 
 def table(rows: list[Row]) -> str:
@@ -185,6 +233,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.DEFINE_integer("seed", 0, "seed of random probes, starts and subspace [0]", lower_bound=0, flag_values=values)
     flags.DEFINE_float("epsilon", 1e-4, "radius ε of the course's sharpness [0.0001]", flag_values=values)
     flags.DEFINE_float("keskar_epsilon", 1e-3, "size ε of Keskar's box [0.001]", flag_values=values)
+    flags.DEFINE_float("pixels", 1.0, "what the net expects of a white pixel, 1 or 255 [1]", flag_values=values)
     flags.DEFINE_string("out", None, "CSV file to write the rows to; it must not exist yet [none]", flag_values=values)
     flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
     flags.DEFINE_bool("help", False, "show this text", flag_values=values)
@@ -195,8 +244,10 @@ def main(argv: list[str] | None = None) -> None:
         from hw1 import datasets
 
         data = datasets.load(values.data, values.train, values.test)
-        options = {name: values[name].value for name in ("examples", "epsilon", "keskar_epsilon", "manifold", "seed")}
-        rows = list(measure(load(values.net), data, **options))
+        options = {
+            name: values[name].value for name in ("examples", "epsilon", "keskar_epsilon", "manifold", "seed", "pixels")
+        }
+        rows = list(measure(single_precision(load(values.net)), data, **options))
         print(table(rows))
         if values.out:
             with Path(values.out).open("x", encoding="utf-8", newline="") as file:
@@ -209,7 +260,7 @@ def _check(values) -> None:
         raise ValueError("--net is needed: the .keras file of the net, for example --net=my_net.keras")
     if values.examples > values.train:
         raise ValueError(f"--examples={values.examples}: must be at most the {values.train} training images")
-    for name in ("epsilon", "keskar_epsilon"):
+    for name in ("epsilon", "keskar_epsilon", "pixels"):
         if not 0 < values[name].value < math.inf:
             raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
     if values.out and not Path(values.out).parent.is_dir():

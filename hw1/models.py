@@ -4,11 +4,12 @@ A seed determines the initial weights, whatever was built before. Layers have fi
 have equal configurations and share compiled programs.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import keras
 import numpy as np
+
+from hw1.copies import flat_parameters, with_dtype, with_parameters  # noqa: F401 - they belong to the names given here
 
 COURSE_HIDDEN = (30, 20)  # 784-30-20-10: 24,380 parameters
 RANDOM_LABEL_HIDDEN = (256, 256, 256)  # the slides' net for random labels: 335,114 parameters
@@ -202,63 +203,6 @@ def cnn(
         layers += _activated(layer, activation, batch_normalization, dropout, rng)
     layers.append(_dense("logits", classes, use_bias, rng, dtype))
     return _sequential(layers, "cnn", dtype)
-
-
-def with_dtype(model, dtype: str) -> keras.Model:
-    """Copies a Sequential or Functional model, with its weights, to another precision.
-
-    Args:
-        model: a built Keras model that consists of layers of Keras.
-        dtype: "float32" or "float64".
-
-    Returns:
-        A new model that computes in `dtype`; the old one is not changed.
-    """
-
-    def convert(layer):
-        config = layer.get_config()
-        config["dtype"] = dtype
-        return layer.__class__.from_config(config)
-
-    inputs = [
-        keras.Input(batch_shape=i.shape, dtype=dtype if "float" in i.dtype else i.dtype, name=i.name)
-        for i in model.inputs
-    ]
-    twin = keras.models.clone_model(
-        model, input_tensors=inputs[0] if len(inputs) == 1 else inputs, clone_function=convert
-    )
-    twin.dtype_policy = dtype
-    twin.set_weights(model.get_weights())
-    return twin
-
-
-def flat_parameters(model) -> np.ndarray:
-    """All trainable variables as one vector of shape [parameters], in the order of ``model.trainable_variables``."""
-    return np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in model.trainable_variables])
-
-
-def with_parameters(model, vector) -> keras.Model:
-    """Copies a Sequential or Functional model and sets its trainable variables.
-
-    Args:
-        model: a built Keras model.
-        vector: values of all trainable variables, shape [parameters], ordered as in `flat_parameters`.
-
-    Returns:
-        A new model; the old one is not changed.
-
-    Raises:
-        ValueError: `vector` has another shape.
-    """
-    twin = keras.models.clone_model(model)
-    twin.dtype_policy = model.dtype_policy
-    twin.set_weights(model.get_weights())
-    ends = np.cumsum([0, *(int(np.prod(v.shape)) for v in twin.trainable_variables)])
-    if np.shape(vector) != (ends[-1],):
-        raise ValueError(f"the vector must have shape [{ends[-1]}], not {list(np.shape(vector))}")
-    for variable, (start, end) in zip(twin.trainable_variables, itertools.pairwise(ends), strict=True):
-        variable.assign(np.reshape(vector[start:end], variable.shape))
-    return twin
 
 
 def rescaling(model, factors: Sequence[float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Symmetric matrices with prescribed eigenvalues, among them some that are hard on Lanczos and on random probes."""
+"""Symmetric matrices with prescribed eigenvalues, among them spectra that hurt Lanczos or random probes."""
 
 from typing import NamedTuple
 
@@ -44,4 +44,34 @@ HARD = {
     "three steps": Spectrum(np.repeat([10.0, 1.0, 0.01], [5, 20, 35]), 0.6, 0.02),
     "both signs": Spectrum(np.r_[np.linspace(-5, -1, 30), np.linspace(1, 6, 30)], 2.5, 0.05),
     "two clusters": Spectrum(np.r_[10 + 1e-4 * np.arange(10), 1e-6 * np.arange(50)], 1e-4, 1e-5),
+}
+
+
+def net_like(size, outliers=10):
+    """Eigenvalues as trained nets have them: outliers, a bulk that touches zero from both sides, a large null space."""
+    rng = np.random.default_rng(size)
+    tops = 10 * 0.8 ** np.arange(outliers)
+    bulk = np.r_[0.5 * rng.beta(0.4, 4, size // 3), -0.2 * rng.beta(0.4, 4, size // 4)] * tops[-1]
+    return np.r_[tops, bulk, np.zeros(size - len(tops) - len(bulk))]
+
+
+EXTREME = {  # eigenvalues that a search for the outermost ones may miss, repeat or confuse
+    "one": np.array([-3.0]),
+    "two": np.array([1.0, -2.0]),
+    "zero": np.zeros(40),
+    "identity": np.full(40, -2.0),
+    "rank 3": np.r_[2.0, 2.0, -1.0, np.zeros(117)],
+    "repeated": np.r_[np.repeat([3.0, 2.0, 1.0], [4, 6, 3]), np.linspace(0, 0.9, 107)],
+    "ninefold": np.r_[np.repeat(2 / np.arange(1.0, 10), 9), np.zeros(39)],  # softmax regression with zero weights
+    "steps": np.repeat([10.0, 1.0, 0.01], [10, 40, 70]),
+    "cluster": np.r_[10 + 1e-4 * np.linspace(0, 1, 20), 1e-6 * np.linspace(-1, 1, 100)],
+    "wide cluster": np.r_[1 + 1e-3 * np.linspace(0, 1, 20) ** 2, 0.9 * np.linspace(0, 1, 100)],
+    "pairs of both signs": np.r_[np.linspace(0.2, 1, 40), -np.linspace(0.2, 1, 40), np.zeros(40)],
+    "nearly a pair": np.r_[1.0, -0.99, 0.9 ** np.arange(1, 239)],
+    "nearly repeated": np.r_[1.0, 0.99, 0.9 ** np.arange(1, 239)],
+    "one above a crowd": np.r_[1.0, 0.98 - 5e-3 * np.linspace(0, 1, 60), 0.1 * np.linspace(-1, 1, 59)],
+    "semicircle": np.cos(np.pi * (np.arange(120) + 0.5) / 120),
+    "null space at the end": np.r_[-0.03, np.linspace(0, 1, 40) ** 4, np.zeros(79)],
+    "alternating decay": 0.9 ** np.arange(120) * (-1.0) ** np.arange(120),
+    "a net": net_like(300),
 }

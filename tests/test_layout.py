@@ -38,7 +38,8 @@ ALLOWED = {
     "environment": set(),
     "evaluation": set(),
     "files": set(),
-    "models": set(),
+    "copies": {"evaluation"},
+    "models": {"copies"},
     "quiet": set(),
     "statistics": set(),
     "records": {"environment", "files"},
@@ -53,7 +54,7 @@ ALLOWED = {
     "claims": {"catalogue", "command", "files", "findings", "records"},
     "reproduce": {"catalogue", "command", "files", "question", "records"},
     "report": {"catalogue", "claims", "command", "findings", "records", "statistics"},
-    "measure": {"command", "datasets", "evaluation", "measures", "quiet"},
+    "measure": {"command", "datasets", "evaluation", "measures", "models", "quiet"},
 } | dict.fromkeys(catalogue.PARTS, EXPERIMENT)
 SHARED = ("findings.style", "findings.verdict", "findings.words")
 READERS = {"claims", "plot", "records", "report", "statistics", "findings", "catalogue", "command", "__main__"}

@@ -89,42 +89,6 @@ def test_nets_compute_in_their_dtype(kind, dtype):
         assert 1e-15 < change < 1e-10
 
 
-CLONEABLE = [kind for kind in nets.BUILDERS if kind not in ("subclassed", "unused variable")]
-
-
-@pytest.mark.parametrize("kind", CLONEABLE)
-def test_with_dtype_is_the_same_net_in_another_precision(kind):
-    """A float32 net in float64 has the same weights and statistics and computes the same, without rounding."""
-    model, x, _ = Case(kind, dtype="float32").data
-    with nets.unchanged(model):
-        twin = models.with_dtype(model, "float64")
-    for variable, original in zip(twin.weights, model.weights, strict=True):
-        assert (variable.dtype, variable.trainable) == ("float64", original.trainable)
-        np.testing.assert_array_equal(variable, original)
-    # float32 logits of size 1 through three layers
-    np.testing.assert_allclose(twin(x), model(x), atol=2e-6)
-    x = x.astype("float64")
-    change = np.abs(np.asarray(twin(x * (1 + 1e-12))) - np.asarray(twin(x))).max()
-    assert 1e-15 < change < 1e-10
-    back = models.with_dtype(twin, "float32")
-    np.testing.assert_array_equal(back(x), model(x.astype("float32")))
-
-
-@pytest.mark.parametrize("kind", CLONEABLE)
-def test_parameters_as_a_vector(kind):
-    """A copy with other parameters computes with them, and the net that was copied stays what it was."""
-    model, x, _ = Case(kind).data
-    theta = models.flat_parameters(model)
-    np.testing.assert_array_equal(theta, references.flat(model.trainable_variables))
-    with nets.unchanged(model):
-        moved = models.with_parameters(model, 2 * theta)
-    np.testing.assert_array_equal(models.flat_parameters(moved), 2 * theta)
-    with references.moved(model, 2 * theta):
-        np.testing.assert_array_equal(moved(x), model(x))
-    with pytest.raises(ValueError, match=rf"must have shape \[{len(theta)}\], not \[{len(theta) - 1}\]"):
-        models.with_parameters(model, theta[1:])
-
-
 # Rescaling
 
 

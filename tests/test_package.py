@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from toys import ROOT
 
-NOT_SHIPPED = (".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+NOT_SHIPPED = (".git", ".venv*", "runs", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 
 
 def has_setuptools():

@@ -1,8 +1,7 @@
 """Which models compute the same function of their variables, and which are faster under XLA."""
 
 import json
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 
@@ -99,21 +98,3 @@ def _without_seeds(node):
     if isinstance(node, dict):
         return {k: _without_seeds(v) for k, v in node.items() if k != "seed" and not k.endswith("_initializer")}
     return [_without_seeds(v) for v in node] if isinstance(node, list) else node
-
-
-def clone(model, convert: Callable | None = None) -> keras.Model:
-    """A copy of a Sequential or Functional model with new initial weights, which are not meant to be used.
-
-    Python's random generator, from which Keras draws the seeds of initial weights, is left in its present state.
-
-    Args:
-        model: a built Keras model.
-        convert: makes the copy of each layer; None copies layers from their configurations.
-    """
-    generator = random.getstate()
-    twin = keras.models.clone_model(model, clone_function=convert)
-    random.setstate(generator)
-    twin.dtype_policy = model.dtype_policy
-    for variable, original in zip(twin.variables, model.variables, strict=True):
-        variable.trainable = original.trainable
-    return twin

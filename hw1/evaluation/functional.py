@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from hw1.evaluation import losses, tracing
-from hw1.evaluation.architectures import clone
+from hw1.evaluation.cloning import clone
 
 _programs: OrderedDict = OrderedDict()
 _MOST_PROGRAMS = 64

@@ -52,7 +52,9 @@ class Problem:
         regularization: as in `Options`.
     """
 
-    def __init__(self, model, x, y=None, loss=None, chunk_size=None, sample_weight=None, regularization=False):
+    def __init__(
+        self, model, x, y=None, loss=None, chunk_size=None, sample_weight=None, regularization=False, targets=True
+    ):
         """Checks everything.
 
         Args:
@@ -64,6 +66,7 @@ class Problem:
             chunk_size: as in `Options`; so are sample_weight and regularization.
             sample_weight: see there.
             regularization: see there.
+            targets: whether targets are needed.
 
         Raises:
             TypeError, ValueError: naming what is wrong and what is needed instead.
@@ -85,6 +88,8 @@ class Problem:
         self.size = sum(p.shape.num_elements() for p in self.parameters)
         self.examples = Examples(x, None, weight, self.n)
         self.outputs = self._check_forward()
+        if y is None and targets:
+            raise ValueError("y is missing: give a target for each example, or a data set of batches (x, y)")
         if y is not None:
             self.examples = self.examples._replace(y=checks.targets(y, self.n, self.outputs, loss))
         self.chunk_size = self.fitting()
@@ -96,9 +101,17 @@ class Problem:
         return self._compiled[program]
 
     @property
-    def is_known(self) -> bool:
-        """Whether model and loss are of Keras's own parts, whose derivatives the tests hold against differences."""
-        return self._architecture is not None and losses.key(self.loss) is not None
+    def key(self) -> tuple | None:
+        """What two problems share only if their programs do the same; None if nobody can know.
+
+        A problem with a key has model and loss of Keras's own parts, whose derivatives the tests hold against
+        differences.
+        """
+        loss = losses.key(self.loss)
+        if self._architecture is None or loss is None:
+            return None
+        shapes = tuple(array.shape[1:] for array in tf.nest.flatten((self.examples.x, self.examples.y)))
+        return self._architecture, loss, self.regularization, shapes
 
     def trace(self, run, parts, *arguments) -> None:
         """Traces a compiled program for the first and the last of `parts`, so that no later change can reach it."""
@@ -187,7 +200,7 @@ def check(model, x, y=None, loss=None) -> Examples:
     Raises:
         TypeError, ValueError: naming what is wrong and what is needed instead.
     """
-    return Problem(model, x, y, loss).examples
+    return Problem(model, x, y, loss, targets=y is not None).examples
 
 
 def _outputs(net):

@@ -1,11 +1,11 @@
 """What is measured on a trained net, one idea a file; every measure takes any built Keras model.
 
 - `hessian`: products, entries, eigenvalues, norms, trace and spectral density of the Hessian of the mean loss. It rests
-  on `products`, `exact`, `lanczos`, `stochastic` and `quadrature`.
+  on `products`, `exact`, `lanczos` (on `krylov`), `stochastic`, `stochastic_diagonal` and `quadrature`.
 - `gauss_newton`: the two parts of the Hessian, H = G + R.
 - `sharpness`: the rise of the loss around a minimum. `volume`: the volume of the flat region around it. `evidence`: the
   Bayesian evidence, by Laplace's approximation.
 - `sensitivity`: derivatives with respect to the input. `adversarial`: changes of the input that raise the loss.
-- `interpolation`: the loss on lines and planes in parameter space.
+- `interpolation`: the loss on lines and planes in parameter space; `directions` for these.
 - `stationary`: points of zero gradient, and the share of directions in which the loss rises from them.
 """

@@ -4,8 +4,9 @@ Everything is built from three layers, each in a file of its own:
 
 1. products v ↦ Hv (`products`), which never form H; matrices for small nets (`exact`);
 2. algorithms that take any symmetric operator: `lanczos` for extreme eigenvalues, `stochastic` for trace and Frobenius
-   norm, `quadrature` for the spectral density;
-3. this module, which applies them to the Hessian of a Keras model. It is the one to import.
+   norm, `stochastic_diagonal` for the diagonal and the traces of layers, `quadrature` for the spectral density;
+3. this module, and `layerwise` for the blocks of layers, which apply them to the Hessian of a Keras model. This is the
+   module to import.
 
 A *block* of H belongs to one trainable variable. ``scope="block"`` sets all second derivatives with respect to two
 different variables to zero, as `tf.hessians` does; ``scope="full"`` keeps them. H is that of the model in inference
@@ -14,27 +15,32 @@ mode, at its present parameters.
 
 from typing import Unpack
 
-import numpy as np
-
 from hw1 import evaluation
-from hw1.measures import lanczos, quadrature, stochastic
+from hw1.measures import lanczos, quadrature, stochastic, stochastic_diagonal
 from hw1.measures.exact import blocks, dense, diagonal
+from hw1.measures.lanczos import Eigenpairs
+from hw1.measures.layerwise import layer_eigenvalues, layer_traces
 from hw1.measures.products import SCOPES, product
 from hw1.measures.quadrature import Density
 from hw1.measures.stochastic import Estimate
+from hw1.measures.stochastic_diagonal import Diagonal
 
 __all__ = [
     "SCOPES",
     "Density",
+    "Diagonal",
+    "Eigenpairs",
     "Estimate",
     "blocks",
     "dense",
     "density",
     "diagonal",
+    "eigenpairs",
     "eigenvalues",
+    "estimated_diagonal",
     "frobenius_norm",
     "layer_eigenvalues",
-    "layers",
+    "layer_traces",
     "product",
     "spectral_norm",
     "trace",
@@ -52,11 +58,12 @@ def eigenvalues(
     vectors: bool = False,
     **options: Unpack[evaluation.Options],
 ):
-    """Extreme eigenvalues of the full Hessian by the implicitly restarted Lanczos method (`hw1.measures.lanczos`).
+    """Extreme eigenvalues of the full Hessian by Lanczos with deflation (`hw1.measures.lanczos`).
 
-    The largest eigenvalue of the course's net costs at most 16 products. Several eigenvalues, or eigenvalues that lie
-    close together, cost more. The error of λ is at most ‖r‖² / gap, with the residual r and the distance to the next
-    eigenvalue as gap: below 1e-5 |λ| at the default tolerance on the nets here.
+    Repeated eigenvalues come as often as they are repeated. The largest eigenvalue of the course's net costs at most 16
+    products. Several eigenvalues, or eigenvalues that lie close together, cost more. The error of λ is at most
+    tolerance · |λ|, and usually of the order of its square: ‖r‖² / gap, with the residual r and the distance to the
+    next eigenvalue as gap, is below 1e-5 |λ| at the default tolerance on the nets here.
 
     Args:
         model: a built Keras model.
@@ -65,7 +72,8 @@ def eigenvalues(
         k: how many.
         which: "LM" largest magnitude, "LA" largest, "SA" smallest (most negative).
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
-        tolerance: residual ‖Hv − λv‖ / |λ| at which Lanczos stops (for |λ| below ‖H‖₂ / 100: 100 ‖Hv − λv‖ / ‖H‖₂).
+        tolerance: relative error, and relative residual ‖Hv − λv‖ / |λ|, at which Lanczos stops (for |λ| below
+            ‖H‖₂ / 100 relative to that).
         vectors: return the eigenvectors too.
         options: see `hw1.evaluation.Options`.
 
@@ -73,17 +81,13 @@ def eigenvalues(
         The eigenvalues, shape [k], descending; with `vectors` also the eigenvectors, shape [parameters, k].
 
     Raises:
-        TypeError, ValueError: as `product`, and for another `k` or `which`.
+        TypeError, ValueError: as `product`, and for another `k`, `which` or `tolerance`.
+        RuntimeError: if an eigenvalue has not converged.
     """
     return lanczos.eigenvalues(_operator(model, x, y, loss, options), k, which, tolerance, vectors)
 
 
-def _operator(model, x, y, loss, options, scope="full"):
-    """The Hessian as a linear operator."""
-    return lanczos.linear_operator(product(model, x, y, loss, scope=scope, **options))
-
-
-def layer_eigenvalues(
+def eigenpairs(
     model,
     x,
     y=None,
@@ -92,49 +96,31 @@ def layer_eigenvalues(
     loss=None,
     tolerance: float = 1e-3,
     **options: Unpack[evaluation.Options],
-) -> dict[str, np.ndarray]:
-    """Extreme eigenvalues of each layer's diagonal block of H: the curvature when only that layer moves.
-
-    A product with a layer's block is the layer's part of Hv, for a v that is zero outside the layer. It costs as much
-    as a product with H, and the layers are measured one after the other.
+) -> Eigenpairs:
+    """As `eigenvalues`, with eigenvectors and what says how far they can be trusted.
 
     Args:
-        model: a built Keras model. A layer is what its variables' paths name: "hidden_1" holds kernel and bias.
+        model: a built Keras model.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
-        k: how many of each block; of a smaller block all.
+        k: as for `eigenvalues`.
         which: as for `eigenvalues`.
         loss: as for `eigenvalues`.
         tolerance: as for `eigenvalues`.
         options: see `hw1.evaluation.Options`.
 
     Returns:
-        Layer → eigenvalues, shape [min(k, parameters of the layer)], descending; layers in the order of the net.
+        `Eigenpairs`: values, vectors, residuals, whether each has converged, and the number of products.
 
     Raises:
         TypeError, ValueError: as `eigenvalues`.
     """
-    multiply, found = product(model, x, y, loss, **options), {}
-    for layer, places in layers(model).items():
-
-        def within(vector, places=places):
-            whole = np.zeros(multiply.size)
-            whole[places] = vector
-            return multiply(whole)[places]
-
-        within.size = len(places)
-        found[layer] = lanczos.eigenvalues(lanczos.linear_operator(within), min(k, within.size), which, tolerance)
-    return found
+    return lanczos.eigenpairs(_operator(model, x, y, loss, options), k, which, tolerance)
 
 
-def layers(model) -> dict[str, np.ndarray]:
-    """Layer → the indices of its trainable variables in the flat vector of parameters."""
-    places, start = {}, 0
-    for variable in model.trainable_variables:
-        size = int(np.prod(variable.shape))
-        places.setdefault(variable.path.rpartition("/")[0], []).extend(range(start, start + size))
-        start += size
-    return {layer: np.array(indices) for layer, indices in places.items()}
+def _operator(model, x, y, loss, options, scope="full"):
+    """The Hessian as a linear operator."""
+    return lanczos.linear_operator(product(model, x, y, loss, scope=scope, **options))
 
 
 def spectral_norm(
@@ -168,13 +154,19 @@ def spectral_norm(
 
 
 def trace(
-    model, x, y=None, loss=None, probes: int = 30, seed: int = 0, **options: Unpack[evaluation.Options]
+    model,
+    x,
+    y=None,
+    loss=None,
+    probes: int = 30,
+    seed: int = 0,
+    method: str = "hutch++",
+    **options: Unpack[evaluation.Options],
 ) -> Estimate:
-    """The trace of H, the sum of its eigenvalues, by Hutch++ (Meyer et al., arXiv 2010.09649).
+    """The trace of H, the sum of its eigenvalues, by Hutch++ or XTrace.
 
     It is the same for both scopes. The estimate is unbiased (see `hw1.measures.stochastic`). Its error is that of
-    Hutchinson's estimator on what remains of H outside its dominant directions; with three times as many probes as
-    parameters nothing remains and the result is exact.
+    sampling what remains of H outside its dominant directions; with as many probes as parameters it is exact.
 
     Args:
         model: a built Keras model.
@@ -183,15 +175,50 @@ def trace(
         loss: as for `eigenvalues`.
         probes: number of Hessian-vector products, at least 6.
         seed: of the random signs.
+        method: "hutch++" (Meyer et al., arXiv 2010.09649), or "xtrace" (Epperly et al., arXiv 2301.07825), which errs
+            less on trained nets.
         options: see `hw1.evaluation.Options`.
 
     Returns:
         The trace as a float with `.standard_error` (of the sampled remainder).
 
     Raises:
-        TypeError, ValueError: as `product`, and for fewer than 6 probes.
+        TypeError, ValueError: as `product`, and for fewer than 6 probes or another method.
     """
-    return stochastic.trace(_operator(model, x, y, loss, options), probes, seed)
+    operator = _operator(model, x, y, loss, options)
+    return stochastic.trace(operator, probes, seed, method)
+
+
+def estimated_diagonal(
+    model,
+    x,
+    y=None,
+    loss=None,
+    probes: int = 30,
+    seed: int = 0,
+    method: str = "xdiag",
+    **options: Unpack[evaluation.Options],
+) -> Diagonal:
+    """Estimates of the diagonal of H, without bias, for nets too large for `diagonal`.
+
+    Args:
+        model: a built Keras model.
+        x: inputs, shape [n, ...].
+        y: targets, shape [n].
+        loss: as for `eigenvalues`.
+        probes: number of Hessian-vector products, at least 6.
+        seed: of the random signs.
+        method: "xdiag" (Epperly et al., arXiv 2301.07825) or "hutchinson"; `hw1.measures.stochastic_diagonal` says
+            which when.
+        options: see `hw1.evaluation.Options`.
+
+    Returns:
+        A `Diagonal`: values and standard errors, each of shape [parameters].
+
+    Raises:
+        TypeError, ValueError: as `product`, and for fewer than 6 probes or another method.
+    """
+    return stochastic_diagonal.diagonal(_operator(model, x, y, loss, options), probes, seed, method)
 
 
 def frobenius_norm(

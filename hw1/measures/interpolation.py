@@ -14,6 +14,9 @@ import tensorflow as tf
 
 from hw1 import evaluation
 from hw1.evaluation.statistics import statistics
+from hw1.measures.directions import filter_normalised, through
+
+__all__ = ["Line", "Plane", "filter_normalised", "line", "plane", "rows", "through"]
 
 
 def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
@@ -103,7 +106,7 @@ def _between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.
 
 def _averaged_over(problem, x) -> evaluation.Problem:
     """The problem over whose inputs statistics are taken: these inputs, or those of the problem."""
-    return problem if x is None else evaluation.Problem(problem.model, x, loss=problem.loss)
+    return problem if x is None else evaluation.Problem(problem.model, x, loss=problem.loss, targets=False)
 
 
 def _points(problem, model_b, alphas, averaged):
@@ -177,66 +180,6 @@ def plane(
     return Plane(values[..., 0], values[..., 1])
 
 
-def through(origin, second, third) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal directions of the plane through three points, by Gram and Schmidt.
-
-    The first direction points from `origin` to `second`.
-
-    Args:
-        origin: flat parameters, shape [parameters]; coordinates (0, 0).
-        second: another point; its coordinates are (‖second − origin‖, 0).
-        third: a point not on the line through the two; its second coordinate is positive.
-
-    Returns:
-        The two directions, each of shape [parameters]. A point p has the coordinates (p − origin) · direction.
-
-    Raises:
-        ValueError: if the points lie on one line.
-    """
-    first, other = (np.asarray(point, np.float64) - origin for point in (second, third))
-    length, reach = np.linalg.norm(first), np.linalg.norm(other)
-    first = first / (length or 1.0)
-    other = other - (other @ first) * first
-    other = other - (other @ first) * first  # again, for what rounding has left
-    rest = np.linalg.norm(other)
-    if not length or rest <= 1e-10 * reach:
-        raise ValueError("the three points lie on one line; a plane needs a third point beside it")
-    return first, other / rest
-
-
-def filter_normalised(model, seed: int = 0) -> np.ndarray:
-    """A random direction whose filters have the norms of the net's filters (Li et al., arXiv 1712.09913, section 4).
-
-    Each filter of a Gaussian direction d is scaled to d_ij ‖θ_ij‖ / ‖d_ij‖, so that a step of a given length changes
-    filters of every size by the same factor; plots of nets that differ in the scale of their weights can be compared. A
-    filter is what feeds one unit or channel: a kernel's slice at one index of its *last* axis, so its norm is taken
-    over all the other axes. Variables with one axis (biases, batch normalisation) are not moved, as in the source.
-
-    Args:
-        model: a built Keras model.
-        seed: of the direction, standard normal before it is scaled.
-
-    Returns:
-        The direction, float64 of shape [parameters].
-    """
-    evaluation.check_model(model)
-    rng, parts = np.random.default_rng(seed), []
-    for variable in model.trainable_variables:
-        weights = np.asarray(variable, np.float64)
-        part = rng.standard_normal(weights.shape)
-        if weights.ndim > 1:
-            part *= np.linalg.norm(_filters(weights), axis=0) / np.linalg.norm(_filters(part), axis=0)
-        else:
-            part *= 0
-        parts.append(part.ravel())
-    return np.concatenate(parts)
-
-
-def _filters(kernel):
-    """The filters of a kernel as columns."""
-    return kernel.reshape(-1, kernel.shape[-1])
-
-
 def _direction(direction, size) -> np.ndarray:
     """A direction as float64; ValueError unless it is finite and of the right shape."""
     direction = np.asarray(direction, np.float64)
@@ -263,7 +206,7 @@ def _between(a, b, alpha):
 
 
 def _check_same_architecture(problem, other) -> None:
-    """Raises ValueError unless the variables have equal shapes, and one model with the other's variables is the other."""
+    """Raises ValueError unless variables have equal shapes, and one model with the other's variables is the other."""
     model, shapes = (
         problem.model,
         [[[tuple(v.shape) for v in part] for part in (each.parameters, each.state)] for each in (problem, other)],

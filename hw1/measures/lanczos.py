@@ -1,21 +1,54 @@
-"""Extreme eigenvalues of a symmetric operator by the implicitly restarted Lanczos method of ARPACK.
+"""Extreme eigenvalues of a symmetric operator H, from products with H alone, by Lanczos with deflation.
 
-Lanczos builds an orthonormal basis of the Krylov space span{v, Hv, H²v, …} from products with H alone. The eigenvalues
-of H restricted to this space, the Ritz values, converge to the ends of the spectrum first. Restarts keep the basis
-small (Lehoucq, Sorensen and Yang, ARPACK Users' Guide, 1998; `scipy.sparse.linalg.eigsh`). In exact arithmetic the
-space contains only one eigenvector of a repeated eigenvalue. The others enter through rounding; the tests check that
-repeated eigenvalues are found as often as they are repeated.
+A Krylov space (`hw1.measures.krylov`) contains one eigenvector of each eigenvalue, however often that is repeated. The
+search therefore goes in runs. Each run grows such a space from a new random vector, in the complement of the
+eigenvectors found so far, and joins both by Rayleigh–Ritz. A run stops in one of two cases:
+
+- All Ritz values among the k outermost have converged, and some lie farther out than the k-th. These may be repeated,
+  so another run follows.
+- The space excludes that the complement has an eigenvalue farther out than the k-th found. The search is complete.
+
+For k = 1 the first run is the last: further copies of the eigenvalue do not matter.
 
 For a Ritz pair (θ, u) with ‖u‖ = 1 and the residual r = Hu − θu, the nearest eigenvalue is within ‖r‖ of θ, and within
 ‖r‖² / gap, where gap is the distance from θ to the rest of the spectrum (Parlett, The Symmetric Eigenvalue Problem,
 1980).
+
+Why not ARPACK (`scipy.sparse.linalg.eigsh`)? It also sees each eigenvalue once, it stops at small residuals, which do
+not show that nothing was missed, and it tests for convergence at restarts only, which costs products.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+import scipy.linalg
 import scipy.sparse.linalg
 
-_DENSE_BELOW = 16  # up to this size the matrix is formed from its products and solved exactly
+from hw1.measures import krylov
+
 _FLOOR = 0.01  # eigenvalues below this share of ‖H‖₂ have the absolute precision of those at it
+_NOISE = 1e-5  # residuals below this share of ‖H‖₂ may be the rounding of products in float32
+_DENSE_BELOW = 16  # up to this size the matrix is formed from its products and solved exactly
+_DENSE_UP_TO = 2048  # up to this size, too, once Lanczos has taken as many products as the matrix has rows
+_MOST_PRODUCTS = 10_000  # for larger operators
+
+
+class Eigenpairs(NamedTuple):
+    """Eigenvalues with their eigenvectors, and how far they can be trusted.
+
+    Attributes:
+        values: descending, shape [k].
+        vectors: orthonormal columns, shape [size, k].
+        residuals: ‖Hv − λv‖ of each, shape [k], computed from the products already taken.
+        converged: whether each met the tolerance and the search for missed ones is complete, shape [k].
+        products: number of products with H.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    products: int
 
 
 def linear_operator(multiply) -> scipy.sparse.linalg.LinearOperator:
@@ -32,78 +65,130 @@ def linear_operator(multiply) -> scipy.sparse.linalg.LinearOperator:
 
 def matrix(operator) -> np.ndarray:
     """The matrix of a symmetric operator from one product per row, made exactly symmetric; float64 [size, size]."""
-    rows = np.stack([operator.matvec(unit) for unit in np.eye(operator.shape[0])])
+    rows = _rows(operator)
     return (rows + rows.T) / 2
 
 
+def _rows(operator):
+    """The products with the unit vectors."""
+    return np.stack([krylov.product(operator, unit) for unit in np.eye(operator.shape[0])])
+
+
 def eigenvalues(operator, k: int, which: str, tolerance: float, vectors: bool = False):
-    """The k extreme eigenvalues of a symmetric operator.
-
-    Small operators, of size at most 16 or the size of the Lanczos basis, are solved as matrices, at one product per
-    row. For all others but the one eigenvalue of largest magnitude, ‖H‖₂ is estimated first, to 10 %.
-
-    Args:
-        operator: symmetric, as `linear_operator` makes it.
-        k: how many, from 1 to the operator's size.
-        which: "LM" largest magnitude, "LA" largest, "SA" smallest (most negative).
-        tolerance: residual ‖Hv − λv‖ / |λ| at which Lanczos stops. For |λ| < ‖H‖₂ / 100 it is 100 ‖Hv − λv‖ / ‖H‖₂.
-        vectors: return the eigenvectors too.
+    """The k extreme eigenvalues of a symmetric operator; `eigenpairs` explains the arguments and the promise.
 
     Returns:
         The eigenvalues, shape [k], descending; with `vectors` also the eigenvectors, shape [size, k].
 
     Raises:
-        ValueError: for another `k` or `which`.
+        ValueError: as `eigenpairs`.
+        RuntimeError: if some have not converged.
+    """
+    found = eigenpairs(operator, k, which, tolerance)
+    if not found.converged.all():
+        raise RuntimeError(
+            f"{k - found.converged.sum()} of {k} eigenvalues have not converged to tolerance={tolerance} after "
+            f"{found.products} products; their residuals are up to {found.residuals[~found.converged].max():.1e}"
+        )
+    return (found.values, found.vectors) if vectors else found.values
+
+
+def eigenpairs(operator, k: int, which: str, tolerance: float) -> Eigenpairs:
+    """The k extreme eigenvalues of a symmetric operator, with eigenvectors and residuals.
+
+    The promise: each λ has an error of at most tolerance · |λ|, appears as often as it is repeated, and none is missed.
+    Where |λ| < ‖H‖₂ / 100, the error is at most tolerance · ‖H‖₂ / 100. Eigenvalues closer than this, or with "LM"
+    magnitudes, count as equal. An eigenvalue can be missed only if a random start has almost no component along its
+    eigenvector, with a probability below 1 %. Products in float32 add errors of about 1e-6 ‖H‖₂.
+
+    Operators of size at most 16 or 3 k are solved as matrices, at one product per row; so are those of size at most
+    2048 if Lanczos has taken that many products. Results are the same in each call.
+
+    Args:
+        operator: symmetric, as `linear_operator` makes it.
+        k: how many, from 1 to the operator's size.
+        which: "LM" largest magnitude, "LA" largest, "SA" smallest (most negative).
+        tolerance: the promised relative error, at least 1e-13. Residuals ‖Hv − λv‖ / |λ| are below it, too, and most
+            errors are of the order of their squares.
+
+    Returns:
+        `Eigenpairs`. They have not converged if 10,000 products were too few.
+
+    Raises:
+        ValueError: for another `k`, `which` or `tolerance`, or if a product is not finite.
     """
     size = operator.shape[0]
     if which not in ("LM", "LA", "SA"):
         raise ValueError(f"which must be 'LM' (largest magnitude), 'LA' (largest) or 'SA' (smallest), not {which!r}")
     if isinstance(k, bool) or not hasattr(k, "__index__") or not 1 <= k <= size:
         raise ValueError(f"k must be an integer from 1 to {size}, not {k!r}")
-    # For the largest eigenvalues 8 Lanczos vectors take half the products of scipy's default of 20. The smallest ones
-    # lie close together: there 21 vectors take a third of the products of 8.
-    basis = max(2 * k + 1, k + (20 if which == "SA" else 7))
-    if size <= max(_DENSE_BELOW, basis):
-        values, directions = _solve_dense(operator, k, which)
-    elif which == "LM" and k == 1:
-        values, directions = _arpack(operator, k, which, tolerance, basis)
-    else:
-        norm = abs(_arpack(operator, 1, "LM", 0.1, 8)[0][0])
-        values, directions = _arpack(operator, k, which, tolerance, basis, norm)
+    if not tolerance >= 1e-13:
+        raise ValueError(f"tolerance must be at least 1e-13, not {tolerance!r}")
+    if size <= max(_DENSE_BELOW, 3 * k):
+        return _dense(operator, k, which)
+    space, rng = krylov.Space(operator, min(size, 3 * k + 60)), np.random.default_rng(0)
+    limit, complete = size if size <= _DENSE_UP_TO else _MOST_PRODUCTS, False
+    while not complete and space.products < limit:
+        space.begin(rng.standard_normal(size))
+        complete = _run(space, k, which, tolerance, limit)
+        values = space.rayleigh_ritz(lambda values: _outermost(values, which)[:k])
+    if not complete and size <= _DENSE_UP_TO:
+        return _dense(operator, k, which, space.products)
     order = np.argsort(values)[::-1]
-    return (values[order], directions[:, order]) if vectors else values[order]
+    values, vectors = values[order], space.basis[order].T
+    residuals = np.linalg.norm(space.images[order].T - vectors * values, axis=0)
+    met = residuals <= np.maximum(_margin(values, space.norm, tolerance), _NOISE * space.norm)
+    return Eigenpairs(values, vectors, residuals, complete & met, space.products)
 
 
-def _solve_dense(operator, k, which):
-    """Eigenvalues and eigenvectors from the operator's matrix."""
-    values, directions = np.linalg.eigh(matrix(operator))
-    rank = {"LM": -np.abs(values), "LA": -values, "SA": values}[which]
-    chosen = np.argsort(rank, kind="stable")[:k]
-    return values[chosen], directions[:, chosen]
+def _dense(operator, k, which, products=0):
+    """The eigenpairs from the operator's matrix, after so many other products."""
+    rows = _rows(operator)
+    values, vectors = scipy.linalg.eigh((rows + rows.T) / 2)
+    chosen = np.sort(_outermost(values, which)[:k])[::-1]
+    values, vectors = values[chosen], vectors[:, chosen]
+    residuals = np.linalg.norm(rows.T @ vectors - vectors * values, axis=0)
+    return Eigenpairs(values, vectors, residuals, np.full(k, True), products + len(rows))
 
 
-def _arpack(operator, k, which, tolerance, basis, norm=None):
-    """Eigenvalues and eigenvectors by scipy's `eigsh`, in its order.
+def _run(space, k, which, tolerance, limit):
+    """Grows a Krylov space until it is finished, and returns whether the search is complete."""
+    known = np.diag(space.projected)[: space.known].copy()
+    while True:
+        space.grow()
+        dimension, full = space.size - space.known, space.size == len(space.basis)
+        if space.outside and not full and dimension % (1 + dimension // 20):
+            continue  # the Ritz values of a large space cost more than a product: they are computed now and then
+        values, vectors, residuals = space.ritz()
+        if space.size == space.basis.shape[1]:
+            return True
+        together = np.concatenate([known, values])
+        wanted = _outermost(together, which)[:k]
+        new = wanted[wanted >= space.known] - space.known
+        if len(wanted) == k and (residuals[new] <= _margin(values[new], space.norm, tolerance) / 2).all():
+            last = together[wanted[-1]]
+            bound = _outward(last, which) + _margin(last, space.norm, tolerance)
+            if _outward(values, which).max() > bound:
+                return False
+            if all(space.excludes(end * bound, values) for end in {"LM": (1, -1), "LA": (1,), "SA": (-1,)}[which]):
+                return True
+        if not space.outside or space.products >= limit:
+            return False
+        if full:
+            order = _outermost(values, which)
+            space.restart(vectors[:, order[: dimension // 2]], values[order[dimension // 2 :]])
 
-    ARPACK stops at residuals of tolerance · max(|λ|, u) with u = (machine precision)^⅔. An eigenvalue near 0 would need
-    far more precision than the products have, and would never converge. Therefore, given ‖H‖₂, H is scaled such that u
-    corresponds to _FLOOR · ‖H‖₂. ARPACK also starts from Hv, which has no component in the null space. Therefore H is
-    shifted by the same amount, away from the end of the spectrum that is sought.
-    """
-    size = operator.shape[0]
-    start = np.random.default_rng(0).standard_normal(size)
-    unit = np.finfo(np.float64).eps ** (2 / 3)
-    scale = unit / (_FLOOR * norm) if norm else 1.0
-    shift = {"LM": 0.0, "LA": unit, "SA": -unit}[which] if norm else 0.0
-    scaled = scipy.sparse.linalg.LinearOperator(
-        operator.shape, lambda v: operator.matvec(v) * scale + shift * v, dtype=np.float64
-    )
-    try:
-        values, directions = scipy.sparse.linalg.eigsh(
-            scaled, k, which=which, ncv=basis, tol=tolerance, v0=start, maxiter=1000
-        )
-    except scipy.sparse.linalg.ArpackError:  # raised for H = 0, such as the block of a layer without effect
-        if np.any(operator.matvec(start)):
-            raise
-        return np.zeros(k), np.eye(size, k)
-    return (values - shift) / scale, directions
+
+def _margin(values, norm, tolerance):
+    """The errors, or residuals, that eigenvalues may have."""
+    return tolerance * np.maximum(np.abs(values), _FLOOR * norm)
+
+
+def _outward(values, which):
+    """How far out eigenvalues lie, at the end that is asked for."""
+    return {"LM": np.abs(values), "LA": values, "SA": -values}[which]
+
+
+def _outermost(values, which):
+    """The indices of eigenvalues, from the outermost inwards."""
+    return np.argsort(-_outward(values, which), kind="stable")

@@ -112,8 +112,12 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
         raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
     run, size = problem.compile(full_product if scope == "full" else block_product), problem.size
     parts = list(problem.chunks())
-    check_second_derivative(problem, run, parts[0])
-    problem.trace(run, parts, tf.zeros(size, problem.dtype))
+    if problem.key is None:
+        check_second_derivative(problem, run, parts[0])
+        problem.trace(run, parts, tf.zeros(size, problem.dtype))
+    else:
+        key = check_second_derivative, scope, problem.key
+        evaluation.remember(key, lambda: check_second_derivative(problem, run, parts[0]))
 
     def multiply(vector):
         if np.shape(vector) != (size,):
@@ -155,7 +159,7 @@ def check_second_derivative(problem, run=None, part=None) -> None:
                 "bilinear resizing cannot be measured, because TensorFlow differentiates it wrongly the second time: "
                 "use interpolation='nearest'"
             )
-    if not problem.is_known and (doubt := graphs.doubtful(operations)) is not None:
+    if problem.key is None and (doubt := graphs.doubtful(operations)) is not None:
         _verify(problem, doubt)
 
 

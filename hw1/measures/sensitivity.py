@@ -95,7 +95,7 @@ def jacobian_norm(model, x, chunk_size: int | None = None) -> float:
     Raises:
         TypeError, ValueError: for a model or inputs that do not fit.
     """
-    problem = _differentiable(evaluation.Problem(model, x, chunk_size=chunk_size))
+    problem = _differentiable(evaluation.Problem(model, x, chunk_size=chunk_size, targets=False))
     if problem.outputs.ndim != 2:
         raise ValueError("the Jacobian of the class probabilities needs logits of shape [n, classes]")
     return float(np.sqrt(_each(problem, _squared_jacobian_norms)).mean())

@@ -129,7 +129,7 @@ def test_chunks_make_no_difference(monkeypatch):
     """Eleven examples, four at a time."""
     model, x, y = Case("relu").data
     whole = [attack(model, x, y, 0.2) for attack in ATTACKS]
-    monkeypatch.setattr("hw1.evaluation.examples.DENSE_CHUNK", 4)
+    monkeypatch.setattr("hw1.evaluation.problem.DENSE_CHUNK", 4)
     for attack, expected in zip(ATTACKS, whole, strict=True):
         np.testing.assert_allclose(attack(model, x, y, 0.2), expected, atol=1e-13)
 

@@ -10,6 +10,7 @@ import references
 from cases import Case
 
 from hw1 import evaluation
+from hw1.evaluation.statistics import statistics
 from hw1.measures import interpolation
 
 
@@ -91,16 +92,15 @@ def test_a_plane_through_three_nets_has_their_losses(kind):
     assert v[2] > 0
     with nets.unchanged(model):
         found = interpolation.plane(model, first, second, u, v, x, y)
-        recompute = interpolation.statistics(model, x)
+        problem = evaluation.Problem(model, x, y)
+        recompute = statistics(problem)
     assert found.loss.shape == found.accuracy.shape == (3, 3)
     for index, point in enumerate(points):
         with references.moved(model, point):
             loss, accuracy = references.evaluate(model, x, y)
             if recompute is not None and index:  # its statistics are those of the data, as `line` has them
                 parameters, state = evaluation.variables(model)
-                example = evaluation.check(model, x, y)
-                state = recompute(parameters, state)
-                loss, accuracy = evaluation.evaluate_at(parameters, state, model, example)
+                loss, accuracy = evaluation.evaluate_at(problem, parameters, recompute(parameters, state))
         assert found.loss[index, index] == pytest.approx(loss, rel=1e-10)
         assert found.accuracy[index, index] == accuracy
 

@@ -129,14 +129,49 @@ def test_a_line_is_the_same_again():
     assert lines[0].loss.tobytes() == lines[1].loss.tobytes()
 
 
+def nested(seed):
+    """A net with a backbone, a model of its own, that normalises twice, the second time what was normalised before."""
+    backbone = two_normalisations(seed)
+    images = keras.Input(nets.SHAPE, dtype="float64")
+    head = keras.layers.Dense(nets.CLASSES, dtype="float64")
+    return nets.perturbed(keras.Model(images, head(backbone(images))), seed)
+
+
+DEEP = {
+    "nested": nested,
+    "subclassed": lambda seed: nets.perturbed(nets.subclassed(normalised=True), seed),
+    "two normalisations": two_normalisations,
+}
+
+
+@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("kind", DEEP)
+def test_statistics_at_every_depth_and_over_chunks(kind, size):
+    """In nested and subclassed nets too; over chunks that do not divide the examples, to rounding."""
+    (model_a, model_b), (x, y) = (DEEP[kind](seed) for seed in (2, 6)), nets.examples()
+    theta = [references.flat(model.trainable_variables) for model in (model_a, model_b)]
+    with nets.unchanged(model_a, model_b):
+        line = interpolation.line(model_a, model_b, [0.4], x, y, chunk_size=size)
+    middle = DEEP[kind](3)
+    references.assign(middle, 0.6 * theta[0] + 0.4 * theta[1])
+    for layer in middle._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    middle(x, training=True)  # leaves the statistics of x
+    assert line.loss[0] == pytest.approx(references.losses(middle, x, y).mean(), rel=1e-12)
+
+
 # What is refused
 
 
-def test_hidden_normalisation_is_refused():
-    """A subclassed net shows its layers, not how they are called: its statistics cannot be computed anew."""
-    model, (x, y) = nets.subclassed(normalised=True), nets.examples()
-    with pytest.raises(ValueError, match=r"hides its BatchNormalization .*Sequential or Functional"):
-        interpolation.line(model, model, [0.5], x, y)
+def test_normalisation_that_is_used_twice_is_refused():
+    """It would have two means."""
+    images = keras.Input((4,), dtype="float64")
+    norm = keras.layers.BatchNormalization(dtype="float64")
+    hidden = keras.layers.Dense(4, dtype="float64")(norm(images))
+    model = keras.Model(images, keras.layers.Dense(3, dtype="float64")(norm(hidden)))
+    with pytest.raises(ValueError, match="used more than once"):
+        interpolation.line(model, model, [0.5], np.random.default_rng(0).random((5, 4)), np.arange(5) % 3)
 
 
 def test_statistics_need_fitting_images():

@@ -123,7 +123,7 @@ def test_chunks_make_no_difference(monkeypatch):
         lambda: sensitivity.jacobian_norm(model, x),
     )
     whole = [measure() for measure in measures]
-    monkeypatch.setattr("hw1.evaluation.examples.DENSE_CHUNK", 4)
+    monkeypatch.setattr("hw1.evaluation.problem.DENSE_CHUNK", 4)
     assert [measure() for measure in measures] == pytest.approx(whole, rel=1e-13)
 
 
