@@ -62,13 +62,13 @@ def answer(
     with files.lock(out):
         with progress(name, out) as show:
             show = (lambda done, total, *_: watch(name, done, total)) if watch else show
-            question.answer(module, settings, out, name, show)
+            question.run_units(module, settings, out, name, show)
         drawing.draw(name, out)
 
 
 @contextlib.contextmanager
 def progress(name: str, out: str | Path) -> Iterator[Callable]:
-    """Gives a function for the argument `watch` of `hw1.question.answer`: a bar on a terminal, elsewhere lines."""
+    """Gives a function for the argument `watch` of `hw1.question.run_units`: a bar on a terminal, elsewhere lines."""
     bar = None
 
     def show(done, total, unit, seconds):

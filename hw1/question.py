@@ -10,7 +10,7 @@ An experiment is a module with
 
 Example:
     settings = make_settings(random_labels, "smoke", epochs=2)
-    answer(random_labels, settings, "runs")  # runs/random_labels.csv and .json
+    run_units(random_labels, settings, "runs")  # runs/random_labels.csv and .json
 """
 
 import dataclasses
@@ -24,7 +24,8 @@ from types import ModuleType
 
 from hw1 import files, records
 
-FOUR = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")  # columns that most questions have
+# Columns that most questions have.
+LOSSES_AND_ACCURACIES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
 
 def option(
@@ -121,7 +122,7 @@ def check(settings) -> None:
             raise ValueError(f"--{field.name}={write(value)}: must be at most --{bound}={getattr(settings, bound)}")
 
 
-def answer(
+def run_units(
     module: ModuleType,
     settings,
     out: str | Path = "runs",

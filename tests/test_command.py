@@ -216,7 +216,7 @@ def test_a_command_killed_in_the_middle_and_given_again(run_toy, tmp_path, toy, 
     second = run_toy(extra=KILL)
     assert second.returncode == 0, second.stderr
     assert "toy: 2 units, 1 of them done" in second.stderr
-    whole = question.answer(toy, question.make_settings(toy, "smoke"), tmp_path / "whole")
+    whole = question.run_units(toy, question.make_settings(toy, "smoke"), tmp_path / "whole")
     assert (tmp_path / "runs" / "toy.csv").read_bytes() == whole.read_bytes()
 
 

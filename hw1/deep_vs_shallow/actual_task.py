@@ -1,6 +1,6 @@
 """Do deeper nets learn an image classification task better than shallow nets with about as many parameters?
 
-    python -m hw1.deep_vs_shallow.actual_task                 about 2¾ minutes on one core
+    python -m hw1.deep_vs_shallow.actual_task
     python -m hw1.deep_vs_shallow.actual_task --size=smoke    seconds
 
 Six nets are trained on MNIST and on Fashion-MNIST: fully connected nets (DNN) with five, two and one hidden layers, and
@@ -60,7 +60,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["data", "kind", "hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
+    "rows": ["data", "kind", "hidden", "parameters", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 

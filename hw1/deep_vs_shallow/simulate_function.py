@@ -1,6 +1,6 @@
 """Do deeper nets fit a function better than shallow nets with about as many parameters?
 
-    python -m hw1.deep_vs_shallow.simulate_function                 about 1¼ minutes on one core
+    python -m hw1.deep_vs_shallow.simulate_function
     python -m hw1.deep_vs_shallow.simulate_function --size=smoke    seconds
 
 Three fully connected nets with one input, one output and 571 or 572 parameters learn sin(5πx) / (5πx) and sgn(sin(5πx))

@@ -49,8 +49,8 @@ matplotlib.rcParams.update(
 
 def figure(rows: int, columns: int, height: float, **options):
     """A figure of the report's width with rows × columns panels of the given total height in inches."""
-    drawing = Figure(figsize=(WIDTH, height), layout="constrained")
-    return drawing, drawing.subplots(rows, columns, **options)
+    fig = Figure(figsize=(WIDTH, height), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
 
 
 def curve(axes, rows, by: str, value: str, band: bool = False, **style) -> None:

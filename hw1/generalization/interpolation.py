@@ -1,6 +1,6 @@
 """What happens to loss and accuracy on the straight line between two solutions that were trained differently?
 
-    python -m hw1.generalization.interpolation                 about 1 minute on one core
+    python -m hw1.generalization.interpolation
     python -m hw1.generalization.interpolation --size=smoke    seconds
 
 Two nets start from the same initial weights and are trained on the same images, with different batch sizes or with
@@ -53,7 +53,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["pair", "seed", "alpha", *question.FOUR, "status"],
+    "rows": ["pair", "seed", "alpha", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 

@@ -1,6 +1,6 @@
 """How do loss and accuracy depend on the number of parameters?
 
-    python -m hw1.generalization.parameter_count                 about 2½ minutes on one core
+    python -m hw1.generalization.parameter_count
     python -m hw1.generalization.parameter_count --size=smoke    seconds
 
 Nets with one hidden layer of 1 to 12,000 units are trained until the training loss reaches a target, or for a maximum
@@ -42,7 +42,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
+    "rows": ["hidden", "parameters", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 

@@ -1,6 +1,6 @@
 """Are nets that were trained with large batches, or that lie in sharp minima, less robust to adversarial examples?
 
-    python -m hw1.landscape.adversarial                 about 1½ minutes on one core
+    python -m hw1.landscape.adversarial
     python -m hw1.landscape.adversarial --size=smoke    seconds
 
 The net 784-30-20-10 is trained with five batch sizes to the same training loss. Every test image is then perturbed to
@@ -66,7 +66,7 @@ COLUMNS = {
         "batch_size",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "largest_eigenvalue",
         "attack",
         "epsilon",

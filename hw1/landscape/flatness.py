@@ -1,6 +1,6 @@
 """Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
 
-    python -m hw1.landscape.flatness                 about 2¾ minutes on one core
+    python -m hw1.landscape.flatness
     python -m hw1.landscape.flatness --size=smoke    seconds
 
 The net 784-30-20-10 is trained with every combination of batch size and learning rate to one training loss. These are
@@ -113,7 +113,7 @@ COLUMNS = {
         "learning_rate",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "log_volume",
         "log_volume_error",
         "capped",

@@ -1,6 +1,6 @@
 """Do large batches lead to sharp minima, and do these generalise worse?
 
-    python -m hw1.landscape.large_batch                 about 5 minutes on one core, half for the convolutional net
+    python -m hw1.landscape.large_batch
     python -m hw1.landscape.large_batch --size=smoke    seconds
 
 Three nets (dense with batch normalisation, dense without, convolutional with) are trained with a small batch (SB) and a
@@ -99,7 +99,7 @@ COLUMNS = {
         "batch_size",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "space",
         "epsilon",
         "value",
@@ -109,8 +109,8 @@ COLUMNS = {
         "message",
         "status",
     ],
-    "line": ["net", "seed", "alpha", *question.FOUR],
-    "convergence": ["net", "batch_size", "seed", "epoch", *question.FOUR],
+    "line": ["net", "seed", "alpha", *question.LOSSES_AND_ACCURACIES],
+    "convergence": ["net", "batch_size", "seed", "epoch", *question.LOSSES_AND_ACCURACIES],
 }
 
 

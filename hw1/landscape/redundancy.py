@@ -1,6 +1,6 @@
 """How does a redundant parameter change the loss surface: w² against (w₁w₂)², the same function with w = w₁w₂?
 
-    python -m hw1.landscape.redundancy                 about ¼ minute on one core
+    python -m hw1.landscape.redundancy
     python -m hw1.landscape.redundancy --size=smoke    seconds
 
 f(w) = w² has one minimum, with curvature 2. g(w₁, w₂) = (w₁w₂)² has a valley of minima, the cross w₁w₂ = 0. Its Hessian

@@ -1,6 +1,6 @@
 """Which remedies help a large batch to generalise, and do they lead to flat minima?
 
-    python -m hw1.landscape.remedies                 about 2½ minutes on one core
+    python -m hw1.landscape.remedies
     python -m hw1.landscape.remedies --size=smoke    seconds
 
 A dense net is trained with a small and with a large batch, and with the large batch and each of these remedies:
@@ -96,7 +96,17 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["remedy", "seed", "updates", *question.FOUR, "space", "value", "loss", "largest", "status"],
+    "rows": [
+        "remedy",
+        "seed",
+        "updates",
+        *question.LOSSES_AND_ACCURACIES,
+        "space",
+        "value",
+        "loss",
+        "largest",
+        "status",
+    ],
 }
 
 

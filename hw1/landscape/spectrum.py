@@ -1,6 +1,6 @@
 """What does the spectrum of the Hessian look like, and how does it change with the batch size?
 
-    python -m hw1.landscape.spectrum                 about 4 minutes on one core
+    python -m hw1.landscape.spectrum
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
 The net 784-30-20-10 is trained with eight batch sizes to one training loss, on two data sets. H is the full Hessian,
@@ -104,7 +104,16 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["data", "batch_size", "seed", "updates", *question.FOUR, "train_largest", "test_largest", "status"],
+    "rows": [
+        "data",
+        "batch_size",
+        "seed",
+        "updates",
+        *question.LOSSES_AND_ACCURACIES,
+        "train_largest",
+        "test_largest",
+        "status",
+    ],
     "nets": ["data", "batch_size", "seed", "smallest", "trace", "trace_error", "outliers", "largest_ratio"],
     "eigenvalues": ["data", "batch_size", "classes", "seed", "rank", "eigenvalue"],
     "density": ["data", "batch_size", "seed", "node", "weight"],

@@ -1,6 +1,6 @@
 """Are there obstacles on the straight line from the initial weights to the trained weights?
 
-    python -m hw1.landscape.straight_line                 about ¾ minute on one core
+    python -m hw1.landscape.straight_line
     python -m hw1.landscape.straight_line --size=smoke    seconds
 
 Three nets are trained by stochastic gradient descent with momentum. Loss and accuracy on the whole training and test
@@ -59,8 +59,8 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["net", "line", "seed", "alpha", *question.FOUR, "status"],
-    "training": ["net", "seed", "epoch", *question.FOUR],
+    "rows": ["net", "line", "seed", "alpha", *question.LOSSES_AND_ACCURACIES, "status"],
+    "training": ["net", "seed", "epoch", *question.LOSSES_AND_ACCURACIES],
 }
 
 

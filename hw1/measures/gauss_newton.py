@@ -69,7 +69,9 @@ def _penalty_product(net, parameters, state, x, parts):
         outer.watch(parameters)
         with tf.GradientTape() as inner:
             inner.watch(parameters)
-            penalty = net.penalty(parameters, state, x) * tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], parameters[0].dtype)
+            penalty = net.penalty(parameters, state, x) * tf.cast(
+                tf.shape(tf.nest.flatten(x)[0])[0], parameters[0].dtype
+            )
         slopes = inner.gradient(penalty, parameters, unconnected_gradients="zero")
         slopes = [tf.convert_to_tensor(slope) for slope in slopes]
     return evaluation.flatten(outer.gradient(slopes, parameters, parts, unconnected_gradients="zero"))

@@ -1,6 +1,6 @@
 """What does the loss look like around a training trajectory and along it?
 
-    python -m hw1.optimization.error_surface                 about ½ minute on one core
+    python -m hw1.optimization.error_surface
     python -m hw1.optimization.error_surface --size=smoke    seconds
 
 A net with fewer than 50 parameters learns sin(5πx) / (5πx), first by Adam and then by the second-order method of

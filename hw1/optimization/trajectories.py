@@ -1,6 +1,6 @@
 """Which paths do the weights of one net take in several trainings?
 
-    python -m hw1.optimization.trajectories                 about 20 seconds on one core
+    python -m hw1.optimization.trajectories
     python -m hw1.optimization.trajectories --size=smoke    seconds
 
 The same net is trained eight times from different initial weights. All weights are recorded every third epoch. A
@@ -55,7 +55,7 @@ COLUMNS = {
         "second",
         "first_explained",
         "second_explained",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "status",
     ],
 }

@@ -1,6 +1,6 @@
 """Where is the gradient zero, and in how many directions does the loss rise there?
 
-    python -m hw1.optimization.zero_gradient                 about a minute on one core
+    python -m hw1.optimization.zero_gradient
     python -m hw1.optimization.zero_gradient --size=smoke    seconds
 
 A hundred nets 1-10-10-1 (141 parameters, float64) learn sin(5πx)/(5πx) by full-batch Adam, whose step size falls to 0

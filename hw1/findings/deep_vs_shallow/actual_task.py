@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLACK, DEPTH_COLOURS, LOSS, SETS
-from hw1.findings.verdict import COURSE, Claim, claim
+from hw1.findings.verdict import HOMEWORK, Claim, claim
 from hw1.findings.words import listed, show, sign
 from hw1.statistics import Interval, last_rows, mean_interval, paired_difference
 
@@ -25,7 +25,7 @@ def figure(rows, settings) -> Figure:
     Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
     """
     sets = rows.data.unique()
-    drawing, panels = style.figure(len(sets), 4, 2.2 * len(sets), squeeze=False)
+    fig, panels = style.figure(len(sets), 4, 2.2 * len(sets), squeeze=False)
     for row, name in zip(panels, sets, strict=True):
         for (left, right), kind in zip((row[:2], row[2:]), KINDS, strict=True):
             nets = rows[(rows.data == name) & (rows.kind == kind)]
@@ -38,8 +38,8 @@ def figure(rows, settings) -> Figure:
         names = rows[rows.kind == kind].hidden.unique()
         handles = [Line2D([], [], color=colour) for _, colour in zip(names, DEPTH_COLOURS, strict=False)]
         axes.legend(handles, names, loc="lower right", fontsize=6)
-    style.legend(drawing, style.sets(BLACK))
-    return drawing
+    style.legend(fig, style.sets(BLACK))
+    return fig
 
 
 def _log_loss(axes):
@@ -67,7 +67,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         accuracy = nets.astype({"hidden": str}).pivot(index="seed", columns="hidden", values="test_accuracy")
         accuracy = accuracy.reindex(columns=names)  # a net of which all diverged is missing
         yield claim(
-            f"{COURSE} 1-1",
+            f"{HOMEWORK} 1-1",
             f"Among nets of equal size the deepest {KINDS[kind]} generalises best on {data} (difference in test accuracy, deepest − shallowest)",
             paired_difference(accuracy[names[0]], accuracy[names[-1]]),
             above=0,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import DEPTH_COLOURS
-from hw1.findings.verdict import COURSE, Claim, claim
+from hw1.findings.verdict import HOMEWORK, Claim, claim
 from hw1.findings.words import listed, number, show, sign
 from hw1.statistics import geometric_mean, last_rows, mean_interval
 
@@ -31,9 +31,7 @@ def figure(rows, settings, predictions) -> Figure:
     """
     functions, nets = settings["functions"], settings["nets"]
     ratios = [1.5] + [1] * len(nets)
-    drawing, panels = style.figure(
-        len(functions), 1 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios
-    )
+    fig, panels = style.figure(len(functions), 1 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
     for (left, *right), function in zip(panels, functions, strict=True):
         left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=FORMULAS[function])
         for axes, hidden, colour in zip(right, nets, DEPTH_COLOURS, strict=False):
@@ -47,8 +45,8 @@ def figure(rows, settings, predictions) -> Figure:
     looks = {"function": {"color": "#bbbbbb", "linewidth": 3}}
     for hidden, colour in zip(nets, DEPTH_COLOURS, strict=False):
         looks[hidden] = {"color": colour}
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def _draw_predictions(axes, predictions, best, colour):
@@ -75,7 +73,7 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
         losses = {hidden: _final(rows, function, hidden).loss for hidden in (deep, shallow)}
         known = KNOWN[function]
         yield claim(
-            f"{COURSE} 1-1",
+            f"{HOMEWORK} 1-1",
             f"With equally many parameters, deep {deep} learns {FORMULAS[function]} better than shallow {shallow} (ratio of errors, shallow to deep)",
             geometric_mean(losses[shallow] / losses[deep]),
             published=f"{known[deep]:g} against {known[shallow]:g}" if {deep, shallow} <= known.keys() else "",

@@ -22,7 +22,7 @@ def figure(rows, settings) -> Figure:
 
     Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
     """
-    drawing, panels = style.figure(1, 2, 2.7)
+    fig, panels = style.figure(1, 2, 2.7)
     for axes, (pair, setting) in zip(panels, PAIRS.items(), strict=True):
         style.line_between(axes, _of(rows, pair))
         for end, value in zip((0, 1), settings[setting], strict=True):
@@ -30,8 +30,8 @@ def figure(rows, settings) -> Figure:
         axes.set(xlabel="α")
         axes.set_title(pair, pad=12)
     quantities = {"loss (left axis)": {"color": BLUE}, "accuracy (right axis)": {"color": VERMILION}}
-    style.legend(drawing, quantities | style.sets(BLACK))
-    return drawing
+    style.legend(fig, quantities | style.sets(BLACK))
+    return fig
 
 
 def _of(rows, pair):

@@ -19,7 +19,7 @@ NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
 
 def figure(rows, settings) -> Figure:
     """Final loss and accuracy against the number of parameters, means over seeds with 95 % intervals."""
-    drawing, (left, right) = style.figure(1, 2, 2.5)
+    fig, (left, right) = style.figure(1, 2, 2.5)
     left.set_yscale("log")
     training, test = {"color": BLUE, "linestyle": TRAIN}, {"color": VERMILION, "linestyle": TEST}
     for axes, quantity, label in ((left, "loss", LOSS), (right, "accuracy", ACCURACY)):
@@ -30,8 +30,8 @@ def figure(rows, settings) -> Figure:
     target = settings["target_loss"]
     left.axhline(target, color="#888888", linewidth=0.8, linestyle=":")
     left.text(0.02, target * 1.08, "target", transform=left.get_yaxis_transform(), fontsize=6.5)
-    style.legend(drawing, {"training": training, "test": test})
-    return drawing
+    style.legend(fig, {"training": training, "test": test})
+    return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:

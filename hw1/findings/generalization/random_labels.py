@@ -25,7 +25,7 @@ def figure(rows, settings) -> Figure:
 
     Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
     """
-    drawing, (left, middle, right) = style.figure(1, 3, 2.4)
+    fig, (left, middle, right) = style.figure(1, 3, 2.4)
     left.set_yscale("log")
     shares, looks = sorted({rows.fraction.min(), rows.fraction.max()}), {}
     for share, colour in zip(shares, (BLUE, VERMILION), strict=False):
@@ -45,8 +45,8 @@ def figure(rows, settings) -> Figure:
         axes.set_ylim(0, 1.03)
     look = {"transform": right.get_yaxis_transform(), "fontsize": 6.5, "color": "#666666"}
     right.text(0.02, 0.01 + chance, "chance", **look)
-    style.legend(drawing, looks | style.sets(BLACK))
-    return drawing
+    style.legend(fig, looks | style.sets(BLACK))
+    return fig
 
 
 def _final(rows):

@@ -32,7 +32,7 @@ def figure(rows, settings) -> Figure:
 
     The last panel is the loss on the line between two nets, in three coordinates.
     """
-    drawing, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.6)
+    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.6)
     two, most, line = (rows[rows.transformation == name] for name in (TWO, MOST, LINE))
     _draw_measures(first, two, "layer 1 × α, layer 2 × 1/α")
     _draw_measures(second, most, "all layers but the last × α")
@@ -46,8 +46,8 @@ def figure(rows, settings) -> Figure:
     for axes in (first, second, third, fourth, fifth):
         style.log_x(axes, "α")
     _draw_line(sixth, line[line.measure == "line_loss"])
-    style.legend(drawing, {name: {"color": colour} for name, colour in MEASURES.values()})
-    return drawing
+    style.legend(fig, {name: {"color": colour} for name, colour in MEASURES.values()})
+    return fig
 
 
 def _draw_measures(axes, rows, title):

@@ -20,7 +20,7 @@ NOVAK = "Novak et al., arXiv 1802.08760"
 
 def figure(rows, settings) -> Figure:
     """Loss, accuracy and three sensitivities against the batch size, means over seeds with 95 % intervals."""
-    drawing, (left, middle, right) = style.figure(1, 3, 2.5)
+    fig, (left, middle, right) = style.figure(1, 3, 2.5)
     style.with_batch_size((left, middle), rows, "loss_gradient_norm", "mean ‖∂ℓ/∂x‖ (nats per pixel)")
     right.set_yscale("log")
     scaled = rows.assign(whole_loss_gradient_norm=rows.whole_loss_gradient_norm * np.sqrt(settings["test"]))
@@ -34,8 +34,8 @@ def figure(rows, settings) -> Figure:
         looks[name] = {"color": colour}
     style.log_x(right, "batch size")
     right.set_ylabel("sensitivity (per pixel)")
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
-from hw1.findings.verdict import COURSE, KESKAR, Claim, claim
+from hw1.findings.verdict import HOMEWORK, KESKAR, Claim, claim
 from hw1.findings.words import number, show, sign, training_loss
 from hw1.statistics import mean_interval, rank_correlation
 
@@ -21,7 +21,7 @@ def figure(rows, settings) -> Figure:
 
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.6)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.6)
     course, few = _course(rows), settings["examples"]
     style.with_batch_size((first, second), _measured(course, "lanczos", "block", few), "sharpness", "sharpness")
     kinds = {
@@ -45,8 +45,8 @@ def figure(rows, settings) -> Figure:
     for axes, room in ((third, 1.35), (fourth, 4)):  # for the legends
         style.log_x(axes, "batch size")
         axes.set_ylim(top=axes.get_ylim()[1] * room)
-    style.legend(drawing, style.sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
-    return drawing
+    style.legend(fig, style.sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
+    return fig
 
 
 def _course(rows):
@@ -83,7 +83,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         )
     frobenius = _measured(_course(rows), "hutch++", "block", settings["examples"])
     yield claim(
-        f"{COURSE} 1-3",
+        f"{HOMEWORK} 1-3",
         "tf.norm(A, 2) is the 2-norm (its ratio to the spectral norm, 1 ± 0.01)",
         _ratio(frobenius, recipe),
         published="1",

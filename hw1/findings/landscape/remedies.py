@@ -23,7 +23,7 @@ def figure(rows, settings) -> Figure:
 
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
+    fig, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
     names, rows = list(rows.remedy.unique()), rows[rows.status != "diverged"]
     style.log_x(second, f"sharpness φ (%), ε = {settings['epsilon']:g}")
     style.log_x(third, "training loss reached (nats)")
@@ -41,8 +41,8 @@ def figure(rows, settings) -> Figure:
     first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=names)
     first.invert_yaxis()
     spaces = {"mean with 95 % interval": "o", f"φ on a manifold of {settings['manifold']} dimensions": "s"}
-    style.legend(drawing, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
-    return drawing
+    style.legend(fig, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
+    return fig
 
 
 def _across(axes, values, place, marker, colour):

@@ -20,7 +20,7 @@ from hw1.statistics import first_rows, geometric_mean, last_rows
 
 def figure(rows, settings) -> Figure:
     """Trajectories and neighbours by t-SNE, one parameter moved at a time, and the loss on two planes."""
-    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
     views = dict(iter(rows.groupby("view")))
     norm = LogNorm(rows.loss.min(), rows.loss.quantile(0.99))
     shades = _draw_embedding(first, views["t-SNE"], norm)
@@ -28,14 +28,14 @@ def figure(rows, settings) -> Figure:
     _draw_plane(third, views["start to end"], norm, "plane through start, end and a third point")
     _draw_plane(fourth, views["random plane"], norm, "random plane, filter-normalised")
     fourth.set(xticks=(-1, -0.5, 0, 0.5, 1), yticks=(-1, -0.5, 0, 0.5, 1))
-    drawing.colorbar(shades, ax=[first, third, fourth, second], label="squared error", aspect=50, extend="both")
+    fig.colorbar(shades, ax=[first, third, fourth, second], label="squared error", aspect=50, extend="both")
     looks = {
         "gradient descent": {"color": BLACK, "marker": "o", "markerfacecolor": "white"},
         "second-order steps": {"color": BLACK, "marker": "D", "markerfacecolor": VERMILION},
         "final point": {"color": BLACK, "marker": "*", "markerfacecolor": "white", "linestyle": "", "markersize": 8},
     }
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def _draw_embedding(axes, rows, norm):

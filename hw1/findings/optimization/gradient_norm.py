@@ -21,7 +21,7 @@ SMOOTHED_OVER = 50  # steps
 
 def figure(rows, settings) -> Figure:
     """Gradient norm and loss at every step: one net (thin) and the smoothed geometric mean over seeds."""
-    drawing, panels = style.figure(2, 2, 3.1, sharex="col")
+    fig, panels = style.figure(2, 2, 3.1, sharex="col")
     for (above, below), (task, (name, loss)) in zip(panels.T, TASKS.items(), strict=True):
         _draw_steps(above, _of(rows, task), "gradient_norm", VERMILION)
         _draw_steps(below, _of(rows, task), "loss", BLUE)
@@ -31,8 +31,8 @@ def figure(rows, settings) -> Figure:
         "one net": {"color": "#777777", "linewidth": 0.5},
         f"geometric mean over {SMOOTHED_OVER} steps and all nets": {"color": "#333333"},
     }
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def _of(rows, task):

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.verdict import COURSE, Claim, claim
+from hw1.findings.verdict import HOMEWORK, Claim, claim
 from hw1.findings.words import number
 from hw1.statistics import mean_interval, rank_correlation
 
@@ -28,7 +28,7 @@ RATIOS = {
 
 def figure(rows, settings) -> Figure:
     """Loss against the minimal ratio by both definitions, one point per net and method, coloured by the gradient norm."""
-    drawing, panels = style.figure(1, 2, 2.5, sharey=True)
+    fig, panels = style.figure(1, 2, 2.5, sharey=True)
     markers = {NORM: "o", SECOND_ORDER: "D"}
     look = {
         "s": 12,
@@ -46,14 +46,14 @@ def figure(rows, settings) -> Figure:
         axes.axhline(PLATEAU, color="#888888", linewidth=0.8, linestyle=":")
     panels[0].set_ylabel("loss (mean squared error)")
     panels[0].text(0.0, PLATEAU / 2, "plateau on the slides", fontsize=6, color="#666666", va="top")
-    drawing.colorbar(dots, ax=panels, label="final ‖∇L‖₂", pad=0.01)
+    fig.colorbar(dots, ax=panels, label="final ‖∇L‖₂", pad=0.01)
     grey = {"color": "#777777", "linestyle": ""}
     looks = {
         "Adam on ‖∇L‖²": {**grey, "marker": markers[NORM]},
         SECOND_ORDER: {**grey, "marker": markers[SECOND_ORDER]},
     }
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:
@@ -66,14 +66,14 @@ def claims(rows, settings) -> Iterator[Claim]:
     }
     for column, what in counts.items():
         yield claim(
-            f"{COURSE} 1-2",
+            f"{HOMEWORK} 1-2",
             f"Where gradient and loss (< {ZERO_LOSS:g}) vanish, a third to a half of the eigenvalues are positive (mean minimal ratio; {what})",
             mean_interval(near[column]),
             published="0.3 to 0.57",
             within=(0.3, 0.57),
         )
     yield claim(
-        f"{COURSE} 1-2",
+        f"{HOMEWORK} 1-2",
         "The lower the loss, the higher the minimal ratio (Spearman's correlation over nets)",
         rank_correlation(points, "loss", "minimal_ratio", by=None),
         published="loss 0.087 at 0 to 0.25, near 0 at 0.3 to 0.57",
