@@ -4,8 +4,8 @@
     python -m hw1.claims --out=hw1/results
 
 A question that is not completely answered in the folder is judged by the committed results in hw1/results. Each line
-has source, claim, published figure, our statistic with its 95 % interval, seeds, a verdict that follows from that, and how
-many nets ended above the target loss, if any did.
+has source, claim, published figure, our statistic with its 95 % interval, seeds, a verdict that follows from that, and
+how many nets ended above the target loss, if any did.
 """
 
 from collections.abc import Iterable

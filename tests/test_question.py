@@ -31,9 +31,15 @@ def test_unknown_sizes_and_settings(toy):
 
 WRONG = {
     "seeds": [(0, "at least 1"), (-1, "at least 1"), (2.0, "whole number"), ("3", "whole"), (True, "whole")],
-    "sizes": [((), "different"), ((8, 8), "different"), ((8, 0), "at least 1"), ([8, 64], "tuple"), (8, "tuple")],
-    "hidden": [((), "values with commas"), ((30, 0), "at least 1"), (30, "tuple")],
-    "rates": [((0.1, 0.0), "above 0"), ((0.1, float("nan")), "finite")],
+    "sizes": [
+        ((), "different"),
+        ((8, 8), "different whole numbers"),
+        ((8, 0), "at least 1, such as 8,64"),
+        ([8, 64], "tuple"),
+        (8, "tuple"),
+    ],
+    "hidden": [((), "whole numbers of at least 1, such as 30,30"), ((30, 0), "at least 1"), (30, "tuple")],
+    "rates": [((0.1, 0.0), "different finite numbers above 0, such as 0.1,0.2"), ((0.1, float("nan")), "finite")],
     "rate": [(0.0, "above 0"), (-1e-3, "above 0"), (float("inf"), "finite"), (float("nan"), "finite"), ("a", "finite")],
     "noise": [(-0.1, "at least 0"), (float("nan"), "finite")],
     "epochs": [(-1, "at least 0"), (1.5, "whole")],
@@ -185,7 +191,7 @@ def test_data_are_loaded_and_recorded_without_their_folder(toy, tmp_path, train,
     assert len(seen) == 1
     text = (tmp_path / "runs" / "toy.json").read_text()
     expected = {"name": "tiny.npz", "sha256": seen[0].sha256, "train": train or 30, "test": test or 30}
-    expected["classes"] = 3
+    expected |= {"classes": 3, "shape": [2, 2]}
     assert json.loads(text)["data"] == expected
     assert json.loads(text)["settings"]["data"] == "tiny.npz"
     assert len(seen[0].of(0).x_train) == expected["train"]

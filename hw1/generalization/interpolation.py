@@ -34,7 +34,7 @@ class Settings(question.OneLoss):
     learning_rates: tuple[float, ...] = question.option(
         (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
     )
-    points: int = question.option(61, "number of values of α from -1 to 2, including both ends", minimum=7)
+    points: int = question.option(61, "number of values of α from −1 to 2, including both ends", minimum=7)
 
 
 SIZES = {

@@ -30,7 +30,7 @@ class Settings(question.Images):
         (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer"
     )
     epochs: int = question.option(50, "maximum number of passes over the training set")
-    target_loss: float = question.option(0.05, "training loss at which training stops, in nats")
+    target_loss: float = question.option(0.05, "training loss in nats at which training stops")
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
 

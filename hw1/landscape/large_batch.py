@@ -44,23 +44,25 @@ class Settings(question.OneLoss):
 
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the dense nets' hidden layers", unique=False)
-    filters: int = question.option(6, "convolutional net: filters of size 5 × 5, before a dense layer of 32 units")
+    filters: int = question.option(
+        6, "filters of the convolutional net, of size 5 × 5 and before a dense layer of 32 units"
+    )
     pool: int = question.option(
-        2, "convolutional net: side of the squares of pixels that are averaged; 1 keeps the images as they are"
+        2, "side of the squares of pixels that are averaged for the convolutional net; 1 keeps the images as they are"
     )
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
     sweep: tuple[int, ...] = question.option(
         (50, 100, 1000, 2500), "further batch sizes of the plain net", at_most="train"
     )
-    target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
+    target_loss: float = question.option(0.02, "training loss in nats to which every net is trained")
     learning_rate: float = question.option(
         1e-3, "step size of Adam (optimizer and step size of the source; the default of Keras)"
     )
     epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes ε of the box, as in the source")
     manifold: int = question.option(100, "dimension of the random manifold, as in the source")
     iterations: int = question.option(10, "iterations of L-BFGS-B from each start, as in the source")
-    starts: int = question.option(2, "starts of L-BFGS-B: one along the gradient, the others in random corners")
-    points: int = question.option(13, "number of values of α from -1 to 2, including both ends", minimum=7)
+    starts: int = question.option(2, "starts of L-BFGS-B, one along the gradient and the others in random corners")
+    points: int = question.option(13, "number of values of α from −1 to 2, including both ends", minimum=7)
 
 
 SIZES = {

@@ -37,7 +37,7 @@ class Settings(question.Images):
     )
     momentum: float = question.option(0.9, "momentum of gradient descent (the usual value)", minimum=0, maximum=0.999)
     epochs: int = question.option(15, "passes over the training set")
-    points: int = question.option(25, "number of values of α from -0.5 to 1.5, including both ends", minimum=5)
+    points: int = question.option(25, "number of values of α from −0.5 to 1.5, including both ends", minimum=5)
     seeds: int = question.option(
         5, "independent repetitions with two trained nets each (initial weights, batch order and split of the data)"
     )

@@ -35,7 +35,9 @@ class Settings(question.Images):
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
     splits: str = question.option(
-        "fixed", "only fixed: all trainings share one training set, and so one loss", choices=("fixed",)
+        "fixed",
+        "division into training and test set, only fixed: all trainings share one training set, and so one loss",
+        choices=("fixed",),
     )
     seeds: int = question.option(8, "number of trainings (initial weights and batch order)", minimum=2)
 
