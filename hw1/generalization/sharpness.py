@@ -1,4 +1,4 @@
-"""Do small batches find flatter minima, and what exactly does the course's recipe measure?
+"""Do small batches find flatter minima, and what exactly does the course's formula measure?
 
     python -m hw1.generalization.sharpness
     python -m hw1.generalization.sharpness --size=smoke    seconds

@@ -3,6 +3,8 @@
 Reads the rows of `hw1.generalization.parameter_count` (parameters, seed, losses, accuracies, status).
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLUE, LOSS, TEST, TRAIN, VERMILION
 from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import show, sign
+from hw1.findings.words import plural, show, sign
 from hw1.statistics import Interval, mean_interval, paired_difference
 
 NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
@@ -57,12 +59,33 @@ def _fitting(rows) -> list[int]:
 def comment(rows, settings) -> dict:
     """From which size on nets fit the training set, and what more parameters change."""
     narrowest, widest, pool = settings["widths"][0], settings["widths"][-1], settings["pool"]
+    shape = settings.get("shape")
+    inputs = f" from {math.prod(shape) // pool**2} inputs" if shape else ""
     return {
         "title": "Number of parameters",
-        "method": f"One hidden layer of {narrowest:,} to {widest:,} units. The images are averaged over squares of {pool} × {pool} pixels, so that nets over four decades of size can be trained in minutes.",
+        "method": f"Nets with one hidden layer of {narrowest:,} to {widest:,} units (ReLU){inputs} are trained by Adam with a constant step size. The images are averaged over squares of {pool} × {pool} pixels, so that nets of very different size can be trained in minutes.",
         "caption": "Final loss (left) and accuracy (right) against the number of parameters. Training stops at the target training loss (dotted) or after the last epoch.",
-        "comment": [_fit(rows, settings) + _test_accuracy(rows) + _test_loss(rows)],
+        "comment": [_fit(rows, settings) + _test_accuracy(rows) + _test_loss(rows), _oversized(rows)],
     }
+
+
+def _oversized(rows) -> str:
+    """In how many sizes beyond the smallest that fits the training set a net is measurably better or worse."""
+    fits = _fitting(rows)
+    if len(fits) < 2:
+        return ""
+    smallest, *larger = fits
+    text = f"Of {plural(len(larger), 'larger size')} that fit the training set, compared with the smallest that does ({smallest:,} parameters), "
+    parts = []
+    for column, quantity in (("test_accuracy", "test accuracy"), ("test_loss", "test loss")):
+        base = _of(rows, smallest, column)
+        signs = Counter(sign(paired_difference(_of(rows, size, column), base)) for size in larger)
+        parts.append(
+            f"{quantity} is measurably higher in {signs[1]}, lower in {signs[-1]} and not distinguishable in {signs[0]}"
+        )
+    worse = sign(paired_difference(_of(rows, larger[-1], "test_accuracy"), _of(rows, smallest, "test_accuracy"))) < 0
+    verdict = "is" if worse else "is not"
+    return f"{text}{'; '.join(parts)}. The largest of them {verdict} measurably less accurate on the test set than the smallest."
 
 
 def _of(rows, size, column):

@@ -65,7 +65,7 @@ def _population(axes, course, rates, markers):
             axes.plot(nets.spectral_norm, gap, marker, color=colour, markersize=3.5, alpha=0.8)
     axes.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point per net")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(style.BetweenDecades())
+    style.log_ticks(axes.yaxis)
 
 
 def _correlations(axes, course):

@@ -57,7 +57,7 @@ def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Fig
     _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
     _along_axes(sixth, dimensions[dimensions.data == name], ends)
     first.yaxis.set_major_formatter(LogFormatter())
-    first.yaxis.set_minor_formatter(style.BetweenDecades())
+    style.log_ticks(first.yaxis)
     sizes = {f"{name}, batch size {size}": {"color": colour} for size, colour in ends.items()}
     style.legend(fig, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
     return fig
