@@ -1,6 +1,6 @@
 """The command `hw1`: every question and every job by its name.
 
-    hw1 list                     the questions
+    hw1 list                     the names of the questions, and what they ask
     hw1 sharpness --seeds=3      answers a question; its flags: hw1 sharpness --help
     hw1 reproduce                many questions        hw1 claims    the verdicts
     hw1 plot                     the figures again     hw1 report    the report, and the supplement
@@ -11,9 +11,10 @@
 
 import difflib
 import importlib
+import os
 import sys
 
-from hw1 import catalogue, command
+from hw1 import catalogue, command, source
 
 JOBS = {
     "reproduce": "hw1.reproduce",
@@ -31,14 +32,26 @@ def main(argv: list[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(__doc__.strip())
     elif name == "list" and not rest:
-        for part, questions in catalogue.PARTS.items():
-            print(f"{part}\n" + "".join(f"    {question}\n" for question in questions), end="")
+        _list()
     elif name in JOBS:
         importlib.import_module(JOBS[name]).main([f"{program} {name}", *rest])
     else:
         with command.exit_on_error(code=2):
             _check(name)
         command.main(catalogue.experiment(name), [f"{program} {name}", *rest])
+
+
+def _list() -> None:
+    """Prints each question below its part, with the first line of its docstring."""
+    width = max(map(len, catalogue.names()))
+    try:
+        for part, questions in catalogue.PARTS.items():
+            print(part)
+            for question in questions:
+                print(f"    {question:{width}}  {source.summary(question)}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # its reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(name: str) -> None:

@@ -4,7 +4,8 @@
     python -m hw1.claims --out=hw1/results
 
 A question that is not completely answered in the folder is judged by the committed results in hw1/results. Each line
-has source, claim, published figure, our statistic with its 95 % interval, seeds and a verdict that follows from that.
+has source, claim, published figure, our statistic with its 95 % interval, seeds, a verdict that follows from that, and
+how many nets ended above the target loss, if any did.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from hw1 import catalogue, command, files, records
-from hw1.findings.verdict import SHORT, Claim
+from hw1.findings.verdict import Claim
 
 
 def judge(
@@ -81,10 +82,7 @@ def read(folder: str | Path) -> pd.DataFrame:
 def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     """One line for each claim whose figure or verdict is not the same in the `other` ledger, or that only one has."""
     here, there = (
-        {
-            f"{line.source}: {SHORT.sub('', line.claim)}": f"{line.ours:.4g}, {line.verdict}"
-            for line in part.itertuples()
-        }
+        {f"{line.source}: {line.claim}": f"{line.ours:.4g}, {line.verdict}" for line in part.itertuples()}
         for part in (ledger, other)
     )
     return [

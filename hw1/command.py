@@ -38,8 +38,12 @@ def main(module: ModuleType, argv: list[str] | None = None) -> None:
             for field, kind, many in question.fields(module.Settings)
         }
         settings = question.make_settings(module, values.size, **given)
+    if getattr(settings, "seeds", None) == 1:
+        say("--seeds=1: one seed gives no intervals, and so no verdicts")
+    with exit_on_error(code=2, traceback=values.traceback):
+        loaded = question.load_data(settings)
     with exit_on_error(traceback=values.traceback):
-        answer(module, settings, values.out)
+        answer(module, settings, values.out, loaded=loaded)
 
 
 def answer(
@@ -48,6 +52,7 @@ def answer(
     out: str | Path,
     name: str | None = None,
     watch: Callable[[str, int, int], None] | None = None,
+    loaded: tuple[object, dict | None] | None = None,
 ) -> None:
     """Answers a question, shows its progress, and draws its figure.
 
@@ -57,18 +62,19 @@ def answer(
         out: folder of the results.
         name: name of the files. None: that of the module.
         watch: told the name and the numbers of units done and of all units, instead of a bar or lines on stderr.
+        loaded: what `hw1.question.load_data` gave for these settings. None: it is called.
     """
-    name = name or question.name_of(module)
+    name, loaded = name or question.name_of(module), loaded or question.load_data(settings)
     with files.lock(out):
         with progress(name, out) as show:
             show = (lambda done, total, *_: watch(name, done, total)) if watch else show
-            question.answer(module, settings, out, name, show)
+            question.run_units(module, settings, out, name, show, loaded)
         drawing.draw(name, out)
 
 
 @contextlib.contextmanager
 def progress(name: str, out: str | Path) -> Iterator[Callable]:
-    """Gives a function for the argument `watch` of `hw1.question.answer`: a bar on a terminal, elsewhere lines."""
+    """Gives a function for the argument `watch` of `hw1.question.run_units`: a bar on a terminal, elsewhere lines."""
     bar = None
 
     def show(done, total, unit, seconds):

@@ -14,7 +14,7 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
     """Makes the folder and keeps other processes from it; may be nested. The system releases it after a kill.
 
     Raises:
-        OSError: another run is using the folder, or it cannot be made or written.
+        OSError: another run is using the folder, it is a file, or it cannot be made or written.
     """
     folder = Path(folder)
     place = folder.resolve()
@@ -34,6 +34,8 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
             remedy = "wait for it, or name another folder with --out"
             raise OSError(f"another run (process {process}) is using {folder}; {remedy}") from None
         except OSError as error:
+            if folder.is_file():
+                raise NotADirectoryError(f"--out={folder} is a file, not a folder; name another") from None
             raise unwritable(folder, error) from error
         _locked.add(place)
         stack.callback(_locked.remove, place)

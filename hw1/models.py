@@ -14,14 +14,6 @@ from hw1.copies import flat_parameters, with_dtype, with_parameters  # noqa: F40
 COURSE_HIDDEN = (30, 20)  # 784-30-20-10: 24,380 parameters
 RANDOM_LABEL_HIDDEN = (256, 256, 256)  # the slides' net for random labels: 335,114 parameters
 SLIDES_CNN = {"filters": (22, 22), "kernel_sizes": (3, 2), "pools": (2, 3), "dense": (80,)}  # 31,228 parameters
-# The nets of part 1-1, deepest first. Fully connected nets are named by the widths of their hidden layers.
-FUNCTION_NETS = ("5-10-10-10-10-10-5", "10-18-15-4", "190")  # one input and output: 571, 572 and 571 parameters
-TASK_DNNS = ("28-23-23-23-23", "30-20", "31")  # 28 × 28 pixels, 10 classes: 24,543, 24,380 and 24,655 parameters
-TASK_CNNS = {  # 28 × 28 pixels, 10 classes: 24,436, 24,402 and 24,244 parameters
-    "3 convolutions": {"filters": (8, 16, 32), "kernel_sizes": (3, 3, 3), "pools": (2, 2, 1), "dense": (62,)},
-    "2 convolutions": {"filters": (8, 16), "kernel_sizes": (5, 3), "pools": (2, 2), "dense": (56,)},
-    "1 convolution": {"filters": (12,), "kernel_sizes": (5,), "pools": (4,), "dense": (54,)},
-}
 # Layers that commute with a positive factor, apart from their kernels, biases and activations.
 HOMOGENEOUS = {
     keras.layers.Activation,

@@ -10,7 +10,7 @@ An experiment is a module with
 
 Example:
     settings = make_settings(random_labels, "smoke", epochs=2)
-    answer(random_labels, settings, "runs")  # runs/random_labels.csv and .json
+    run_units(random_labels, settings, "runs")  # runs/random_labels.csv and .json
 """
 
 import dataclasses
@@ -24,7 +24,12 @@ from types import ModuleType
 
 from hw1 import files, records
 
-FOUR = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")  # columns that most questions have
+# Columns that most questions have.
+LOSSES_AND_ACCURACIES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+# What a setting of a type is called, alone and where there are several.
+ONE = {int: "a whole number", float: "a finite number", str: "some text", bool: "true or false"}
+SEVERAL = {int: "whole numbers", float: "finite numbers", str: "names"}
 
 
 def option(
@@ -40,7 +45,8 @@ def option(
 
     Args:
         default: its value at size report.
-        help: one line, with the unit.
+        help: one line, with the unit. What comes before its first comma, semicolon or bracket names the setting in the
+            report, such as "step size of Adam" or "training loss in nats".
         minimum: the least allowed value. None: integers must be at least 1 and floats above 0.
         maximum: the largest allowed value, if there is one.
         at_most: name of the setting that bounds it: a batch is at most "train". None: no bound.
@@ -73,7 +79,7 @@ class Images(Repeated):
     test: int = option(5000, "test examples")
     splits: str = option(
         "seed",
-        "what divides the images into training and test set: each seed anew, or fixed as the data set has it",
+        "division into training and test set, drawn anew by each seed or fixed as the data set has it",
         choices=("seed", "fixed"),
     )
 
@@ -83,8 +89,8 @@ class OneLoss(Images):
     """Settings of the questions that compare nets at one training loss."""
 
     hidden: tuple[int, ...] = option((30, 20), "widths of the hidden layers", unique=False)
-    target_loss: float = option(0.05, "training loss to which every net is trained, in nats")
-    updates: int = option(20000, "optimizer steps, at most")
+    target_loss: float = option(0.05, "training loss in nats to which every net is trained")
+    updates: int = option(20000, "largest number of optimizer steps")
 
 
 def make_settings(module: ModuleType, size: str = "report", **overrides):
@@ -104,6 +110,7 @@ def make_settings(module: ModuleType, size: str = "report", **overrides):
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = module.Settings(**(module.SIZES[size] | given))
     check(settings)
+    module.units(settings)  # raises for settings that do not fit together
     return settings
 
 
@@ -114,19 +121,20 @@ def check(settings) -> None:
         entries = value if many else (value,)
         right = isinstance(entries, tuple) and entries and all(_is_right(field, kind, entry) for entry in entries)
         if not right or (field.metadata.get("unique", True) and len(set(entries)) < len(entries)):
-            raise ValueError(f"--{field.name}={write(value)}: must be {_wanted(field, kind, many)}")
+            raise ValueError(f"--{field.name}={write(value)}: must be {_wanted(field, kind, many, value)}")
     for field, _, many in fields(type(settings)):
         value, bound = getattr(settings, field.name), field.metadata.get("at_most")
         if bound and max(value if many else (value,)) > getattr(settings, bound):
             raise ValueError(f"--{field.name}={write(value)}: must be at most --{bound}={getattr(settings, bound)}")
 
 
-def answer(
+def run_units(
     module: ModuleType,
     settings,
     out: str | Path = "runs",
     name: str | None = None,
     watch: Callable[[int, int, dict | None, float], None] | None = None,
+    loaded: tuple[object, dict | None] | None = None,
 ) -> Path:
     """Runs the units of a question that are not done yet, and writes each as soon as it is done.
 
@@ -137,6 +145,7 @@ def answer(
         name: name of the files. None: that of the module.
         watch: called before the first unit and after each with the number of units done, that of all units, the unit
             (None before the first) and the seconds it took.
+        loaded: what `load_data` gave for these settings. None: it is called.
 
     Returns:
         The path of the CSV.
@@ -147,8 +156,8 @@ def answer(
     """
     check(settings)
     name, out, watch = name or name_of(module), Path(out), watch or (lambda *state: None)
+    data, about = loaded or load_data(settings)
     with files.lock(out):
-        data, about = _load_data(settings)
         recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
         record = records.Record(out, name, module.COLUMNS, recorded, module.units(settings), about)
         total, missing = len(record.units), record.missing
@@ -212,39 +221,57 @@ def read(value: str | bool | None, kind: type, many: bool) -> object:
         return value
 
 
-def _wanted(field: dataclasses.Field, kind: type, many: bool) -> str:
-    minimum, choices = field.metadata.get("minimum"), field.metadata.get("choices")
+def _wanted(field: dataclasses.Field, kind: type, many: bool, value: object) -> str:
+    """What a setting must be, in words, with an example where it has several entries."""
+    choices = ", ".join(map(str, field.metadata.get("choices") or ()))
+    if not many:
+        return f"one of {choices}" if choices else f"{ONE[kind]}{_range(field, kind)}"
+    several = f"different {SEVERAL[kind]}" if field.metadata.get("unique", True) else SEVERAL[kind]
     if choices:
-        one = f"one of {', '.join(map(str, choices))}"
-    elif kind is int:
-        one = f"a whole number of at least {1 if minimum is None else minimum}"
-    elif kind is float:
-        one = "a finite number above 0" if minimum is None else f"a finite number of at least {minimum}"
-    else:
-        one = "some text" if kind is str else "true or false"
-    if kind in (int, float) and field.metadata.get("maximum", math.inf) < math.inf:
-        one += f" and at most {field.metadata['maximum']}"
-    different = "different values" if field.metadata.get("unique", True) else "values"
-    return f"{different} with commas between them (in Python a tuple), each {one}" if many else one
+        return f"{several} with commas between them, each one of {choices}"
+    example = field.default[:2]
+    if isinstance(value, tuple):
+        return f"{several}{_range(field, kind)}, such as {write(example)}"
+    return f"a tuple of {several}{_range(field, kind)}, such as {example}"
 
 
-def _load_data(settings) -> tuple[object, dict | None]:
+def _range(field: dataclasses.Field, kind: type) -> str:
+    """What the bounds of a number are, in words; empty for what is no number."""
+    if kind not in (int, float):
+        return ""
+    minimum, maximum = (field.metadata.get(bound) for bound in ("minimum", "maximum"))
+    smallest = " of at least 1" if kind is int else " above 0"
+    least = smallest if minimum is None else f" of at least {minimum}"
+    return least if maximum in (None, math.inf) else f"{least} and at most {maximum}"
+
+
+def load_data(settings) -> tuple[object, dict | None]:
     """The images that the settings name, as `hw1.datasets.Splits`, and a description; else None and None.
 
     Where `data` names several sets, they come as a dict by `label`.
+
+    Raises:
+        ValueError: there is no such data set, or it is damaged or too small. The message names the flag.
+        OSError: a download failed, or a file cannot be read.
     """
     if not hasattr(settings, "data"):
         return None, None
     from hw1 import datasets
 
     names = settings.data if isinstance(settings.data, tuple) else (settings.data,)
-    sets = [datasets.load_splits(name, settings.train, settings.test, settings.splits) for name in names]
+    try:
+        sets = [datasets.load_splits(name, settings.train, settings.test, settings.splits) for name in names]
+    except datasets.SizeError as error:
+        raise ValueError(f"--train={settings.train} --test={settings.test}: {error}") from error
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"--data={write(settings.data)}: {error}") from error
     about = {
         "name": ", ".join(label(data.name) for data in sets),
         "sha256": ", ".join(data.sha256 for data in sets),
         "train": min(data.train for data in sets),
         "test": min(data.test for data in sets),
         "classes": max(data.classes for data in sets),
+        "shape": list(sets[0].shape),
     }
     if not isinstance(settings.data, tuple):
         return sets[0], about

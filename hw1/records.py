@@ -195,9 +195,12 @@ def about(folder: str | os.PathLike, question: str) -> dict:
 
 
 def settings(folder: str | os.PathLike, question: str) -> dict:
-    """Reads the settings with which a question's CSV was made, and "classes" of its data; errors as in `read`."""
+    """Reads the settings with which a question's CSV was made, "classes" and "shape" of its data; errors as in `read`.
+
+    Without data, or in the record of an older run, the two are None.
+    """
     run = about(folder, question)
-    return run["settings"] | {"classes": (run["data"] or {}).get("classes")}
+    return run["settings"] | {name: (run["data"] or {}).get(name) for name in ("classes", "shape")}
 
 
 def _csv(folder: str | os.PathLike, question: str, table: str = ROWS) -> Path:

@@ -11,6 +11,7 @@ import pytest
 from absl import flags
 from toys import COMMAND, ROOT, TOY, exit_code
 
+from hw1 import __main__ as main
 from hw1 import command, files, question, records
 
 
@@ -45,7 +46,7 @@ def test_help_has_the_docstring_and_every_flag_with_its_defaults(toy, capsys):
 def test_flags_become_settings(toy, tmp_path, monkeypatch):
     """Each kind of flag; what is not given stays as the size has it, and no flag is global."""
     seen = []
-    monkeypatch.setattr(command, "answer", lambda module, settings, out: seen.append((settings, out)))
+    monkeypatch.setattr(command, "answer", lambda module, settings, out, **_: seen.append((settings, out)))
     arguments = [
         "--size=smoke",
         "--sizes=1, 2",
@@ -74,7 +75,7 @@ def test_flags_become_settings(toy, tmp_path, monkeypatch):
         ("--seeds=", "--seeds=: must be"),
         ("--seeds", "seeds"),
         ("--rate=inf", "--rate=inf: must be a finite number above 0"),
-        ("--sizes=8,8", "--sizes=8,8: must be different values"),
+        ("--sizes=8,8", "--sizes=8,8: must be different whole numbers of at least 1, such as 8,64"),
         ("--sizes=8,,9", "--sizes=8,,9: must be"),
         ("--sizes=", "--sizes=: must be"),
         ("--scope=layer", "one of full, block"),
@@ -92,6 +93,38 @@ def test_wrong_flags_are_one_line_and_exit_code_2(toy, capsys, monkeypatch, argu
     assert out == ""
     assert re.fullmatch(r"error: .+\n", err)
     assert said in err
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--data=nosuch", "error: --data=nosuch: there is no data set"),
+        ("--train=9000", r"error: --train=9000 --test=5000: .* mnist10k holds 10000 images"),
+    ],
+)
+def test_data_that_there_are_not_are_named_by_their_flag(capsys, tmp_path, argument, said):
+    """Exit code 2, and no folder is left behind."""
+    out = f"--out={tmp_path / 'out'}"
+    assert exit_code(main.main, "sensitivity", argument, out) == 2
+    assert re.fullmatch(rf"{said}.*\n", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_of_results(toy, tmp_path, capsys):
+    """The message says what it is, and the file stays."""
+    path = tmp_path / "f"
+    path.write_text("mine")
+    assert exit_code(lambda argv: command.main(toy, argv), f"--out={path}") == 1
+    assert capsys.readouterr().err == f"error: --out={path} is a file, not a folder; name another\n"
+    assert path.read_text() == "mine"
+
+
+def test_one_seed_is_answered_with_a_warning(toy, tmp_path, capsys):
+    """There is no interval over one seed; more seeds need no line."""
+    command.main(toy, ["toy", "--seeds=1", f"--out={tmp_path / 'one'}"])
+    assert capsys.readouterr().err.startswith("--seeds=1: one seed gives no intervals")
+    command.main(toy, ["toy", "--seeds=2", f"--out={tmp_path / 'two'}"])
+    assert "--seeds" not in capsys.readouterr().err
 
 
 # Messages
@@ -216,7 +249,7 @@ def test_a_command_killed_in_the_middle_and_given_again(run_toy, tmp_path, toy, 
     second = run_toy(extra=KILL)
     assert second.returncode == 0, second.stderr
     assert "toy: 2 units, 1 of them done" in second.stderr
-    whole = question.answer(toy, question.make_settings(toy, "smoke"), tmp_path / "whole")
+    whole = question.run_units(toy, question.make_settings(toy, "smoke"), tmp_path / "whole")
     assert (tmp_path / "runs" / "toy.csv").read_bytes() == whole.read_bytes()
 
 

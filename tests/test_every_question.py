@@ -53,9 +53,9 @@ def test_an_interrupted_question_ends_with_the_same_bytes(runs, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(module, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            question.answer(module, settings, tmp_path)
+            question.run_units(module, settings, tmp_path)
     begun = (tmp_path / "sensitivity.csv").read_bytes()
-    question.answer(module, settings, tmp_path)
+    question.run_units(module, settings, tmp_path)
     whole = (tmp_path / "sensitivity.csv").read_bytes()
     assert whole.startswith(begun)
     assert whole == (runs / "sensitivity.csv").read_bytes()

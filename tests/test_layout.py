@@ -26,6 +26,7 @@ EXPERIMENT = {
     "evaluation",
     "measures",
     "models",
+    "nets",
     "question",
     "quiet",
     "recipe",
@@ -40,24 +41,38 @@ ALLOWED = {
     "files": set(),
     "copies": {"evaluation"},
     "models": {"copies"},
+    "nets": set(),
     "quiet": set(),
     "statistics": set(),
     "records": {"environment", "files"},
+    "source": {"catalogue"},
     "question": {"datasets", "files", "records"},
     "command": {"catalogue", "files", "findings.drawing", "question"},
     "training": {"datasets", "evaluation", "models"},
     "recipe": {"models", "training"},
     "measures": {"datasets", "evaluation", "models"},
     # The commands: nothing but the report, which needs the ledger, imports one.
-    "__main__": {"catalogue", "command"},
+    "__main__": {"catalogue", "command", "source"},
     "plot": {"catalogue", "command", "findings"},
     "claims": {"catalogue", "command", "files", "findings", "records"},
     "reproduce": {"catalogue", "command", "files", "question", "records"},
-    "report": {"catalogue", "claims", "command", "findings", "records", "statistics"},
+    "report": {"catalogue", "claims", "command", "findings", "records", "source", "statistics"},
     "measure": {"command", "datasets", "evaluation", "measures", "models", "quiet"},
 } | dict.fromkeys(catalogue.PARTS, EXPERIMENT)
 SHARED = ("findings.style", "findings.verdict", "findings.words")
-READERS = {"claims", "plot", "records", "report", "statistics", "findings", "catalogue", "command", "__main__"}
+READERS = {
+    "__main__",
+    "catalogue",
+    "claims",
+    "command",
+    "findings",
+    "nets",
+    "plot",
+    "records",
+    "report",
+    "source",
+    "statistics",
+}
 
 
 def imports(path):
@@ -92,7 +107,7 @@ def rules_of(module):
         return ALLOWED[part] | (set() if part in catalogue.PARTS else {part})
     if below == ["drawing"]:
         return {"catalogue", "records"}
-    return {"statistics", *SHARED}
+    return {"nets", "statistics", *SHARED}
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module != "hw1"])

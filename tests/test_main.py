@@ -22,13 +22,22 @@ def test_help_names_every_job(capsys, arguments):
 
 
 def test_list_has_every_question_below_its_part(capsys):
-    """In the order of the catalogue."""
+    """In the order of the catalogue, each with what it asks."""
     main.main(["hw1", "list"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.strip() for line in lines] == [
+    assert [line.split()[0] for line in lines] == [
         line for part, names in catalogue.PARTS.items() for line in (part, *names)
     ]
+    assert "    random_labels      Can a net fit random labels?" in lines
+    assert all(line.endswith("?") for line in lines if line.startswith(" "))
     assert [line for line in lines if not line.startswith(" ")] == list(catalogue.PARTS)
+
+
+def test_the_list_may_be_read_in_part():
+    """A reader that closes the pipe early, such as head, causes no error."""
+    line = f"{sys.executable} -m hw1 list | head -n 1"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("deep_vs_shallow\n", "")
 
 
 def test_a_question_by_its_name(toy, tmp_path, monkeypatch, capsys, drawn):

@@ -31,9 +31,15 @@ def test_unknown_sizes_and_settings(toy):
 
 WRONG = {
     "seeds": [(0, "at least 1"), (-1, "at least 1"), (2.0, "whole number"), ("3", "whole"), (True, "whole")],
-    "sizes": [((), "different"), ((8, 8), "different"), ((8, 0), "at least 1"), ([8, 64], "tuple"), (8, "tuple")],
-    "hidden": [((), "values with commas"), ((30, 0), "at least 1"), (30, "tuple")],
-    "rates": [((0.1, 0.0), "above 0"), ((0.1, float("nan")), "finite")],
+    "sizes": [
+        ((), "different"),
+        ((8, 8), "different whole numbers"),
+        ((8, 0), "at least 1, such as 8,64"),
+        ([8, 64], "tuple"),
+        (8, "tuple"),
+    ],
+    "hidden": [((), "whole numbers of at least 1, such as 30,30"), ((30, 0), "at least 1"), (30, "tuple")],
+    "rates": [((0.1, 0.0), "different finite numbers above 0, such as 0.1,0.2"), ((0.1, float("nan")), "finite")],
     "rate": [(0.0, "above 0"), (-1e-3, "above 0"), (float("inf"), "finite"), (float("nan"), "finite"), ("a", "finite")],
     "noise": [(-0.1, "at least 0"), (float("nan"), "finite")],
     "epochs": [(-1, "at least 0"), (1.5, "whole")],
@@ -52,7 +58,7 @@ def test_wrong_settings_are_named_with_what_would_be_right(toy, tmp_path, name, 
     with pytest.raises(ValueError, match=rf"^--{name}=.*: must be .*{right}"):
         question.make_settings(toy, **{name: value})
     with pytest.raises(ValueError, match=rf"^--{name}="):
-        question.answer(toy, toy.Settings(**{name: value}), tmp_path / "runs")
+        question.run_units(toy, toy.Settings(**{name: value}), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -69,7 +75,7 @@ def test_right_settings_pass(toy):
 
 def test_answer_writes_rows_and_record_and_nothing_else(toy, tmp_path, drawn, capsys):
     """No figure, no message: these are the command's."""
-    path = question.answer(toy, question.make_settings(toy, "smoke"), tmp_path)
+    path = question.run_units(toy, question.make_settings(toy, "smoke"), tmp_path)
     assert path == tmp_path / "toy.csv"
     assert path.read_text() == "size,seed,value\n8,0,2.666667\n8,1,2\n64,0,21.33333\n64,1,16\n"
     about = json.loads((tmp_path / "toy.json").read_text())
@@ -89,16 +95,16 @@ def test_answer_tells_of_its_progress(toy, tmp_path):
         assert seconds >= 0
         states.append((done, total, unit))
 
-    question.answer(toy, settings, tmp_path, watch=watch)
+    question.run_units(toy, settings, tmp_path, watch=watch)
     assert states == [(0, 2, None), (1, 2, {"size": 8}), (2, 2, {"size": 64})]
     states.clear()
-    question.answer(toy, settings, tmp_path, watch=watch)
+    question.run_units(toy, settings, tmp_path, watch=watch)
     assert states == [(2, 2, None)]
 
 
 def test_the_files_may_have_another_name(toy, tmp_path):
     """As a question has in the catalogue whose module was imported under another."""
-    assert question.answer(toy, question.make_settings(toy, "smoke"), tmp_path, "other") == tmp_path / "other.csv"
+    assert question.run_units(toy, question.make_settings(toy, "smoke"), tmp_path, "other") == tmp_path / "other.csv"
     assert json.loads((tmp_path / "other.json").read_text())["question"] == "other"
 
 
@@ -112,7 +118,7 @@ def test_a_unit_that_fails_is_not_written(toy, tmp_path):
 
     toy.run = run
     with pytest.raises(RuntimeError, match="boom"):
-        question.answer(toy, question.make_settings(toy, "smoke"), tmp_path)
+        question.run_units(toy, question.make_settings(toy, "smoke"), tmp_path)
     assert (tmp_path / "toy.csv").read_text() == "size,seed,value\n8,0,1\n"
 
 
@@ -137,10 +143,10 @@ def run(settings, data, size):
 
 toy.run = run
 settings = question.make_settings(toy, "report")
-whole = question.answer(toy, settings, sys.argv[2] + "/whole").read_bytes()
+whole = question.run_units(toy, settings, sys.argv[2] + "/whole").read_bytes()
 for stop in (64, 512, 0):
     try:
-        path = question.answer(toy, settings, sys.argv[2] + "/parts")
+        path = question.run_units(toy, settings, sys.argv[2] + "/parts")
     except InterruptedError:
         random.random(), numpy.random.rand(), tf.random.uniform(()), keras.random.uniform(())
 print(json.dumps([whole.decode(), path.read_bytes().decode()]))
@@ -181,11 +187,11 @@ def test_data_are_loaded_and_recorded_without_their_folder(toy, tmp_path, train,
     for place in ("one", "two"):
         path = write_images(tmp_path / place / "tiny.npz")
         settings = question.make_settings(module, data=path, sizes=(8,), train=train, test=test)
-        question.answer(module, settings, tmp_path / "runs")
+        question.run_units(module, settings, tmp_path / "runs")
     assert len(seen) == 1
     text = (tmp_path / "runs" / "toy.json").read_text()
     expected = {"name": "tiny.npz", "sha256": seen[0].sha256, "train": train or 30, "test": test or 30}
-    expected["classes"] = 3
+    expected |= {"classes": 3, "shape": [2, 2]}
     assert json.loads(text)["data"] == expected
     assert json.loads(text)["settings"]["data"] == "tiny.npz"
     assert len(seen[0].of(0).x_train) == expected["train"]
@@ -220,7 +226,7 @@ def images(toy, tmp_path):
 
     def answer(out, **overrides):
         settings = question.make_settings(module, data=path, **{"train": 20, "test": 10, "seeds": 2} | overrides)
-        return question.answer(module, settings, tmp_path / out).read_text().splitlines()[1:]
+        return question.run_units(module, settings, tmp_path / out).read_text().splitlines()[1:]
 
     return answer
 

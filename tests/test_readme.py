@@ -136,7 +136,7 @@ def test_the_added_question_of_the_readme_runs(tmp_path):
         assert done.returncode == 0, done.stderr
         return done
 
-    assert "weight_decay\n" in hw1("list").stdout
+    assert re.search(r"^    weight_decay +Does weight decay help\?", hw1("list").stdout, re.MULTILINE)
     hw1("weight_decay", "--size=smoke", "--decays=0,0.1")
     rows = records.read(tmp_path / "runs", "weight_decay")
     assert len(rows) == 2 * 2

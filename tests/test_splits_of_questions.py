@@ -37,7 +37,7 @@ def given(monkeypatch, tmp_path):
     def run(module, **changes):
         settings = question.make_settings(module, "smoke", **changes)
         with pytest.raises(Reached) as reached:
-            question.answer(module, settings, tmp_path / settings.splits)
+            question.run_units(module, settings, tmp_path / settings.splits)
         return settings, reached.value.args[0]
 
     monkeypatch.setattr(training, "train", stop)
@@ -102,7 +102,7 @@ FEWER = {
 def test_rows_differ_between_splits(at_smoke_size, name, tmp_path):
     """From the same initial weights; the record tells the data apart by their hashes."""
     module, folder = catalogue.experiment(name), at_smoke_size(name)
-    question.answer(module, question.make_settings(module, "smoke", splits="fixed", **FEWER[name]), tmp_path)
+    question.run_units(module, question.make_settings(module, "smoke", splits="fixed", **FEWER[name]), tmp_path)
     fixed, seeded = (records.read(each, name) for each in (tmp_path, folder))
     keys = [
         key for key in ("hidden", "batch_size", "net", "line", "attack", "epsilon", "alpha", "seed") if key in fixed

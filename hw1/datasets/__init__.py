@@ -10,7 +10,7 @@ Example:
 A damaged file is an error that names it. Nothing is downloaded unless the name is one of `DOWNLOADED`.
 """
 
-from hw1.datasets.dataset import KEYS, Dataset, Splits
+from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits
 from hw1.datasets.functions import FUNCTIONS, function
 from hw1.datasets.loading import load, load_splits
 from hw1.datasets.readers import DOWNLOADED, FOLDER, IDX_FILES, SHIPPED
@@ -24,6 +24,7 @@ __all__ = [
     "KEYS",
     "SHIPPED",
     "Dataset",
+    "SizeError",
     "Splits",
     "average_pool",
     "first_classes",

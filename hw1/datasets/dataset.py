@@ -150,6 +150,10 @@ def _sha256(arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+class SizeError(ValueError):
+    """More training or test examples are wanted than a data set holds."""
+
+
 def integer(what: str, value: int, low: int, high: float = math.inf) -> int:
     """The value as an int; TypeError or ValueError, naming `what`, if it is none in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw1.datasets.dataset import KEYS, Dataset, Splits, integer
+from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits, integer
 from hw1.datasets.readers import DOWNLOADED, SHIPPED, Raw, read_idx_folder, read_keras, read_npz, read_shipped
 
 
@@ -86,7 +86,7 @@ def load_splits(
     )
     x, y = np.concatenate([whole.x_train, whole.x_test]), np.concatenate([whole.y_train, whole.y_test])
     if train + test > len(y):
-        raise ValueError(
+        raise SizeError(
             f"train is {train} and test {test}, but {name} holds {len(y)} images in all: lower one of the two"
         )
     return Splits(x, y, whole.name, whole.classes, train, test)
@@ -159,6 +159,10 @@ def _subset(
     """Keeps `count` examples drawn at random, in file order."""
     if count is None:
         return x, y
+    try:
+        integer(what, count, 1, len(y))
+    except ValueError as error:
+        raise SizeError(*error.args) from None
     order = np.random.default_rng(seed).permutation(len(y))
-    kept = np.sort(order[: integer(what, count, 1, len(y))])
+    kept = np.sort(order[:count])
     return x[kept], y[kept]

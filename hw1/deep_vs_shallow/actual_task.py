@@ -1,6 +1,6 @@
 """Do deeper nets learn an image classification task better than shallow nets with about as many parameters?
 
-    python -m hw1.deep_vs_shallow.actual_task                 about 2¾ minutes on one core
+    python -m hw1.deep_vs_shallow.actual_task
     python -m hw1.deep_vs_shallow.actual_task --size=smoke    seconds
 
 Six nets are trained on MNIST and on Fashion-MNIST: fully connected nets (DNN) with five, two and one hidden layers, and
@@ -20,7 +20,7 @@ import sys
 
 import keras
 
-from hw1 import command, models, question, training
+from hw1 import command, models, nets, question, training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Settings(question.Images):
         "data sets: names of hw1.datasets or paths; the nets are of equal size for 28 × 28 pixels",
     )
     dnns: tuple[str, ...] = question.option(
-        models.TASK_DNNS, "DNNs, given by the widths of their hidden layers, such as 30-20"
+        nets.TASK_DNNS, "DNNs, given by the widths of their hidden layers, such as 30-20"
     )
     cnns: tuple[str, ...] = question.option(
-        tuple(models.TASK_CNNS), "CNNs, given by their names in hw1.models", choices=models.TASK_CNNS
+        tuple(nets.TASK_CNNS), "CNNs, given by their names in hw1.nets", choices=nets.TASK_CNNS
     )
     dnn_epochs: int = question.option(20, "passes over the training set for a DNN")
     cnn_epochs: int = question.option(8, "passes over the training set for a CNN")
@@ -60,7 +60,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["data", "kind", "hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
+    "rows": ["data", "kind", "hidden", "parameters", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 
@@ -95,7 +95,7 @@ def run(settings: Settings, sets: dict, data: str, kind: str, hidden: str):
 
 
 def build(kind: str, hidden: str, input_shape=(28, 28), classes: int = 10, seed: int = 0) -> keras.Model:
-    """Builds a DNN from the widths of its hidden layers, or a CNN from its name in `hw1.models.TASK_CNNS`.
+    """Builds a DNN from the widths of its hidden layers, or a CNN from its name in `hw1.nets.TASK_CNNS`.
 
     Args:
         kind: "dnn" or "cnn".
@@ -106,7 +106,7 @@ def build(kind: str, hidden: str, input_shape=(28, 28), classes: int = 10, seed:
     """
     if kind == "dnn":
         return models.mlp(models.widths(hidden), input_shape=input_shape, classes=classes, seed=seed)
-    return models.cnn(**models.TASK_CNNS[hidden], input_shape=input_shape, classes=classes, seed=seed)
+    return models.cnn(**nets.TASK_CNNS[hidden], input_shape=input_shape, classes=classes, seed=seed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Do deeper nets fit a function better than shallow nets with about as many parameters?
 
-    python -m hw1.deep_vs_shallow.simulate_function                 about 1¼ minutes on one core
+    python -m hw1.deep_vs_shallow.simulate_function
     python -m hw1.deep_vs_shallow.simulate_function --size=smoke    seconds
 
 Three fully connected nets with one input, one output and 571 or 572 parameters learn sin(5πx) / (5πx) and sgn(sin(5πx))
@@ -21,7 +21,7 @@ import sys
 
 import keras
 
-from hw1 import command, datasets, models, question, training
+from hw1 import command, datasets, models, nets, question, training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +30,11 @@ class Settings(question.Repeated):
 
     functions: tuple[str, ...] = question.option(("sinc", "sign"), "functions to learn", choices=datasets.FUNCTIONS)
     nets: tuple[str, ...] = question.option(
-        models.FUNCTION_NETS, "nets, given by the widths of their hidden layers, such as 10-18-4"
+        nets.FUNCTION_NETS, "nets, given by the widths of their hidden layers, such as 10-18-4"
     )
-    points: int = question.option(200, "training points on (0, 1]; the test points are the midpoints between them")
+    points: int = question.option(
+        200, "training points; they lie on (0, 1], and the test points are the midpoints between them"
+    )
     activation: str = question.option("leaky_relu", "activation of the hidden layers, a name in Keras")
     epochs: int = question.option(20_000, "passes over the training points")
     evaluate_every: int = question.option(250, "epochs between evaluations")

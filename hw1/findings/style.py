@@ -49,8 +49,8 @@ matplotlib.rcParams.update(
 
 def figure(rows: int, columns: int, height: float, **options):
     """A figure of the report's width with rows × columns panels of the given total height in inches."""
-    drawing = Figure(figsize=(WIDTH, height), layout="constrained")
-    return drawing, drawing.subplots(rows, columns, **options)
+    fig = Figure(figsize=(WIDTH, height), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
 
 
 def curve(axes, rows, by: str, value: str, band: bool = False, **style) -> None:
@@ -84,7 +84,7 @@ def twin(axes, colour: str, label: str):
 def colour_axis(axes, colour: str, label: str, side: str = "left") -> None:
     """Colours a y axis and its label like the curves that belong to it."""
     axes.set_ylabel(label, color=colour)
-    axes.tick_params(axis="y", colors=colour)
+    axes.tick_params(axis="y", which="both", colors=colour)
     axes.spines[side].set_color(colour)
     axes.spines["right"].set_visible(side == "right")
 
@@ -114,7 +114,7 @@ def named(quantity: str, looks: dict) -> dict[str, dict]:
 
 
 def line_between(axes, rows) -> None:
-    """Loss (blue, left, logarithmic) and accuracy (red, right) against α on the line between two nets, at 0 and 1."""
+    """Loss (blue, left, logarithmic) and accuracy (orange, right) against α on the line between two nets, at 0 and 1."""
     axes.set_yscale("log")
     right = twin(axes, VERMILION, ACCURACY)
     colour_axis(axes, BLUE, LOSS)
@@ -140,7 +140,35 @@ def with_batch_size(panels, rows, column: str, label: str) -> None:
 def log_x(axes, label: str) -> None:
     """A logarithmic x axis that labels the powers of ten, and what is between them where it shows few of those."""
     axes.set(xscale="log", xlabel=label)
-    axes.xaxis.set_minor_formatter(BetweenDecades())
+    log_ticks(axes.xaxis)
+
+
+def log_ticks(axis) -> None:
+    """Labels a logarithmic axis in one format: by powers of ten, or by plain numbers where it shows few of those."""
+    axis.set_major_formatter(Decades())
+    axis.set_minor_formatter(BetweenDecades())
+
+
+def _decades(axis) -> float:
+    """How many decades an axis shows."""
+    low, high = axis.get_view_interval()
+    return math.log10(high / low)
+
+
+def _plain(value) -> str:
+    """A tick's number as it is, or with a power of ten where it is very small or large."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return rf"${mantissa} \cdot 10^{{{int(exponent)}}}$"
+
+
+class Decades(matplotlib.ticker.LogFormatterMathtext):
+    """Labels the powers of ten: plainly on an axis of less than some 1.7 decades, else as powers."""
+
+    def __call__(self, value, position=None):
+        """The label of a major tick."""
+        return _plain(value) if _decades(self.axis) < 1.7 else super().__call__(value, position)
 
 
 class BetweenDecades(matplotlib.ticker.Formatter):
@@ -148,6 +176,5 @@ class BetweenDecades(matplotlib.ticker.Formatter):
 
     def __call__(self, value, position=None):
         """The label of a minor tick."""
-        low, high = self.axis.get_view_interval()
-        digit = round(value / 10 ** math.floor(math.log10(value)))
-        return f"{value:g}" if high / low < 10**0.5 or (high / low < 10**1.7 and digit in (2, 5)) else ""
+        digit, decades = round(value / 10 ** math.floor(math.log10(value))), _decades(self.axis)
+        return _plain(value) if decades < 0.5 or (decades < 1.7 and digit in (2, 5)) else ""

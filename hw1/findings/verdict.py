@@ -1,6 +1,5 @@
 """A claim of a source beside our own figure, and the verdict that follows from its interval."""
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -8,10 +7,9 @@ import pandas as pd
 
 from hw1.statistics import Interval, geometric_mean, nearest
 
-COURSE = "MLDS 2018, homework"  # followed by the number of the part
+HOMEWORK = "MLDS 2018, homework"  # followed by the number of the part
 KESKAR = "Keskar et al., arXiv 1609.04836"
 NET = ("data", "net", "model", "remedy", "batch_size", "learning_rate", "seed")  # columns that tell nets apart
-SHORT = re.compile(r"; \d+ of \d+ nets ended above the target loss")  # in the sentence of a claim
 HELD, NOT, UNDECIDED = "held", "did not hold", "undecided"
 
 
@@ -27,6 +25,8 @@ class Claim(NamedTuple):
         high: upper end.
         seeds: independent repetitions behind the interval.
         verdict: "held", "did not hold" or "undecided".
+        above_target: how many of the nets behind the statistic ended above the target loss, such as "3 of 50"; empty
+            where all came down to it or had none.
     """
 
     source: str
@@ -37,6 +37,7 @@ class Claim(NamedTuple):
     high: float
     seeds: int
     verdict: str
+    above_target: str = ""
 
 
 def claim(
@@ -58,8 +59,8 @@ def claim(
         source: where the claim was made.
         sentence: the claim, and in brackets the statistic that tests it.
         interval: our statistic with its interval and number of seeds.
-        nets: rows of the nets behind it, where they were trained to one loss: the sentence then says how many of them
-            did not come down to it. If that is most of them, the claim is undecided.
+        nets: rows of the nets behind it, where they were trained to one loss: the claim then says how many of them did
+            not come down to it. If that is most of them, the claim is undecided.
         published: the source's own figures.
         above: the statistic is predicted to be larger than this.
         below: the statistic is predicted to be smaller than this.
@@ -67,13 +68,12 @@ def claim(
     """
     if sum(side is not None for side in (above, below, within)) != 1:
         raise ValueError("a claim predicts one of above, below and within")
-    comparable = True
+    comparable, above_target = True, ""
     if nets is not None:
         nets = nets.drop_duplicates([column for column in NET if column in nets])
         short = (nets.status == "target not reached").sum()
         comparable = short <= len(nets) / 2
-        if short:
-            sentence = f"{sentence.removesuffix(')')}; {short} of {len(nets)} nets ended above the target loss)"
+        above_target = f"{short} of {len(nets)}" if short else ""
     least, most = within or (above, below)
     least, most = (-float("inf") if least is None else least), (float("inf") if most is None else most)
     value, low, high, seeds = interval
@@ -85,7 +85,7 @@ def claim(
         verdict = NOT
     else:
         verdict = UNDECIDED
-    return Claim(source, sentence, published, float(value), float(low), float(high), seeds, verdict)
+    return Claim(source, sentence, published, float(value), float(low), float(high), seeds, verdict, above_target)
 
 
 def steeper_beyond_the_large_batch(rows, net) -> Iterator[Claim]:

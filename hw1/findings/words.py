@@ -1,8 +1,12 @@
 """How the report writes numbers with intervals, and what an interval lets it say. Texts are Typst markup."""
 
+import itertools
 import math
 
+from hw1.findings.verdict import NET
 from hw1.statistics import Interval
+
+ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}  # names in Keras → names in the text, where they differ
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -52,8 +56,55 @@ def by_sign(signs: dict[str, int], clauses: dict[int, str], noun: str, plural: s
     return "; ".join(parts)
 
 
-def training_loss(rows, settings) -> str:
-    """The training loss at which nets are compared, and the range of losses that they reached."""
+def span(values, digits: int = 2) -> str:
+    """The least and the largest of some values, or the one number where both are written alike."""
+    low, high = number(min(values), digits), number(max(values), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def part_of(count: int, total: int) -> str:
+    """How many of so many: "all 100", "none of the 100", "3 of the 100"."""
+    return f"all {total}" if count == total else f"{count or 'none'} of the {total}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun, such as "1 net" and "5 nets"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def parameters(widths) -> int:
+    """The number of weights and biases of a fully connected net, from the widths of all layers, input and output too."""
+    return sum((before + 1) * after for before, after in itertools.pairwise(widths))
+
+
+def net(widths, activation: str = "relu") -> str:
+    """A fully connected net by all its widths, its activation and its size: "1-190-1 (leaky ReLU, 571 parameters)"."""
+    return f"{_widths(widths)} ({ACTIVATIONS.get(activation, activation)}, {parameters(widths):,} parameters)"
+
+
+def net_on_images(settings, hidden=None, activation: str = "relu") -> str:
+    """The net of a question on images, as `net` writes it; without inputs and size if the record has no "shape".
+
+    Args:
+        settings: of the run; images are averaged over squares of "pool" pixels if there is such a setting.
+        hidden: widths of the hidden layers. None: the setting of that name.
+        activation: of the hidden layers, a name in Keras.
+    """
+    hidden = settings["hidden"] if hidden is None else hidden
+    if not settings.get("shape"):
+        return f"with hidden layers {_widths(hidden)} ({ACTIVATIONS.get(activation, activation)})"
+    inputs = math.prod(settings["shape"]) // settings.get("pool", 1) ** 2
+    return net([inputs, *hidden, settings["classes"]], activation)
+
+
+def _widths(widths) -> str:
+    return "-".join(map(str, widths))
+
+
+def training_loss(rows, settings, nets: str = "Each net") -> str:
+    """The training loss at which nets are compared, the range of losses that they reached, and how many missed it."""
     low, high = number(rows.train_loss.min()), number(rows.train_loss.max())
-    short = ", because not every net reached it" if rows.train_loss.max() > settings["target_loss"] else ""
-    return f"Every net is trained until its loss on the training set is at or below {settings['target_loss']:g}; the final losses lie between {low} and {high}{short}."
+    each = rows.drop_duplicates([column for column in NET if column in rows])
+    missed = int((each.status == "target not reached").sum())
+    text = f"{nets} is trained until its loss on the whole training set is at or below {settings['target_loss']:g} nats, for at most {settings['updates']:,} steps; the final losses lie between {low} and {high}"
+    return f"{text}, as {missed} of {len(each)} nets did not come down to it." if missed else f"{text}."

@@ -1,6 +1,6 @@
 """What happens to loss and accuracy on the straight line between two solutions that were trained differently?
 
-    python -m hw1.generalization.interpolation                 about 1 minute on one core
+    python -m hw1.generalization.interpolation
     python -m hw1.generalization.interpolation --size=smoke    seconds
 
 Two nets start from the same initial weights and are trained on the same images, with different batch sizes or with
@@ -34,7 +34,7 @@ class Settings(question.OneLoss):
     learning_rates: tuple[float, ...] = question.option(
         (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
     )
-    points: int = question.option(61, "number of values of α from -1 to 2, including both ends", minimum=7)
+    points: int = question.option(61, "number of values of α from −1 to 2, including both ends", minimum=7)
 
 
 SIZES = {
@@ -53,7 +53,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["pair", "seed", "alpha", *question.FOUR, "status"],
+    "rows": ["pair", "seed", "alpha", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 

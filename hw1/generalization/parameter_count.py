@@ -1,6 +1,6 @@
 """How do loss and accuracy depend on the number of parameters?
 
-    python -m hw1.generalization.parameter_count                 about 2½ minutes on one core
+    python -m hw1.generalization.parameter_count
     python -m hw1.generalization.parameter_count --size=smoke    seconds
 
 Nets with one hidden layer of 1 to 12,000 units are trained until the training loss reaches a target, or for a maximum
@@ -30,7 +30,7 @@ class Settings(question.Images):
         (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer"
     )
     epochs: int = question.option(50, "maximum number of passes over the training set")
-    target_loss: float = question.option(0.05, "training loss at which training stops, in nats")
+    target_loss: float = question.option(0.05, "training loss in nats at which training stops")
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
 
@@ -42,7 +42,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["hidden", "parameters", "seed", "epoch", *question.FOUR, "status"],
+    "rows": ["hidden", "parameters", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 

@@ -1,6 +1,6 @@
 """Can a net fit random labels?
 
-    python -m hw1.generalization.random_labels                 about 2 minutes on one core
+    python -m hw1.generalization.random_labels
     python -m hw1.generalization.random_labels --size=smoke    seconds
 
 Before training, a fraction of the training labels is permuted, which leaves the number of labels of each class
@@ -57,7 +57,7 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["fraction", "seed", "epoch", *question.FOUR, "status"],
+    "rows": ["fraction", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "status"],
 }
 
 

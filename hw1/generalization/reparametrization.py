@@ -1,6 +1,6 @@
 """Which measures of flatness change under a reparametrisation that leaves all outputs unchanged?
 
-    python -m hw1.generalization.reparametrization                 about ½ minute on one core
+    python -m hw1.generalization.reparametrization
     python -m hw1.generalization.reparametrization --size=smoke    seconds
 
 Two transformations T rescale the layers of a ReLU net: "two-layer" multiplies the first layer by α and the second by

@@ -1,6 +1,6 @@
 """Are nets trained with small batches less sensitive to changes of their input?
 
-    python -m hw1.generalization.sensitivity                 about 1½ minutes on one core
+    python -m hw1.generalization.sensitivity
     python -m hw1.generalization.sensitivity --size=smoke    seconds
 
 The same net is trained with ten batch sizes to the same training loss. Then the sensitivity to the image is measured on
@@ -54,7 +54,7 @@ COLUMNS = {
         "batch_size",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "loss_gradient_norm",
         "whole_loss_gradient_norm",
         "jacobian_norm",

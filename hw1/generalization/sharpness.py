@@ -1,6 +1,6 @@
-"""Do small batches find flatter minima, and what exactly does the course's recipe measure?
+"""Do small batches find flatter minima, and what exactly does the course's formula measure?
 
-    python -m hw1.generalization.sharpness                 about 2 minutes on one core
+    python -m hw1.generalization.sharpness
     python -m hw1.generalization.sharpness --size=smoke    seconds
 
 The net 784-30-20-10 is trained with ten batch sizes to the same training loss. The sharpness ‖H‖₂ ε² / (2 (1 + L)) is
@@ -76,7 +76,7 @@ COLUMNS = {
         "batch_size",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "examples",
         "scope",
         "method",

@@ -1,6 +1,6 @@
 """Are nets that were trained with large batches, or that lie in sharp minima, less robust to adversarial examples?
 
-    python -m hw1.landscape.adversarial                 about 1½ minutes on one core
+    python -m hw1.landscape.adversarial
     python -m hw1.landscape.adversarial --size=smoke    seconds
 
 The net 784-30-20-10 is trained with five batch sizes to the same training loss. Every test image is then perturbed to
@@ -31,9 +31,9 @@ class Settings(question.OneLoss):
     batch_sizes: tuple[int, ...] = question.option((10, 50, 200, 1000, 5000), "batch sizes to compare", at_most="train")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
     sign_epsilons: tuple[float, ...] = question.option(
-        (0.01, 0.02, 0.05, 0.1, 0.2), "radii ε of FGSM, per pixel (pixels are in [0, 1])"
+        (0.01, 0.02, 0.05, 0.1, 0.2), "radii ε of FGSM per pixel (pixels are in [0, 1])"
     )
-    l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii ε of the L2 attack, for a whole image")
+    l2_epsilons: tuple[float, ...] = question.option((0.25, 0.5, 1.0), "radii ε of the L2 attack per image")
     steps: int = question.option(10, "number of steps of the L2 attack", minimum=2)
 
 
@@ -66,7 +66,7 @@ COLUMNS = {
         "batch_size",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "largest_eigenvalue",
         "attack",
         "epsilon",

@@ -1,6 +1,6 @@
 """Does the Bayesian evidence distinguish memorising from learning, and sharp minima from flat ones?
 
-    python -m hw1.landscape.evidence                 about 2 minutes on one core
+    python -m hw1.landscape.evidence
     python -m hw1.landscape.evidence --size=smoke    seconds
 
 *Logistic regression.* A model with one weight per pixel, a bias and one output z, p = 1 / (1 + e^(−z)), learns 800
@@ -85,7 +85,7 @@ COLUMNS = {
         "seed",
         "regularization",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "log_evidence_ratio",
         "cost",
         "log_occam",
@@ -131,7 +131,7 @@ def _regressions(settings, data, labels):
             eigenvalues = np.linalg.eigvalsh(hessian) - regularization  # of N times the mean loss's Hessian
             found = evidence.from_spectrum(cost, eigenvalues / len(x), len(x), 2, regularization)
             losses, accuracies = zip(scores(weights, x, y), scores(weights, x_test, y_test), strict=True)
-            four = dict(zip(question.FOUR, (*losses, *accuracies), strict=True))
+            four = dict(zip(question.LOSSES_AND_ACCURACIES, (*losses, *accuracies), strict=True))
             status = "ok" if np.linalg.norm(gradient) <= TOLERANCE else "target not reached"
             about = {"seed": seed, "regularization": regularization, "updates": updates, "status": status}
             yield about | four | _parts(found, gradient)

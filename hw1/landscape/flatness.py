@@ -1,6 +1,6 @@
 """Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
 
-    python -m hw1.landscape.flatness                 about 2¾ minutes on one core
+    python -m hw1.landscape.flatness
     python -m hw1.landscape.flatness --size=smoke    seconds
 
 The net 784-30-20-10 is trained with every combination of batch size and learning rate to one training loss. These are
@@ -58,7 +58,7 @@ class Settings(question.OneLoss):
     )
     examples: int = question.option(500, "training examples on which the measures are computed", at_most="train")
     rise: float = question.option(
-        0.05, "rise ε of the loss that bounds the volume, in nats (our choice: it doubles the training loss)"
+        0.05, "rise ε of the loss in nats that bounds the volume (our choice: it doubles the training loss)"
     )
     dimension: int = question.option(10, "dimension of the random subspace of the volume")
     rays: int = question.option(50, "rays per estimate of the volume", minimum=2)
@@ -66,11 +66,11 @@ class Settings(question.OneLoss):
     epsilon: float = question.option(1e-3, "size ε of the box of Keskar's measure")
     manifold: int = question.option(100, "dimension of the random manifold of Keskar's measure")
     radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.1, 1.0), "radii ε of the table of radii")
-    pool: int = question.option(14, "small net: side of the squares of pixels that are averaged")
-    small_updates: int = question.option(2000, "small net: number of optimizer steps")
-    small_rays: int = question.option(300, "small net: rays per estimate of a volume", minimum=2)
+    pool: int = question.option(14, "side of the squares of pixels that are averaged for the small net")
+    small_updates: int = question.option(2000, "number of optimizer steps of the small net")
+    small_rays: int = question.option(300, "rays per estimate of a volume of the small net", minimum=2)
     alphas: tuple[float, ...] = question.option(
-        (0.01, 0.1, 1.0, 10.0, 100.0), "small net: factors α; they must contain 1"
+        (0.01, 0.1, 1.0, 10.0, 100.0), "factors α of the small net; they must contain 1"
     )
 
 
@@ -113,7 +113,7 @@ COLUMNS = {
         "learning_rate",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "log_volume",
         "log_volume_error",
         "capped",

@@ -1,6 +1,6 @@
 """Do large batches lead to sharp minima, and do these generalise worse?
 
-    python -m hw1.landscape.large_batch                 about 5 minutes on one core, half for the convolutional net
+    python -m hw1.landscape.large_batch
     python -m hw1.landscape.large_batch --size=smoke    seconds
 
 Three nets (dense with batch normalisation, dense without, convolutional with) are trained with a small batch (SB) and a
@@ -44,23 +44,25 @@ class Settings(question.OneLoss):
 
     nets: tuple[str, ...] = question.option(NETS, "nets to train", choices=NETS)
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the dense nets' hidden layers", unique=False)
-    filters: int = question.option(6, "convolutional net: filters of size 5 × 5, before a dense layer of 32 units")
+    filters: int = question.option(
+        6, "filters of the convolutional net, of size 5 × 5 and before a dense layer of 32 units"
+    )
     pool: int = question.option(
-        2, "convolutional net: side of the squares of pixels that are averaged; 1 keeps the images as they are"
+        2, "side of the squares of pixels that are averaged for the convolutional net; 1 keeps the images as they are"
     )
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
     sweep: tuple[int, ...] = question.option(
         (50, 100, 1000, 2500), "further batch sizes of the plain net", at_most="train"
     )
-    target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
+    target_loss: float = question.option(0.02, "training loss in nats to which every net is trained")
     learning_rate: float = question.option(
         1e-3, "step size of Adam (optimizer and step size of the source; the default of Keras)"
     )
     epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes ε of the box, as in the source")
     manifold: int = question.option(100, "dimension of the random manifold, as in the source")
     iterations: int = question.option(10, "iterations of L-BFGS-B from each start, as in the source")
-    starts: int = question.option(2, "starts of L-BFGS-B: one along the gradient, the others in random corners")
-    points: int = question.option(13, "number of values of α from -1 to 2, including both ends", minimum=7)
+    starts: int = question.option(2, "starts of L-BFGS-B, one along the gradient and the others in random corners")
+    points: int = question.option(13, "number of values of α from −1 to 2, including both ends", minimum=7)
 
 
 SIZES = {
@@ -99,7 +101,7 @@ COLUMNS = {
         "batch_size",
         "seed",
         "updates",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "space",
         "epsilon",
         "value",
@@ -109,8 +111,8 @@ COLUMNS = {
         "message",
         "status",
     ],
-    "line": ["net", "seed", "alpha", *question.FOUR],
-    "convergence": ["net", "batch_size", "seed", "epoch", *question.FOUR],
+    "line": ["net", "seed", "alpha", *question.LOSSES_AND_ACCURACIES],
+    "convergence": ["net", "batch_size", "seed", "epoch", *question.LOSSES_AND_ACCURACIES],
 }
 
 

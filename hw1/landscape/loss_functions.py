@@ -1,6 +1,6 @@
 """How do Hessian, spectrum and connecting lines differ between nets trained with different loss functions?
 
-    python -m hw1.landscape.loss_functions                 about 1½ minutes on one core
+    python -m hw1.landscape.loss_functions
     python -m hw1.landscape.loss_functions --size=smoke    seconds
 
 The net 784-30-20-10 with outputs f is trained with three losses, from the same initial weights, with the same batch
@@ -88,9 +88,9 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["loss", "seed", "epoch", *question.FOUR, "hessian", "gauss_newton", "residual", "status"],
+    "rows": ["loss", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "hessian", "gauss_newton", "residual", "status"],
     "spectrum": ["loss", "seed", "measured", "quantity", "rank", "value"],
-    "lines": ["loss", "kind", "other", "seed", "alpha", *question.FOUR],
+    "lines": ["loss", "kind", "other", "seed", "alpha", *question.LOSSES_AND_ACCURACIES],
 }
 
 

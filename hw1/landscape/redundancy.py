@@ -1,6 +1,6 @@
 """How does a redundant parameter change the loss surface: w² against (w₁w₂)², the same function with w = w₁w₂?
 
-    python -m hw1.landscape.redundancy                 about ¼ minute on one core
+    python -m hw1.landscape.redundancy
     python -m hw1.landscape.redundancy --size=smoke    seconds
 
 f(w) = w² has one minimum, with curvature 2. g(w₁, w₂) = (w₁w₂)² has a valley of minima, the cross w₁w₂ = 0. Its Hessian
@@ -46,9 +46,9 @@ class Settings(question.Repeated):
     steps: int = question.option(5000, "number of steps of each run", minimum=20)
     every: int = question.option(250, "steps between recorded points", at_most="steps")
     label_noise: float = question.option(1.0, "standard deviation σ of the labels")
-    temperature: float = question.option(0.05, "temperature T of the noise in the parameters, in units of g")
+    temperature: float = question.option(0.05, "temperature T of the noise in the parameters in units of g")
     reach: float = question.option(
-        2.0, "starts are uniform in the square |w₁|, |w₂| ≤ reach; the valley is measured for |t| ≤ reach"
+        2.0, "reach of the starts, uniform in |w₁|, |w₂| ≤ reach, and of the valley, |t| ≤ reach"
     )
     points: int = question.option(21, "number of points along the valley", minimum=3)
     seeds: int = question.option(30, "independent starts, the same for all methods", minimum=2)

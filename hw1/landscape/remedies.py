@@ -1,6 +1,6 @@
 """Which remedies help a large batch to generalise, and do they lead to flat minima?
 
-    python -m hw1.landscape.remedies                 about 2½ minutes on one core
+    python -m hw1.landscape.remedies
     python -m hw1.landscape.remedies --size=smoke    seconds
 
 A dense net is trained with a small and with a large batch, and with the large batch and each of these remedies:
@@ -42,20 +42,18 @@ class Settings(question.OneLoss):
 
     hidden: tuple[int, ...] = question.option((30,) * 5, "widths of the hidden layers", unique=False)
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
-    target_loss: float = question.option(0.02, "training loss to which every net is trained, in nats")
+    target_loss: float = question.option(0.02, "training loss in nats to which every net is trained")
     updates: int = question.option(20000, "maximum number of mini-batches")
-    slow_updates: int = question.option(
-        1200, "mini-batches with augmentation; maximum number of mini-batches of robust training"
-    )
+    slow_updates: int = question.option(1200, "mini-batches with augmentation and at most in robust training")
     copies: int = question.option(20, "versions of each image with augmentation")
     learning_rate: float = question.option(
         1e-3, "step size of Adam (optimizer and step size of the source; the default of Keras)"
     )
     rotation: float = question.option(
-        10.0, "largest rotation of augmentation, in degrees (as in the source)", maximum=180
+        10.0, "largest rotation of augmentation in degrees (as in the source)", maximum=180
     )
     shift: float = question.option(
-        0.2, "largest shift of augmentation, as a fraction of the side (as in the source)", maximum=1
+        0.2, "largest shift of augmentation as a fraction of the side (as in the source)", maximum=1
     )
     inner_steps: int = question.option(
         3, "steps of conservative training on each mini-batch (as in the source)", minimum=2
@@ -64,7 +62,7 @@ class Settings(question.OneLoss):
     attacks: tuple[float, ...] = question.option((0.1, 0.25), "values of ε of robust training (pixels are in [0, 1])")
     warm_epochs: int = question.option(2, "growing batches: epochs with the small batch (our choice)")
     epsilon: float = question.option(1e-3, "size ε of the box of φ (the larger one of the source)")
-    starts: int = question.option(2, "starts of L-BFGS-B: one along the gradient, the others in random corners")
+    starts: int = question.option(2, "starts of L-BFGS-B, one along the gradient and the others in random corners")
     manifold: int = question.option(100, "dimension of the random manifold, as in the source")
 
 
@@ -96,7 +94,17 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["remedy", "seed", "updates", *question.FOUR, "space", "value", "loss", "largest", "status"],
+    "rows": [
+        "remedy",
+        "seed",
+        "updates",
+        *question.LOSSES_AND_ACCURACIES,
+        "space",
+        "value",
+        "loss",
+        "largest",
+        "status",
+    ],
 }
 
 

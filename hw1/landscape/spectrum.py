@@ -1,6 +1,6 @@
 """What does the spectrum of the Hessian look like, and how does it change with the batch size?
 
-    python -m hw1.landscape.spectrum                 about 4 minutes on one core
+    python -m hw1.landscape.spectrum
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
 The net 784-30-20-10 is trained with eight batch sizes to one training loss, on two data sets. H is the full Hessian,
@@ -49,7 +49,7 @@ class Settings(question.Images):
         (10, 20, 50, 100, 200, 500, 1000, 5000), "batch sizes to compare", at_most="train"
     )
     target_losses: tuple[float, ...] = question.option(
-        (0.05, 0.2), "training losses to which every net is trained, in nats, one per data set", unique=False
+        (0.05, 0.2), "training losses in nats to which every net is trained, one per data set", unique=False
     )
     updates: int = question.option(20000, "maximum number of optimizer steps")
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
@@ -58,7 +58,7 @@ class Settings(question.Images):
     )
     top: int = question.option(20, "number of largest eigenvalues to compute (twice the number of classes)", minimum=2)
     resolution: float = question.option(
-        0.01, "smallest gap below an outlier, as a fraction of λ₁ (as the width of the density's kernel)"
+        0.01, "smallest gap below an outlier as a fraction of λ₁ (as the width of the density's kernel)"
     )
     probes: int = question.option(30, "Hessian-vector products to estimate the trace", minimum=6)
     steps: int = question.option(50, "Lanczos steps for the density and the smallest eigenvalue")
@@ -67,9 +67,9 @@ class Settings(question.Images):
         (2, 5), "numbers of classes of the nets for fewer classes", minimum=2
     )
     class_batch_size: int = question.option(100, "batch size of the nets for fewer classes, one of batch_sizes")
-    pool: int = question.option(4, "small net: side of the squares of pixels that are averaged")
-    small_hidden: tuple[int, ...] = question.option((10,), "small net: widths of the hidden layers", unique=False)
-    small_target_loss: float = question.option(0.4, "small net: training loss to which it is trained, in nats")
+    pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
+    small_hidden: tuple[int, ...] = question.option((10,), "widths of the hidden layers of the small net", unique=False)
+    small_target_loss: float = question.option(0.4, "training loss in nats to which the small net is trained")
 
 
 SIZES = {
@@ -104,7 +104,16 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["data", "batch_size", "seed", "updates", *question.FOUR, "train_largest", "test_largest", "status"],
+    "rows": [
+        "data",
+        "batch_size",
+        "seed",
+        "updates",
+        *question.LOSSES_AND_ACCURACIES,
+        "train_largest",
+        "test_largest",
+        "status",
+    ],
     "nets": ["data", "batch_size", "seed", "smallest", "trace", "trace_error", "outliers", "largest_ratio"],
     "eigenvalues": ["data", "batch_size", "classes", "seed", "rank", "eigenvalue"],
     "density": ["data", "batch_size", "seed", "node", "weight"],

@@ -1,6 +1,6 @@
 """Are there obstacles on the straight line from the initial weights to the trained weights?
 
-    python -m hw1.landscape.straight_line                 about ¾ minute on one core
+    python -m hw1.landscape.straight_line
     python -m hw1.landscape.straight_line --size=smoke    seconds
 
 Three nets are trained by stochastic gradient descent with momentum. Loss and accuracy on the whole training and test
@@ -37,7 +37,7 @@ class Settings(question.Images):
     )
     momentum: float = question.option(0.9, "momentum of gradient descent (the usual value)", minimum=0, maximum=0.999)
     epochs: int = question.option(15, "passes over the training set")
-    points: int = question.option(25, "number of values of α from -0.5 to 1.5, including both ends", minimum=5)
+    points: int = question.option(25, "number of values of α from −0.5 to 1.5, including both ends", minimum=5)
     seeds: int = question.option(
         5, "independent repetitions with two trained nets each (initial weights, batch order and split of the data)"
     )
@@ -59,8 +59,8 @@ SIZES = {
 }
 
 COLUMNS = {
-    "rows": ["net", "line", "seed", "alpha", *question.FOUR, "status"],
-    "training": ["net", "seed", "epoch", *question.FOUR],
+    "rows": ["net", "line", "seed", "alpha", *question.LOSSES_AND_ACCURACIES, "status"],
+    "training": ["net", "seed", "epoch", *question.LOSSES_AND_ACCURACIES],
 }
 
 

@@ -1,6 +1,6 @@
 """What does the loss look like around a training trajectory and along it?
 
-    python -m hw1.optimization.error_surface                 about ½ minute on one core
+    python -m hw1.optimization.error_surface
     python -m hw1.optimization.error_surface --size=smoke    seconds
 
 A net with fewer than 50 parameters learns sin(5πx) / (5πx), first by Adam and then by the second-order method of
@@ -44,15 +44,15 @@ class Settings(question.Repeated):
     )
     points: int = question.option(100, "training points of the function")
     epochs: int = question.option(3000, "epochs of Adam, one full-batch step each")
-    every: int = question.option(100, "epochs between events", at_most="epochs")
+    every: int = question.option(100, "epochs of Adam between recorded points, or events", at_most="epochs")
     learning_rate: float = question.option(1e-2, "step size of Adam (our choice)")
-    second_order: int = question.option(15, "events recorded by the second-order method")
-    trials: int = question.option(3, "second-order steps tried between two events")
-    neighbours: int = question.option(4, "sampled neighbours of each event")
-    radius: float = question.option(0.05, "distance of the neighbours, as a fraction of the norm of the parameters")
+    second_order: int = question.option(15, "recorded points of the second-order method")
+    trials: int = question.option(3, "second-order steps tried between two recorded points")
+    neighbours: int = question.option(4, "sampled neighbours of each recorded point")
+    radius: float = question.option(0.05, "distance of the neighbours as a fraction of the norm of the parameters")
     perplexity: float = question.option(30.0, "perplexity of t-SNE (the default of scikit-learn)")
     shift: float = question.option(1.0, "largest perturbation of a parameter")
-    shifts: int = question.option(21, "perturbations of each parameter, including both ends", minimum=3)
+    shifts: int = question.option(21, "number of shifts of each parameter, including both ends", minimum=3)
     grid: int = question.option(31, "points along each axis of a plane", minimum=3)
     seeds: int = question.option(5, "independent trainings (initial weights)")
 

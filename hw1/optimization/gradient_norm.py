@@ -1,6 +1,6 @@
 """How does the norm of the gradient change while the loss falls?
 
-    python -m hw1.optimization.gradient_norm                 about 5 seconds on one core
+    python -m hw1.optimization.gradient_norm
     python -m hw1.optimization.gradient_norm --size=smoke    seconds
 
 Nets are trained by mini-batches on two tasks: the function sin(5πx) / (5πx), and images. At every step, before the

@@ -1,6 +1,6 @@
 """Which paths do the weights of one net take in several trainings?
 
-    python -m hw1.optimization.trajectories                 about 20 seconds on one core
+    python -m hw1.optimization.trajectories
     python -m hw1.optimization.trajectories --size=smoke    seconds
 
 The same net is trained eight times from different initial weights. All weights are recorded every third epoch. A
@@ -35,7 +35,9 @@ class Settings(question.Images):
     batch_size: int = question.option(100, "examples per step", at_most="train")
     learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
     splits: str = question.option(
-        "fixed", "only fixed: all trainings share one training set, and so one loss", choices=("fixed",)
+        "fixed",
+        "division into training and test set, only fixed: all trainings share one training set, and so one loss",
+        choices=("fixed",),
     )
     seeds: int = question.option(8, "number of trainings (initial weights and batch order)", minimum=2)
 
@@ -55,7 +57,7 @@ COLUMNS = {
         "second",
         "first_explained",
         "second_explained",
-        *question.FOUR,
+        *question.LOSSES_AND_ACCURACIES,
         "status",
     ],
 }

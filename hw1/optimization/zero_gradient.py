@@ -1,6 +1,6 @@
 """Where is the gradient zero, and in how many directions does the loss rise there?
 
-    python -m hw1.optimization.zero_gradient                 about a minute on one core
+    python -m hw1.optimization.zero_gradient
     python -m hw1.optimization.zero_gradient --size=smoke    seconds
 
 A hundred nets 1-10-10-1 (141 parameters, float64) learn sin(5πx)/(5πx) by full-batch Adam, whose step size falls to 0
@@ -47,8 +47,8 @@ LOSS = keras.losses.mean_squared_error
 class Settings(question.Repeated):
     """Settings of the question; each field is a flag."""
 
-    points: int = question.option(50, "training points on (0, 1]")
-    scale: float = question.option(5.0, "inputs are scaled from (0, 1] to (−scale, scale]")
+    points: int = question.option(50, "training points, on (0, 1]")
+    scale: float = question.option(5.0, "half the width to which inputs are scaled, from (0, 1] to (−scale, scale]")
     hidden: tuple[int, ...] = question.option((10, 10), "widths of the hidden layers", unique=False)
     activation: str = question.option(
         "tanh", "activation of the hidden layers; it must be smooth so that the Hessian exists"

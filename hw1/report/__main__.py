@@ -134,7 +134,7 @@ def _table(name: str, results: Path) -> dict | None:
 def _by_source(ledger: pd.DataFrame) -> list[dict]:
     """The lines of a ledger by source, our figure with its interval as one text."""
     ours = [words.show(Interval(*line), 3) for line in ledger[["ours", "low", "high"]].itertuples(index=False)]
-    ledger = ledger.assign(ours=ours)[["source", "claim", "published", "ours", "seeds", "verdict"]]
+    ledger = ledger.assign(ours=ours)[["source", "claim", "published", "ours", "seeds", "verdict", "above_target"]]
     groups = ledger.groupby("source", sort=False)
     return [{"name": name, "lines": lines.to_dict("records")} for name, lines in groups]
 

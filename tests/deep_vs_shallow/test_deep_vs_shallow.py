@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hw1 import models, question, records
+from hw1 import models, nets, question, records
 from hw1.deep_vs_shallow import actual_task, simulate_function
 
 
@@ -36,11 +36,11 @@ def test_functions_are_learned(runs):
 
 def test_nets_of_part_1_1_have_equally_many_parameters():
     """571 or 572 for the functions; 20,000 to 30,000 within 3 % for the images, of different depth."""
-    functions = [models.mlp(models.widths(name), input_shape=(1,), classes=1) for name in models.FUNCTION_NETS]
+    functions = [models.mlp(models.widths(name), input_shape=(1,), classes=1) for name in nets.FUNCTION_NETS]
     assert [model.count_params() for model in functions] == [571, 572, 571]
     settings = question.make_settings(actual_task, "report")
-    nets = {(unit["kind"], unit["hidden"]) for unit in actual_task.units(settings)}
-    built = {net: actual_task.build(*net) for net in nets}
+    units = {(unit["kind"], unit["hidden"]) for unit in actual_task.units(settings)}
+    built = {net: actual_task.build(*net) for net in units}
     sizes = [model.count_params() for model in built.values()]
     assert 20_000 <= min(sizes) <= max(sizes) <= min(30_000, 1.03 * min(sizes))
     for kind, layer in (("dnn", "hidden_"), ("cnn", "convolution_")):

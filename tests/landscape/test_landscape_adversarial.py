@@ -19,7 +19,13 @@ def test_attacks_harm_the_more_the_larger_they_are(answer):
     frame, settings = answer
     nets = len(settings["batch_sizes"]) * settings["seeds"]
     assert frame.groupby(["attack", "epsilon"]).size().eq(nets).all()
-    assert frame.groupby(["batch_size", "seed"])[[*question.FOUR, "largest_eigenvalue"]].nunique().eq(1).all().all()
+    assert (
+        frame.groupby(["batch_size", "seed"])[[*question.LOSSES_AND_ACCURACIES, "largest_eigenvalue"]]
+        .nunique()
+        .eq(1)
+        .all()
+        .all()
+    )
     for _, each in frame.sort_values("epsilon").groupby(["batch_size", "seed", "attack"]):
         assert (np.diff([each.test_loss.iloc[0], *each.attacked_loss]) > 0).all()
         assert each.attacked_accuracy.iloc[-1] < each.test_accuracy.iloc[-1]

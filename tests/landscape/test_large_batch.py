@@ -42,7 +42,9 @@ def test_the_line_ends_at_the_two_nets(runs):
     for alpha, size in enumerate(records.settings(runs, "large_batch")["batch_sizes"]):
         ends = line[line.alpha == alpha].set_index(["net", "seed"]).sort_index()
         expected = finals[finals.batch_size == size].sort_index()
-        np.testing.assert_allclose(ends[list(question.FOUR)], expected[list(question.FOUR)], rtol=1e-5)
+        np.testing.assert_allclose(
+            ends[list(question.LOSSES_AND_ACCURACIES)], expected[list(question.LOSSES_AND_ACCURACIES)], rtol=1e-5
+        )
     assert line.alpha.min() == -1
     assert line.alpha.max() == 2
 
@@ -55,7 +57,9 @@ def test_convergence_ends_with_what_is_recorded(runs):
     for key, rows in curves.groupby(keys):
         assert (np.diff(rows.epoch) > 0).all()
         assert (rows.epoch[:-1] % 1 == 0).all()
-        assert tuple(rows[list(question.FOUR)].iloc[-1]) == tuple(finals.loc[key, list(question.FOUR)])
+        assert tuple(rows[list(question.LOSSES_AND_ACCURACIES)].iloc[-1]) == tuple(
+            finals.loc[key, list(question.LOSSES_AND_ACCURACIES)]
+        )
 
 
 def test_further_batch_sizes_are_those_of_the_plain_net(runs):
@@ -72,7 +76,9 @@ def test_further_batch_sizes_are_those_of_the_plain_net(runs):
 def test_diverged_nets_are_rows_and_crash_nothing(name, fewer, tmp_path):
     """With an absurd step size every row says so, and figure and claims are still made."""
     module = catalogue.experiment(name)
-    question.answer(module, question.make_settings(module, "smoke", learning_rate=1e30, updates=10, **fewer), tmp_path)
+    question.run_units(
+        module, question.make_settings(module, "smoke", learning_rate=1e30, updates=10, **fewer), tmp_path
+    )
     frame = records.read(tmp_path, name)
     assert set(frame.status) == {"diverged"}
     assert frame.value.isna().all()

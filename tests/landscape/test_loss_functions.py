@@ -77,7 +77,7 @@ def test_spectra_are_of_the_own_loss_and_of_the_nll(runs):
 def test_nets_that_diverge_are_rows(tmp_path):
     """Every net diverges: a row per net with its status, a figure and claims that stay undecided."""
     settings = question.make_settings(loss_functions, "smoke", learning_rate=1e38, losses=("nll", "squared"))
-    question.answer(loss_functions, settings, tmp_path)
+    question.run_units(loss_functions, settings, tmp_path)
     frame = records.read(tmp_path, "loss_functions")
     assert (frame.status == "diverged").all()
     assert len(frame) == len(loss_functions.units(settings)) * settings.seeds

@@ -65,7 +65,7 @@ def test_no_block_is_sharper_than_the_whole(runs):
 def test_nets_that_diverge_are_rows(tmp_path):
     """Every net diverges: a row per net with its status, a figure and claims that stay undecided."""
     settings = question.make_settings(spectrum, "smoke", learning_rate=1e38, **ONE_SET)
-    question.answer(spectrum, settings, tmp_path)
+    question.run_units(spectrum, settings, tmp_path)
     frame = records.read(tmp_path, "spectrum")
     assert (frame.status == "diverged").all()
     assert len(frame) == len(spectrum.units(settings)) * settings.seeds

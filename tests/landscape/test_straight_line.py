@@ -26,7 +26,7 @@ def test_lines_begin_and_end_where_training_did(lines):
                 ("start to end", 1, settings["epochs"]),
                 ("end to end", 0, settings["epochs"]),
             ):
-                for column in question.FOUR:
+                for column in question.LOSSES_AND_ACCURACIES:
                     expected = curves.loc[(net, seed, epoch), column]
                     assert rows.loc[(line, net, seed, alpha), column] == pytest.approx(expected, rel=1e-4)
 

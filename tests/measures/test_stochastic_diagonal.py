@@ -10,7 +10,8 @@ import scipy.sparse.linalg
 import spectra
 from cases import Case
 
-from hw1.measures import hessian, stochastic
+from hw1.evaluation.layers import layers
+from hw1.measures import stochastic
 from hw1.measures.stochastic_diagonal import diagonal, partial_traces
 
 GROUPS = {"last": np.arange(40, 60), "one": [0], "odd": np.arange(1, 40, 2), "even": np.arange(2, 40, 2)[::-1]}
@@ -117,7 +118,7 @@ def test_the_standard_errors_are_honest(spectrum, name):
     if spectrum:
         matrix, groups = spectra.matrix(spectra.HARD[spectrum].values), GROUPS
     else:
-        matrix, groups = Case("tanh").hessian, hessian.layers(Case("tanh").model)
+        matrix, groups = Case("tanh").hessian, layers(Case("tanh").model)
     values, standard = over_seeds(100, name, spectra.operator(matrix), 20, groups)
     errors = values - truth(name, matrix, groups)
     assert np.all(np.abs(errors.mean(axis=0)) < 5 * values.std(axis=0, ddof=1) / 10)

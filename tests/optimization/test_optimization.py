@@ -19,7 +19,9 @@ def test_trajectories_share_one_analysis(runs):
     spread = frame.groupby("scope")[["first", "second"]].std()
     assert (spread["first"] > spread.second).all()
     layer, whole = (frame[frame.scope == scope].reset_index(drop=True) for scope in ("layer 1", "whole model"))
-    assert layer[["seed", "epoch", *question.FOUR]].equals(whole[["seed", "epoch", *question.FOUR]])
+    assert layer[["seed", "epoch", *question.LOSSES_AND_ACCURACIES]].equals(
+        whole[["seed", "epoch", *question.LOSSES_AND_ACCURACIES]]
+    )
 
 
 def test_gradient_norms_are_there_for_every_step(runs):

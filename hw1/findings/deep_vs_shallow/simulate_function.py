@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import DEPTH_COLOURS
-from hw1.findings.verdict import COURSE, Claim, claim
-from hw1.findings.words import listed, number, show, sign
+from hw1.findings.verdict import HOMEWORK, Claim, claim
+from hw1.findings.words import listed, net, number, show, sign
 from hw1.statistics import geometric_mean, last_rows, mean_interval
 
 FORMULAS = {"sinc": "sin(5πx) / (5πx)", "sign": "sgn(sin(5πx))"}
@@ -31,9 +31,7 @@ def figure(rows, settings, predictions) -> Figure:
     """
     functions, nets = settings["functions"], settings["nets"]
     ratios = [1.5] + [1] * len(nets)
-    drawing, panels = style.figure(
-        len(functions), 1 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios
-    )
+    fig, panels = style.figure(len(functions), 1 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
     for (left, *right), function in zip(panels, functions, strict=True):
         left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=FORMULAS[function])
         for axes, hidden, colour in zip(right, nets, DEPTH_COLOURS, strict=False):
@@ -42,13 +40,14 @@ def figure(rows, settings, predictions) -> Figure:
             final = last_rows(net).set_index("seed").loss.fillna(np.inf)
             _draw_predictions(axes, _of(predictions, function, hidden), final.idxmin(), colour)
             axes.set_title(f"best seed: {final.min():.2g}")
+        right[0].set_ylabel("output")
         for axes in right[1:]:
             axes.tick_params(labelleft=False)
     looks = {"function": {"color": "#bbbbbb", "linewidth": 3}}
     for hidden, colour in zip(nets, DEPTH_COLOURS, strict=False):
         looks[hidden] = {"color": colour}
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def _draw_predictions(axes, predictions, best, colour):
@@ -75,7 +74,7 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
         losses = {hidden: _final(rows, function, hidden).loss for hidden in (deep, shallow)}
         known = KNOWN[function]
         yield claim(
-            f"{COURSE} 1-1",
+            f"{HOMEWORK} 1-1",
             f"With equally many parameters, deep {deep} learns {FORMULAS[function]} better than shallow {shallow} (ratio of errors, shallow to deep)",
             geometric_mean(losses[shallow] / losses[deep]),
             published=f"{known[deep]:g} against {known[shallow]:g}" if {deep, shallow} <= known.keys() else "",
@@ -88,12 +87,14 @@ def _final(rows, function, hidden):
     return last_rows(_of(rows, function, hidden)).set_index("seed").sort_index()
 
 
-def comment(rows, settings, **_) -> dict:
+def comment(rows, settings, predictions) -> dict:
     """The errors of all nets, compared with those on the slides, and whether depth helps."""
+    nets = listed(net([1, *map(int, hidden.split("-")), 1], settings["activation"]) for hidden in settings["nets"])
+    drawn = predictions.groupby("function").x.nunique().max()
     return {
         "title": "Learning a function",
-        "method": "Nets with one input and one output minimise the mean squared error by Adam; the learning rate falls to zero along a cosine, in the same way for all nets. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
-        "caption": "Left: mean squared error at the training points per epoch. Right: the function (grey) and the predictions of each net, the best seed as a line and the range of all seeds as a band; the error of the best seed is given above each panel.",
+        "method": f"The nets {nets} minimise the mean squared error by Adam. The learning rate falls to zero along a cosine, in the same way for all nets. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
+        "caption": f"Left: mean squared error at the training points per epoch. Right: the function (grey) and the predictions of each net at {drawn} of the training points, the best seed as a line and the range of all seeds as a band; the error of the best seed is given above each panel.",
         "comment": [_paragraph(rows, settings["nets"], function) for function in settings["functions"]],
     }
 
@@ -108,10 +109,10 @@ def _paragraph(rows, nets, function) -> str:
         f"{FORMULAS[function]}: the best seed reaches a mean squared error of {best}{_known(final, KNOWN[function])}. "
     )
     text += f"The geometric means over seeds are {means}. {_depth(final, nets[0], nets[-1])} "
-    text += f"Midway between the training points the error is {between} on average"
+    text += f"Midway between the training points the error is {between} on average."
     if function == "sign":
-        text += ": the training points do not determine where between them the function jumps"
-    return f"{text}."
+        text += " The training points do not determine where between them the function jumps."
+    return text
 
 
 def _known(final, known) -> str:
@@ -121,9 +122,8 @@ def _known(final, known) -> str:
         return ""
     values = listed(number(known[hidden]) for hidden in shared)
     whose = "" if len(shared) == len(final) else f" for {listed(shared)}"
-    above = [hidden for hidden in shared if not final[hidden].loss.min() <= known[hidden]]
-    reached = f"not reached by {listed(above)}" if above else "reached by every net"
-    return f"; the slides give {values}{whose}, {reached}"
+    reached = listed(f"{(final[hidden].loss <= known[hidden]).sum()}" for hidden in shared)
+    return f"; the slides give {values}{whose}, which {reached} of {len(final[shared[0]])} seeds reach"
 
 
 def _depth(final, deepest, shallowest) -> str:

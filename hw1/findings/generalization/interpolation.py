@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, VERMILION
 from hw1.findings.verdict import Claim, outward_rises, steeper_beyond_the_large_batch
-from hw1.findings.words import show, sign
+from hw1.findings.words import net_on_images, show, sign
 from hw1.statistics import mean_interval, paired_difference
 
 PAIRS = {"batch size": "batch_sizes", "learning rate": "learning_rates"}  # what differs → its setting
 
 
 def figure(rows, settings) -> Figure:
-    """Loss (blue, left) and accuracy (red, right) along the line between two nets, one panel per pair.
+    """Loss (blue, left) and accuracy (orange, right) along the line between two nets, one panel per pair.
 
     Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
     """
-    drawing, panels = style.figure(1, 2, 2.7)
+    fig, panels = style.figure(1, 2, 2.7)
     for axes, (pair, setting) in zip(panels, PAIRS.items(), strict=True):
         style.line_between(axes, _of(rows, pair))
         for end, value in zip((0, 1), settings[setting], strict=True):
@@ -30,8 +30,8 @@ def figure(rows, settings) -> Figure:
         axes.set(xlabel="α")
         axes.set_title(pair, pad=12)
     quantities = {"loss (left axis)": {"color": BLUE}, "accuracy (right axis)": {"color": VERMILION}}
-    style.legend(drawing, quantities | style.sets(BLACK))
-    return drawing
+    style.legend(fig, quantities | style.sets(BLACK))
+    return fig
 
 
 def _of(rows, pair):
@@ -49,11 +49,11 @@ def claims(rows, settings) -> Iterator[Claim]:
 def comment(rows, settings) -> dict:
     """Whether a barrier lies between the two nets, and which of them is sharper along the line."""
     paragraphs = [_paragraph(_of(rows, pair), pair, *settings[setting]) for pair, setting in PAIRS.items()]
-    closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its scale is the distance between the two nets. The next two sections measure all directions."
+    closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its scale is the distance between the two nets. The section on sharpness measures all directions in the space of the weights."
     return {
         "title": "On the line between two solutions",
-        "method": f"Both nets start from the same weights and are trained until the training loss is at or below {settings['target_loss']:g}. Learning rates are compared at batch size {settings['batch_sizes'][0]}, batch sizes at learning rate {settings['learning_rates'][0]:g}.",
-        "caption": "Loss (blue, left axis, logarithmic) and accuracy (red, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. Dotted lines mark the two nets.",
+        "method": f"The two nets of a pair have the architecture {net_on_images(settings)}. They start from the same weights and are trained by Adam with a constant step size until the training loss is at or below {settings['target_loss']:g} nats. Learning rates are compared at batch size {settings['batch_sizes'][0]}, batch sizes at learning rate {settings['learning_rates'][0]:g}.",
+        "caption": "Loss (blue, left axis, logarithmic) and accuracy (orange, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. Dotted lines mark the two nets.",
         "comment": [*paragraphs, closing],
     }
 
@@ -74,5 +74,20 @@ def _paragraph(lines, pair, small, large) -> str:
     text += f"Further out on the line, by {step:.2g} of their distance, the loss rises by {show(mean_interval(behind))} beyond the net of {pair} {small:g} and by {show(mean_interval(beyond))} beyond that of {large:g}"
     steeper = sign(paired_difference(np.log(beyond.clip(lower=1e-6)), np.log(behind.clip(lower=1e-6))))
     if steeper:
-        return f"{text}: along this line the net of {pair} {large if steeper > 0 else small:g} is the sharper one."
-    return f"{text}: along this line neither net is measurably sharper."
+        text += f": along this line the net of {pair} {small if steeper > 0 else large:g} is the flatter one. "
+    else:
+        text += ": along this line neither net is measurably flatter. "
+    return text + _generalisation(lines, pair, small, large, steeper)
+
+
+def _generalisation(lines, pair, small, large, steeper) -> str:
+    """Which of the two nets has the lower test loss and the higher test accuracy, and whether it is the flatter one."""
+    ends = (lines[lines.alpha == end].set_index("seed") for end in (0, 1))
+    first, second = ends
+    loss, accuracy = (paired_difference(second[column], first[column]) for column in ("test_loss", "test_accuracy"))
+    text = f"From the net of {pair} {small:g} to that of {large:g}, test loss changes by {show(loss, 2)} and test accuracy by {show(accuracy, 2)}. "
+    if not steeper:
+        return f"{text}So this pair does not show whether the flatter net generalises better."
+    flatter = [-sign(loss) * -steeper, sign(accuracy) * -steeper]  # +1 where the flatter net is the better one
+    said = {1: "better", -1: "worse", 0: "not measurably different"}
+    return f"{text}By test loss the flatter net is {said[flatter[0]]}, by test accuracy {said[flatter[1]]}."

@@ -3,6 +3,8 @@
 Reads the rows of `hw1.generalization.parameter_count` (parameters, seed, losses, accuracies, status).
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLUE, LOSS, TEST, TRAIN, VERMILION
 from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import show, sign
+from hw1.findings.words import plural, show, sign
 from hw1.statistics import Interval, mean_interval, paired_difference
 
 NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
@@ -19,7 +21,7 @@ NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
 
 def figure(rows, settings) -> Figure:
     """Final loss and accuracy against the number of parameters, means over seeds with 95 % intervals."""
-    drawing, (left, right) = style.figure(1, 2, 2.5)
+    fig, (left, right) = style.figure(1, 2, 2.5)
     left.set_yscale("log")
     training, test = {"color": BLUE, "linestyle": TRAIN}, {"color": VERMILION, "linestyle": TEST}
     for axes, quantity, label in ((left, "loss", LOSS), (right, "accuracy", ACCURACY)):
@@ -30,8 +32,8 @@ def figure(rows, settings) -> Figure:
     target = settings["target_loss"]
     left.axhline(target, color="#888888", linewidth=0.8, linestyle=":")
     left.text(0.02, target * 1.08, "target", transform=left.get_yaxis_transform(), fontsize=6.5)
-    style.legend(drawing, {"training": training, "test": test})
-    return drawing
+    style.legend(fig, {"training": training, "test": test})
+    return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:
@@ -57,12 +59,33 @@ def _fitting(rows) -> list[int]:
 def comment(rows, settings) -> dict:
     """From which size on nets fit the training set, and what more parameters change."""
     narrowest, widest, pool = settings["widths"][0], settings["widths"][-1], settings["pool"]
+    shape = settings.get("shape")
+    inputs = f" from {math.prod(shape) // pool**2} inputs" if shape else ""
     return {
         "title": "Number of parameters",
-        "method": f"One hidden layer of {narrowest:,} to {widest:,} units. The images are averaged over squares of {pool} × {pool} pixels, so that nets over four decades of size can be trained in minutes.",
+        "method": f"Nets with one hidden layer of {narrowest:,} to {widest:,} units (ReLU){inputs} are trained by Adam with a constant step size. The images are averaged over squares of {pool} × {pool} pixels, so that nets of very different size can be trained in minutes.",
         "caption": "Final loss (left) and accuracy (right) against the number of parameters. Training stops at the target training loss (dotted) or after the last epoch.",
-        "comment": [_fit(rows, settings) + _test_accuracy(rows) + _test_loss(rows)],
+        "comment": [_fit(rows, settings) + _test_accuracy(rows) + _test_loss(rows), _oversized(rows)],
     }
+
+
+def _oversized(rows) -> str:
+    """In how many sizes beyond the smallest that fits the training set a net is measurably better or worse."""
+    fits = _fitting(rows)
+    if len(fits) < 2:
+        return ""
+    smallest, *larger = fits
+    text = f"Of {plural(len(larger), 'larger size')} that fit the training set, compared with the smallest that does ({smallest:,} parameters), "
+    parts = []
+    for column, quantity in (("test_accuracy", "test accuracy"), ("test_loss", "test loss")):
+        base = _of(rows, smallest, column)
+        signs = Counter(sign(paired_difference(_of(rows, size, column), base)) for size in larger)
+        parts.append(
+            f"{quantity} is measurably higher in {signs[1]}, lower in {signs[-1]} and not distinguishable in {signs[0]}"
+        )
+    worse = sign(paired_difference(_of(rows, larger[-1], "test_accuracy"), _of(rows, smallest, "test_accuracy"))) < 0
+    verdict = "is" if worse else "is not"
+    return f"{text}{'; '.join(parts)}. The largest of them {verdict} measurably less accurate on the test set than the smallest."
 
 
 def _of(rows, size, column):

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, ORANGE, PURPLE, SKY, VERMILION
+from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, ORANGE, PURPLE, SKY
 from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import number, show
+from hw1.findings.words import net_on_images, number, show
 from hw1.statistics import geometric_mean, mean_interval
 
 DINH = "Dinh et al., arXiv 1703.04933"
@@ -22,8 +22,10 @@ MEASURES = {
     "trace": ("trace", SKY),
     "box_sharpness": ("Keskar, box", ORANGE),
     "subspace_sharpness": ("Keskar, subspace", PURPLE),
-    "adaptive_sharpness": ("scale-normalised", BLACK),
+    "adaptive_sharpness": ("scale-normalised", GREEN),
 }
+MARKERS = "osD^v<>"  # of the nets
+ROUNDING = 1e-12  # relative deviations below this are rounding errors of float64
 ROUNDED = 0.1  # decades of deviation beyond which rounding decides a determinant
 
 
@@ -32,22 +34,22 @@ def figure(rows, settings) -> Figure:
 
     The last panel is the loss on the line between two nets, in three coordinates.
     """
-    drawing, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.6)
+    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.6)
     two, most, line = (rows[rows.transformation == name] for name in (TWO, MOST, LINE))
     _draw_measures(first, two, "layer 1 × α, layer 2 × 1/α")
     _draw_measures(second, most, "all layers but the last × α")
     _draw_deviations(third, two)
-    for name, nets, colour in (("two layers", two, GREEN), ("all but last", most, VERMILION)):
+    for name, nets, dashes in (("two layers", two, "-"), ("all but last", most, "--")):
         count = nets[nets.measure == "eigenvalues_above"]
-        style.curve(fourth, count, "alpha", "value", color=colour, label=name)
-    fourth.set(ylabel="eigenvalues above λ₁ at α = 1", title="number of large eigenvalues")
+        style.curve(fourth, count, "alpha", "value", color=BLACK, linestyle=dashes, label=name)
+    fourth.set(ylabel="eigenvalues above λ₁ at α = 1", title="large eigenvalues")
     fourth.legend(loc="upper right")
     _draw_determinants(fifth, two)
     for axes in (first, second, third, fourth, fifth):
         style.log_x(axes, "α")
-    _draw_line(sixth, line[line.measure == "line_loss"])
-    style.legend(drawing, {name: {"color": colour} for name, colour in MEASURES.values()})
-    return drawing
+    _draw_line(sixth, line[line.measure == "line_loss"], _ends(line, two))
+    style.legend(fig, {name: {"color": colour} for name, colour in MEASURES.values()})
+    return fig
 
 
 def _draw_measures(axes, rows, title):
@@ -65,10 +67,10 @@ def _draw_deviations(axes, rows):
     """The largest deviation, over seeds, of two quantities that a rescaling must leave unchanged."""
     rounding = np.finfo(float).eps
     axes.set_yscale("log")
-    for measure, name, colour in (("function_change", "f(x)", GREEN), ("hessian_error", "H(Tθ) = D H D", VERMILION)):
+    for measure, name, dashes in (("function_change", "f(x)", "-"), ("hessian_error", "H(Tθ) = D H D", "--")):
         largest = rows[rows.measure == measure].groupby("alpha", as_index=False).value.max()
         largest = largest[largest.value > 0]  # at α = 1 nothing is rescaled, and nothing deviates
-        axes.plot(largest.alpha, largest.value, "o-", color=colour, label=name)
+        axes.plot(largest.alpha, largest.value, "o", linestyle=dashes, color=BLACK, label=name)
     axes.axhline(rounding, color="#888888", linewidth=0.8, linestyle=":")
     axes.text(0.97, rounding / 2.8, "float64 rounding", transform=axes.get_yaxis_transform(), fontsize=6.5, ha="right")
     axes.set(ylabel="largest relative deviation", ylim=(rounding / 8, 1e-12), title="invariants")
@@ -80,20 +82,39 @@ def _draw_determinants(axes, rows):
     table = rows.pivot(index=["seed", "alpha"], columns="measure", values="value").reset_index()
     for order, (seed, net) in enumerate(table.groupby("seed")):
         known = net.log10_det_predicted - net[net.alpha == 1].log10_det_predicted.item()
-        colour = style.COLOURS[order % len(style.COLOURS)]
-        axes.plot(net.alpha, net.log10_determinant - known, "o-", color=colour, label=f"net {seed}")
-    axes.set(ylabel="log₁₀ |det H|", title="determinant without known factor")
+        marker = MARKERS[order % len(MARKERS)]
+        axes.plot(
+            net.alpha, net.log10_determinant - known, f"{marker}-", color=BLACK, linewidth=0.8, label=f"net {seed}"
+        )
+    axes.set(ylabel="log₁₀ |det H|", title="determinant / known factor")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
 
 
-def _draw_line(axes, line):
+def _ends(line, two) -> tuple[int, int]:
+    """The seeds of the two nets on whose line the loss is drawn."""
+    return line.seed.min(), two.seed.max()
+
+
+def _draw_line(axes, line, ends):
     """The loss between two solutions in the coordinates η = (t² + b)^a t about the first (Dinh et al., section 5)."""
-    for (a, b), colour in zip(((0, 0), (-0.3, 0.01), (0.6, 0.01)), (BLACK, BLUE, VERMILION), strict=True):
+    for (a, b), dashes in zip(((0, 0), (-0.3, 0.01), (0.6, 0.01)), ("-", "--", ":"), strict=True):
         t = line.alpha.to_numpy()
         scale = (1 + b) ** a  # of the second solution at t = 1, so that both stay at 0 and 1
         eta = (t**2 + b) ** a * t / scale if a else t
-        axes.plot(eta, line.value, color=colour, label="η = t" if a == 0 else f"a = {a:g}, b = {b:g}")
-    axes.set(xlabel="η (nets at 0 and 1)", ylabel=LOSS, yscale="log", xlim=(-0.6, 1.6), title="line between two nets")
+        axes.plot(
+            eta,
+            line.value,
+            color=BLACK,
+            linestyle=dashes,
+            label="η = t" if a == 0 else f"a = {a:g}, b = {b:g}".replace("-", "−"),
+        )
+    axes.set(
+        xlabel="η (nets at 0 and 1)",
+        ylabel=LOSS,
+        yscale="log",
+        xlim=(-0.6, 1.6),
+        title=f"line from net {ends[0]} to {ends[1]}",
+    )
     axes.set_ylim(top=30 * line.value.max())
     axes.legend(loc="upper center")
 
@@ -125,8 +146,8 @@ def comment(rows, settings) -> dict:
     images = f"The images are averaged over squares of {pool} × {pool} pixels. " if pool > 1 else ""
     return {
         "title": "Reparametrisation (more bonus)",
-        "method": f"{images}The net computes in float64 and is small enough for its full Hessian to be formed.",
-        "caption": "Rescalings that do not change the function of a ReLU net. Top: measures relative to α = 1, for two layers (left) and for all but the last (middle); deviations of the outputs and of $H(T theta) = D H(theta) D$ (right). Bottom: number of eigenvalues above the largest at α = 1 (left); determinant of each net, divided by the known power of α (middle); loss on the line between two nets in the coordinate $eta = (t^2 + b)^a t$ (right).",
+        "method": f'{images}The net {net_on_images(settings, activation=settings["activation"])} is trained by Adam with a constant step size, in float64. It is small enough for its full Hessian $H$ to be formed, here on {settings["examples"]} training examples. A transformation $T$ multiplies the parameter $theta_i$ by $d_i$, and $D = op("diag")(1 \\/ d_i)$. Keskar\'s sharpness is the largest rise of the loss in a box around the weights, over all parameters or over a random subspace of dimension {settings["manifold"]}.',
+        "caption": "Rescalings that do not change the function of a ReLU net. Top: measures relative to α = 1, for two layers (left) and for all but the last (middle); deviations of the outputs and of $H(T theta) = D H(theta) D$ (right). Bottom: number of eigenvalues above the largest at α = 1 (left); determinant of each net, divided by the known power of α (middle); loss on the line between two nets, in the coordinate $eta = (t^2 + b)^a t$ (right).",
         "comment": [_growth(rows, settings), _unmoved(rows, settings)],
     }
 
@@ -145,9 +166,9 @@ def _growth(rows, settings) -> str:
         return show(geometric_mean(_at(two, measure, alpha) / _at(two, measure, 1.0)), 2)
 
     outputs, identity = (both[both.measure == name].value.max() for name in ("function_change", "hessian_error"))
-    text = f"For α from {low:g} to {high:g} the outputs change by at most {number(outputs, 2)} of the largest, and $H(T theta) = D H(theta) D$ holds to {number(identity, 2)}: both are rounding errors. "
-    text += f"Yet at α = {low:g} the spectral norm is {factor('spectral_norm', low)} times its value at α = 1, the trace {factor('trace', low)}, Keskar's box sharpness {factor('box_sharpness', low)} and subspace sharpness {factor('subspace_sharpness', low)} times; at α = {high:g} they are {factor('spectral_norm', high)}, {factor('trace', high)}, {factor('box_sharpness', high)} and {factor('subspace_sharpness', high)} times. "
-    return f"{text}The same function can be represented at any sharpness."
+    text = f"For α from {low:g} to {high:g} the outputs change by at most {number(outputs, 2)} of the largest, and $H(T theta) = D H(theta) D$ holds to {number(identity, 2)}{', both of the size of rounding errors' if max(outputs, identity) < ROUNDING else ''}. "
+    text += f"At α = {low:g} the spectral norm is {factor('spectral_norm', low)} times its value at α = 1, the trace {factor('trace', low)}, Keskar's box sharpness {factor('box_sharpness', low)} and subspace sharpness {factor('subspace_sharpness', low)} times; at α = {high:g} they are {factor('spectral_norm', high)}, {factor('trace', high)}, {factor('box_sharpness', high)} and {factor('subspace_sharpness', high)} times. "
+    return text
 
 
 def _unmoved(rows, settings) -> str:
@@ -157,14 +178,15 @@ def _unmoved(rows, settings) -> str:
     table = both.pivot(index=["transformation", "seed", "alpha"], columns="measure", values="value")
     base = table.xs(1.0, level="alpha").adaptive_sharpness
     adaptive = max((table.adaptive_sharpness / base - 1).abs().max(), 1e-7)
-    text = f"With all layers but the last multiplied by α = {low:g}, {show(mean_interval(_at(most, 'eigenvalues_above', low)))} eigenvalues exceed the largest one at α = 1: many directions can be made sharp, not only one. "
+    text = f"With all layers but the last multiplied by α = {low:g}, {show(mean_interval(_at(most, 'eigenvalues_above', low)))} eigenvalues exceed the largest one at α = 1. "
     text += (
         f"{_determinants(table, two)} The order of the nets by spectral norm {_order(two, 'spectral_norm')} with α. "
     )
     text += (
         f"The relative change of sharpness normalised by the scale of each weight is at most {number(adaptive, 1)}. "
     )
-    return f"{text}On the line between two nets (bottom right), a change of coordinate alone makes either of them the sharper one. Sharpness has no meaning without a stated parametrisation, and training does not ensure that all nets have weights of one scale."
+    first, last = _ends(rows[rows.transformation == LINE], two)
+    return f"{text}The line (bottom right) is that between the nets of the seeds {first} and {last}, drawn in three coordinates."
 
 
 def _determinants(table, two) -> str:
@@ -173,7 +195,7 @@ def _determinants(table, two) -> str:
     lost = deviations[deviations > ROUNDED]
     kept, text = deviations.drop(lost.index), ""
     if len(lost):
-        text = f"For {len(lost)} of the {len(deviations)} nets the computed determinant deviates by up to {number(lost.max(), 2)} decades from the predicted factor: its Hessian is nearly singular, and float64 rounding decides the smallest eigenvalues. "
+        text = f"For {len(lost)} of the {len(deviations)} nets the computed determinant deviates by up to {number(lost.max(), 2)} decades from the predicted factor. This is rounding, since the factor is exact. "
     if kept.empty:
         return text.strip()
     # The CSV has seven digits, so a deviation below the last one is read as zero.

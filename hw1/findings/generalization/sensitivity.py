@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, PURPLE
 from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import show, sign, training_loss
+from hw1.findings.words import net_on_images, show, sign, training_loss
 from hw1.statistics import mean_interval, over_seeds, paired_difference, rank_correlation
 
 NOVAK = "Novak et al., arXiv 1802.08760"
@@ -20,8 +20,8 @@ NOVAK = "Novak et al., arXiv 1802.08760"
 
 def figure(rows, settings) -> Figure:
     """Loss, accuracy and three sensitivities against the batch size, means over seeds with 95 % intervals."""
-    drawing, (left, middle, right) = style.figure(1, 3, 2.5)
-    style.with_batch_size((left, middle), rows, "loss_gradient_norm", "mean ‖∂ℓ/∂x‖ (nats per pixel)")
+    fig, (left, middle, right) = style.figure(1, 3, 2.5)
+    style.with_batch_size((left, middle), rows, "loss_gradient_norm", "mean ‖∂ℓ/∂x‖\n(nats per unit of pixel value)")
     right.set_yscale("log")
     scaled = rows.assign(whole_loss_gradient_norm=rows.whole_loss_gradient_norm * np.sqrt(settings["test"]))
     looks = style.sets(BLUE)
@@ -33,9 +33,10 @@ def figure(rows, settings) -> Figure:
         style.curve(right, scaled, "batch_size", column, color=colour)
         looks[name] = {"color": colour}
     style.log_x(right, "batch size")
-    right.set_ylabel("sensitivity (per pixel)")
-    style.legend(drawing, looks)
-    return drawing
+    style.log_ticks(right.yaxis)
+    right.set_ylabel("sensitivity\n(per unit of pixel value)")
+    style.legend(fig, looks)
+    return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:
@@ -58,23 +59,24 @@ def comment(rows, settings) -> dict:
     trends += _trend(nets, "jacobian_norm", "The norm of the Jacobian of the class probabilities")
     return {
         "title": "Sensitivity",
-        "method": f"{training_loss(nets, settings)} Sensitivity is measured on the whole test set.",
-        "caption": "Loss (left) and accuracy (middle) against the batch size, with the sensitivity on the right axis; the three definitions of sensitivity (right).",
+        "method": f"The net {net_on_images(settings)} is trained by Adam with a constant step size. {training_loss(nets, settings)} Sensitivity is measured on the whole test set.",
+        "caption": f"Loss (left) and accuracy (middle) against the batch size, with the sensitivity on the right axis; the three definitions of sensitivity (right). $ell$ is the loss of one image $x$, $L$ the mean loss over the set $X$ of all {settings['test']:,} test images, $p$ the vector of class probabilities of an image, $n$ the number of images.",
         "comment": [trends + _generalisation(nets), _whole_set(nets, settings)],
     }
 
 
 def _trend(nets, column, name) -> str:
-    """How a column depends on the batch size: it has a minimum inside the range, rises, falls, or shows no trend."""
+    """How a column depends on the batch size: it rises, falls, or shows no trend; and its minimum, if inside the range."""
     means = nets.groupby("batch_size")[column].mean()
     least, first, last = means.idxmin(), means.index[0], means.index[-1]
     correlation = rank_correlation(nets, "batch_size", column)
     values = nets.pivot(index="seed", columns="batch_size", values=column)
     rises = [paired_difference(values[end], values[least]) for end in (first, last)]
-    if least not in (first, last) and all(sign(rise) > 0 for rise in rises):
-        return f"{name} is lowest at batch size {least} and higher at both ends, by {show(rises[0], 2)} at {first} and by {show(rises[1], 2)} at {last} (Spearman correlation with the batch size {show(correlation, 2)}). "
     verb = {1: "rises with", -1: "falls with", 0: "shows no clear trend with"}[sign(correlation)]
-    return f"{name} {verb} the batch size (Spearman correlation {show(correlation, 2)}). "
+    text = f"{name} {verb} the batch size (Spearman correlation {show(correlation, 2)}). "
+    if least in (first, last):
+        return text
+    return f"{text}Its mean is lowest at batch size {least}; it is higher by {show(rises[0], 2)} at {first} and by {show(rises[1], 2)} at {last}. "
 
 
 def _generalisation(nets) -> str:
@@ -86,7 +88,7 @@ def _generalisation(nets) -> str:
         (-1, 1): ": the more sensitive nets generalise better.",
         (0, -1): ": the more sensitive nets make more errors, but their test loss is not measurably higher.",
     }
-    return f"Over batch sizes, the norm of the loss gradient has a rank correlation of {show(gradient, 2)} with test loss, but it contains the factor p − y and so grows with the loss by definition. The Jacobian does not depend on the labels; its correlation is {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy{verdicts.get((sign(loss), sign(accuracy)), '.')}"
+    return f"Over batch sizes, the norm of the loss gradient has a rank correlation of {show(gradient, 2)} with test loss, but it contains the factor $p - y$, the difference of the class probabilities and the one-hot label, and so grows with the loss by definition. The Jacobian does not depend on the labels; its correlation is {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy{verdicts.get((sign(loss), sign(accuracy)), '.')}"
 
 
 def _whole_set(nets, settings) -> str:

@@ -1,4 +1,4 @@
-"""Do small batches find flatter minima, and what does the course's recipe measure? Sharpness against the batch size.
+"""Do small batches find flatter minima, and what does the course's formula measure? Sharpness against the batch size.
 
 Reads the rows of `hw1.generalization.sharpness` (net, batch_size, seed, losses, accuracies, examples, scope, method,
 norm, value, sharpness, status).
@@ -6,13 +6,14 @@ norm, value, sharpness, status).
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
-from hw1.findings.verdict import COURSE, KESKAR, Claim, claim
-from hw1.findings.words import number, show, sign, training_loss
+from hw1.findings.verdict import HOMEWORK, KESKAR, Claim, claim
+from hw1.findings.words import net_on_images, number, plural, show, sign, span, training_loss
 from hw1.statistics import mean_interval, rank_correlation
 
 
@@ -21,7 +22,7 @@ def figure(rows, settings) -> Figure:
 
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.6)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.6)
     course, few = _course(rows), settings["examples"]
     style.with_batch_size((first, second), _measured(course, "lanczos", "block", few), "sharpness", "sharpness")
     kinds = {
@@ -45,8 +46,8 @@ def figure(rows, settings) -> Figure:
     for axes, room in ((third, 1.35), (fourth, 4)):  # for the legends
         style.log_x(axes, "batch size")
         axes.set_ylim(top=axes.get_ylim()[1] * room)
-    style.legend(drawing, style.sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
-    return drawing
+    style.legend(fig, style.sets(BLUE) | {"sharpness ‖H‖₂ ε² / (2 (1 + L)), right axis": {"color": GREEN}})
+    return fig
 
 
 def _course(rows):
@@ -83,7 +84,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         )
     frobenius = _measured(_course(rows), "hutch++", "block", settings["examples"])
     yield claim(
-        f"{COURSE} 1-3",
+        f"{HOMEWORK} 1-3",
         "tf.norm(A, 2) is the 2-norm (its ratio to the spectral norm, 1 ± 0.01)",
         _ratio(frobenius, recipe),
         published="1",
@@ -102,18 +103,25 @@ def _ratio(a, b):
 
 
 def comment(rows, settings) -> dict:
-    """How sharpness goes with batch size and generalisation, what the recipe measures, and how exact our norms are."""
+    """How sharpness goes with batch size and generalisation, what the formula measures, and how exact our norms are."""
     course, few = _course(rows), settings["examples"]
     return {
         "title": "Sharpness (bonus)",
-        "method": f"{training_loss(course, settings)} The recipe omits the gradient term. $norm(H)_2$ is computed by Lanczos on Hessian-vector products, $norm(H)_F$ is estimated by Hutch++.",
-        "caption": f"Top: sharpness by the block-diagonal Hessian on {few} training examples, with loss and accuracy. Bottom: the spectral norm by scope and number of examples (left); what the wrong norm changes (right).",
+        "method": _method(course, settings),
+        "caption": f"Top: sharpness by the block-diagonal Hessian on {few} training examples, with loss and accuracy. Bottom: the spectral norm of the largest block or of the full Hessian, by number of examples (left); what the wrong norm changes (right).",
         "comment": [
             _batch_size(_measured(course, "lanczos", "block", few)),
-            _recipe(course, few, settings["train"]),
+            _formula(course, few, settings["train"]),
             _exactness(rows[rows.net == "reference"], settings),
         ],
     }
+
+
+def _method(course, settings) -> str:
+    """Nets, the course's formula, and how its parts are computed."""
+    text = f"The net {net_on_images(settings)} is trained by Adam with a constant step size. {training_loss(course, settings, 'Each net of the figure')} "
+    text += f"$H$ is the Hessian of the loss $L$ with respect to the parameters. The course's formula for the sharpness, $norm(H)_2 epsilon^2 \\/ (2 (1 + L))$ with $epsilon$ = {number(settings['epsilon'], 1)}, omits the gradient. "
+    return f"{text}A block of $H$ belongs to one kernel or bias; tf.hessians returns the blocks only, without the entries between them. $norm(H)_2$ is computed by Lanczos on Hessian-vector products, $norm(H)_F$ is estimated by Hutch++."
 
 
 def _batch_size(recipe) -> str:
@@ -124,8 +132,8 @@ def _batch_size(recipe) -> str:
     with_loss = rank_correlation(recipe, "sharpness", "test_loss")
     with_accuracy = rank_correlation(recipe, "sharpness", "test_accuracy")
     verdicts = {
-        1: "At equal training loss, small batches end in flatter minima.",
-        -1: "At equal training loss, small batches end in sharper minima.",
+        1: "At equal training loss, nets trained with small batches are flatter.",
+        -1: "At equal training loss, nets trained with small batches are sharper.",
         0: "At equal training loss, the batch size has no clear effect.",
     }
     text = f"Sharpness is {show(first)} at batch size {smallest} and {show(last)} at {largest}; its rank correlation with the batch size is {show(with_batch, 2)}. {verdicts[sign(with_batch)]} The rank correlation of sharpness is {show(with_loss, 2)} with test loss and {show(with_accuracy, 2)} with test accuracy: "
@@ -137,29 +145,39 @@ def _batch_size(recipe) -> str:
         text += "flatter nets have the higher test accuracy here, but also the higher test loss. "
     else:
         text += "flatter nets have the higher test accuracy here, but not a measurably lower test loss. "
-    within = rank_correlation(recipe, "sharpness", "test_accuracy", by="batch_size")
-    text += f"Among nets of one batch size, the correlation with test accuracy is {show(within, 2)}"
-    if sign(within) < 0:
-        return f"{text}: there, too, flatter nets are better."
-    return f"{text}: there, flatter nets are not measurably better."
+    sizes = [
+        rank_correlation(nets.assign(all=0), "sharpness", "test_accuracy", by="all").value
+        for _, nets in recipe.groupby("batch_size")
+    ]
+    sizes = [size for size in sizes if np.isfinite(size)]
+    if not sizes:
+        return text
+    return f"{text}Among the nets of one batch size, its correlation with test accuracy is negative in {sum(size < 0 for size in sizes)} of {plural(len(sizes), 'batch size')} (mean {number(np.mean(sizes), 2)}); the batch sizes share their seeds, so this has no interval."
 
 
-def _recipe(course, few, everything) -> str:
+def _formula(course, few, everything) -> str:
     """What the wrong norm, the blocks and the number of examples change."""
     block, full = (_measured(course, "lanczos", scope, few) for scope in ("block", "full"))
     frobenius = _measured(course, "hutch++", "block", few)
     all_examples = _measured(course, "lanczos", "full", everything)
     ratios = _values(frobenius) / _values(block)
     trend = rank_correlation(frobenius, "batch_size", "sharpness")
-    return f"Without axis, tf.norm(A, 2) returns the Frobenius norm, here {show(_ratio(frobenius, block))} times the spectral norm ({ratios.min():.2f} to {ratios.max():.2f}); with it, the correlation of sharpness with the batch size is {show(trend, 2)}. The spectral norm of the full Hessian is {show(_ratio(full, block))} times that of its largest block. On all {everything} training examples it is {show(_ratio(all_examples, full))} times that on {few}."
+    return f"Without axis, tf.norm(A, 2) returns the Frobenius norm, here {show(_ratio(frobenius, block))} times the spectral norm ({span(ratios, 3)} for single nets); with it, the correlation of sharpness with the batch size is {show(trend, 2)}. The spectral norm of the full Hessian is {show(_ratio(full, block))} times that of its largest block. On all {everything} training examples it is {show(_ratio(all_examples, full))} times that on {few}."
 
 
 def _exactness(reference, settings) -> str:
     """How far the matrix-free norms are from the exact ones, on small nets."""
-    few, hidden = settings["examples"], "-".join(map(str, settings["reference_hidden"]))
+    few, small = settings["examples"], net_on_images(settings, settings["reference_hidden"])
     exact = _measured(reference, "tf.hessians", "block", few)
     spectral, frobenius = (_values(exact[exact.norm == norm]) for norm in ("spectral", "frobenius"))
     lanczos, hutch = (_values(_measured(reference, method, "block", few)) for method in ("lanczos", "hutch++"))
     error = max((lanczos / spectral - 1).abs().max(), 1e-7)  # the CSV has seven digits
     hutch_error = (hutch / frobenius - 1).abs().max()
-    return f"On {len(lanczos)} nets with hidden layers {hidden}, small enough for tf.hessians, the relative error of Lanczos is at most {number(error, 1)} for the spectral norm, that of Hutch++ at most {number(hutch_error, 2)} for the Frobenius norm."
+    text = f"The norms are tested on {plural(len(lanczos), 'reference net')} {small}, small enough for tf.hessians, at training loss {span(reference.train_loss, 3)}{_above(reference, settings)}. "
+    return f"{text}The relative error of Lanczos is at most {number(error, 1)} for the spectral norm, that of Hutch++ at most {number(hutch_error, 2)} for the Frobenius norm."
+
+
+def _above(reference, settings) -> str:
+    """Says of the small nets, if so, that they did not come down to the target of the others."""
+    missed = (reference.status == "target not reached").any()
+    return f" (the target of {settings['target_loss']:g} was not reached)" if missed else ""

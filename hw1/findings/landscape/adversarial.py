@@ -27,7 +27,7 @@ def figure(rows, settings) -> Figure:
 
     Points are means over seeds with 95 % intervals.
     """
-    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
     rows, shades = rows[rows.status != "diverged"], style.shades(settings["batch_sizes"])
     first.set(xlabel="ε, largest change of each pixel", title="one signed step (FGSM)")
     second.set(xlabel="ε, largest L2 norm of the change", title=f"{settings['steps']} steps in the L2 ball")
@@ -47,8 +47,8 @@ def figure(rows, settings) -> Figure:
     third.set(ylabel="test accuracy", ylim=(0, 1))
     fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
     fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=len(looks))
-    style.legend(drawing, style.named("batch size", {size: {"color": colour} for size, colour in shades.items()}))
-    return drawing
+    style.legend(fig, style.named("batch size", {size: {"color": colour} for size, colour in shades.items()}))
+    return fig
 
 
 def _against_size(axes, rows, shades):

@@ -24,7 +24,7 @@ def figure(rows, settings) -> Figure:
 
     Lines and points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, panels = style.figure(2, 3, 4.6)
+    fig, panels = style.figure(2, 3, 4.6)
     for (above, below), labels in zip(panels.T, ("true", "random"), strict=False):
         _regression(above, below, _regressions(rows, labels))
         above.set_title(f"regression, {labels} labels")
@@ -45,8 +45,8 @@ def figure(rows, settings) -> Figure:
     below.set_ylim(bottom=low - 0.25 * (high - low))  # room for the legend
     below.legend(ends.values(), ends, loc="lower left", handletextpad=0.1)
     looks = {"accuracy": {"color": BLUE}, "cross-entropy": {"color": VERMILION}} | style.sets(BLACK)
-    style.legend(drawing, looks | {"E, right axis: negative for the regression, positive for chance": {"color": GREEN}})
-    return drawing
+    style.legend(fig, looks | {"E, right axis: negative for the regression, positive for chance": {"color": GREEN}})
+    return fig
 
 
 def _regression(above, below, rows):

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
-from hw1.findings.verdict import COURSE, KESKAR, Claim, claim
+from hw1.findings.verdict import HOMEWORK, KESKAR, Claim, claim
 from hw1.findings.words import listed, number, show, sign, training_loss
 from hw1.statistics import Interval, geometric_mean, mean_interval, rank_correlation
 
@@ -36,17 +36,17 @@ def figure(rows, settings, radii, rescaling) -> Figure:
 
     Points are single nets in the first panel, else means over seeds with 95 % intervals.
     """
-    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
     course, markers = _course(rows), dict(zip(settings["batch_sizes"], "osD^vP*X", strict=False))
     rates = dict(zip(settings["learning_rates"], COLOURS, strict=False))
     _population(first, course, rates, markers)
     colours = {rate: {"color": colour} for rate, colour in rates.items()}
     shapes = {size: {"color": BLACK, "marker": marker, "linestyle": ""} for size, marker in markers.items()}
-    style.legend(drawing, style.named("rate", colours) | style.named("batch", shapes))
+    style.legend(fig, style.named("rate", colours) | style.named("batch", shapes))
     _correlations(second, course)
     _rescaled_volumes(third, rescaling)
     _approximations(fourth, radii, {min(markers): BLUE, max(markers): VERMILION})
-    return drawing
+    return fig
 
 
 def _course(rows):
@@ -65,7 +65,7 @@ def _population(axes, course, rates, markers):
             axes.plot(nets.spectral_norm, gap, marker, color=colour, markersize=3.5, alpha=0.8)
     axes.set(ylabel="test loss − training loss (nats)", yscale="log", title="one point per net")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(style.BetweenDecades())
+    style.log_ticks(axes.yaxis)
 
 
 def _correlations(axes, course):
@@ -143,7 +143,7 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
     )
     for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
         yield claim(
-            f"{COURSE} 1-3",
+            f"{HOMEWORK} 1-3",
             f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (ratio of the two, 1 ± 0.1)",
             _approximated(radii, "quadratic", epsilon),
             within=(0.9, 1.1),

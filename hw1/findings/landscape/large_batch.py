@@ -29,7 +29,7 @@ def figure(rows, settings, line, convergence) -> Figure:
     """
     nets, sizes, rows = settings["nets"], settings["batch_sizes"], rows[rows.status != "diverged"]
     looks = dict(zip(sizes, ({"color": GREEN}, {"color": PURPLE}), strict=True))
-    drawing, panels = style.figure(3, 3, 6.6)
+    fig, panels = style.figure(3, 3, 6.6)
     for axes in panels[:2, len(nets) :].flat:
         axes.set_visible(False)
     for net, (above, below) in zip(nets, panels[:2].T, strict=False):
@@ -42,8 +42,8 @@ def figure(rows, settings, line, convergence) -> Figure:
         axes.set_title(title)
     _against_batch_size(panels[2, 2], rows, settings)
     looks = {f"batch size {size}": look for size, look in looks.items()}
-    style.legend(drawing, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | looks | style.sets(BLACK))
-    return drawing
+    style.legend(fig, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | looks | style.sets(BLACK))
+    return fig
 
 
 def _learning_curves(axes, rows, looks):

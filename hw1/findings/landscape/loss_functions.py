@@ -27,7 +27,7 @@ def figure(rows, settings, spectrum, lines) -> Figure:
 
     Points and lines are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, (above, below) = style.figure(2, 4, 4.4)
+    fig, (above, below) = style.figure(2, 4, 4.4)
     losses = dict(zip(rows.loss.unique(), (BLUE, ORANGE, GREEN), strict=False))
     parts = {"hessian": ("‖H‖₂", BLACK), "gauss_newton": ("‖G‖₂", PURPLE), "residual": ("‖R‖₂", SKY)}
     for axes, name in zip(above[:3], losses, strict=False):
@@ -43,8 +43,8 @@ def figure(rows, settings, spectrum, lines) -> Figure:
     _end_spectra(below[:2], spectrum, losses)
     _solution_lines(below[2:], lines, losses)
     names = {f"solutions of {name}": {"color": colour} for name, colour in losses.items()}
-    style.legend(drawing, {name: {"color": colour} for name, colour in parts.values()} | names)
-    return drawing
+    style.legend(fig, {name: {"color": colour} for name, colour in parts.values()} | names)
+    return fig
 
 
 def _norms(axes, rows, parts):

@@ -24,7 +24,7 @@ CURVATURE = 2  # of w² at its minimum
 
 def figure(rows, settings) -> Figure:
     """The valley of (w₁w₂)² with paths in it, its curvature, and the curvature in time: median and quartiles."""
-    drawing, (first, second, third) = style.figure(1, 3, 2.6)
+    fig, (first, second, third) = style.figure(1, 3, 2.6)
     _paths(first, rows, settings)
     _valley(second, rows[rows.part == "valley"])
     for method, colour in METHODS.items():
@@ -37,8 +37,8 @@ def figure(rows, settings) -> Figure:
     third.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
     place = end - 0.01 * settings["steps"]
     third.text(place, third.get_ylim()[1], "noise ends", fontsize=6.5, ha="right", va="top")
-    style.legend(drawing, {name: {"color": colour} for name, colour in METHODS.items()})
-    return drawing
+    style.legend(fig, {name: {"color": colour} for name, colour in METHODS.items()})
+    return fig
 
 
 def _paths(axes, rows, settings):

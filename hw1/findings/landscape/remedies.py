@@ -23,7 +23,7 @@ def figure(rows, settings) -> Figure:
 
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
+    fig, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
     names, rows = list(rows.remedy.unique()), rows[rows.status != "diverged"]
     style.log_x(second, f"sharpness φ (%), ε = {settings['epsilon']:g}")
     style.log_x(third, "training loss reached (nats)")
@@ -40,9 +40,12 @@ def figure(rows, settings) -> Figure:
             _across(axes, values, place + 0.15 * (space == "manifold"), marker, colour)
     first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=names)
     first.invert_yaxis()
-    spaces = {"mean with 95 % interval": "o", f"φ on a manifold of {settings['manifold']} dimensions": "s"}
-    style.legend(drawing, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
-    return drawing
+    spaces = {
+        "mean over seeds (φ: in the full space)": "o",
+        f"φ on a manifold of {settings['manifold']} dimensions": "s",
+    }
+    style.legend(fig, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
+    return fig
 
 
 def _across(axes, values, place, marker, colour):
@@ -96,7 +99,7 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Remedies",
         "method": f"A dense net is trained from the same weights with batch size {small}, with batch size {large}, and with {large} and each remedy, until the loss on the unmodified training set is at or below {settings['target_loss']:g} or its steps run out. φ is measured on the unmodified training set, for every net in the same box, ε = {settings['epsilon']:g}.",
-        "caption": f"Test accuracy (left), sharpness φ in the full space and on a random manifold (middle) and training loss reached (right) of the small batch (green), of the large batch (purple) and of the large batch with each remedy (blue). {_above_target(full, names)}",
+        "caption": f"Test accuracy (left), sharpness φ in the full space and on a random manifold (middle) and training loss reached (right), means with 95 % intervals, of the small batch (green), of the large batch (purple) and of the large batch with each remedy (blue). {_above_target(full, names)}",
         "comment": [_accuracy(accuracy, full, settings), _sharpness(sharpness, accuracy), _conclusion(full)],
     }
 

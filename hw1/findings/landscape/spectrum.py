@@ -38,7 +38,7 @@ def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Fig
 
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    drawing, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
+    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
     sets = dict(zip(rows.data.unique(), (BLUE, VERMILION, GREEN, PURPLE), strict=False))
     first.set_yscale("log")
     for name, colour in sets.items():
@@ -57,10 +57,10 @@ def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Fig
     _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
     _along_axes(sixth, dimensions[dimensions.data == name], ends)
     first.yaxis.set_major_formatter(LogFormatter())
-    first.yaxis.set_minor_formatter(style.BetweenDecades())
+    style.log_ticks(first.yaxis)
     sizes = {f"{name}, batch size {size}": {"color": colour} for size, colour in ends.items()}
-    style.legend(drawing, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
-    return drawing
+    style.legend(fig, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
+    return fig
 
 
 def _ranks(axes, rows, ends):

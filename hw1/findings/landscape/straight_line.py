@@ -25,7 +25,7 @@ def figure(rows, settings, training) -> Figure:
 
     Lines are geometric means over seeds with 95 % intervals. Solid is training, dashed test.
     """
-    drawing, (first, second, third) = style.figure(1, 3, 2.5, sharey=True)
+    fig, (first, second, third) = style.figure(1, 3, 2.5, sharey=True)
     colours = dict(zip(settings["nets"], (BLUE, VERMILION, GREEN), strict=False))
     first.set_title("start (0) to end (1) of training")
     second.set_title("training")
@@ -39,8 +39,8 @@ def figure(rows, settings, training) -> Figure:
         for end in (0, 1):
             axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
     first.set_ylabel(LOSS)
-    style.legend(drawing, {net: {"color": colour} for net, colour in colours.items()} | style.sets(BLACK))
-    return drawing
+    style.legend(fig, {net: {"color": colour} for net, colour in colours.items()} | style.sets(BLACK))
+    return fig
 
 
 def _on_line(rows, line):

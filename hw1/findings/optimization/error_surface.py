@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from hw1.findings import style
 from hw1.findings.style import BLACK, VERMILION
 from hw1.findings.verdict import Claim
-from hw1.findings.words import show
+from hw1.findings.words import net, show
 from hw1.statistics import first_rows, geometric_mean, last_rows
 
 
 def figure(rows, settings) -> Figure:
     """Trajectories and neighbours by t-SNE, one parameter moved at a time, and the loss on two planes."""
-    drawing, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
     views = dict(iter(rows.groupby("view")))
     norm = LogNorm(rows.loss.min(), rows.loss.quantile(0.99))
     shades = _draw_embedding(first, views["t-SNE"], norm)
@@ -28,14 +28,14 @@ def figure(rows, settings) -> Figure:
     _draw_plane(third, views["start to end"], norm, "plane through start, end and a third point")
     _draw_plane(fourth, views["random plane"], norm, "random plane, filter-normalised")
     fourth.set(xticks=(-1, -0.5, 0, 0.5, 1), yticks=(-1, -0.5, 0, 0.5, 1))
-    drawing.colorbar(shades, ax=[first, third, fourth, second], label="squared error", aspect=50, extend="both")
+    fig.colorbar(shades, ax=[first, third, fourth, second], label="squared error", aspect=50, extend="both")
     looks = {
         "gradient descent": {"color": BLACK, "marker": "o", "markerfacecolor": "white"},
         "second-order steps": {"color": BLACK, "marker": "D", "markerfacecolor": VERMILION},
         "final point": {"color": BLACK, "marker": "*", "markerfacecolor": "white", "linestyle": "", "markersize": 8},
     }
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def _draw_embedding(axes, rows, norm):
@@ -96,7 +96,7 @@ def comment(rows, settings) -> dict:
     end = last_rows(events).set_index("seed").loss
     return {
         "title": "Error surface (bonus)",
-        "method": f"A net with hidden layers {'-'.join(map(str, settings['hidden']))} learns sin(5πx) / (5πx) in float64, first by Adam, then by second-order (Levenberg–Marquardt) steps. Planes and curves show the first net; numbers are over all nets.",
+        "method": f"The net {net([1, *settings['hidden'], 1], settings['activation'])} learns sin(5πx) / (5πx) from {settings['points']} points in float64, first by full-batch Adam with a constant step size, then by second-order (Levenberg–Marquardt) steps. Planes and curves show the first training; numbers are over all trainings.",
         "caption": "Top left: t-SNE of all recorded points, coloured by loss, and of sampled neighbours. Top right: the loss while one parameter moves. Bottom: the loss on two planes through the final point.",
         "comment": [_about_the_end(rows, settings, events, end), _along_the_path(rows, events, end)],
     }
@@ -126,4 +126,4 @@ def _along_the_path(rows, events, end) -> str:
     plane = rows[rows.view == "random plane"]
     lower = (plane.loss < end[plane.seed.iloc[0]]).mean()
     share = "no grid point has" if lower == 0 else f"{lower:.0%} of the grid points have"
-    return f"The trajectory starts at loss {show(geometric_mean(start), 2)} and runs down a curved valley to {show(geometric_mean(end), 2)} (geometric means). Its points are projected on the plane, so their own loss, shown by their colour, may differ from the surface below them. On the random plane {share} a lower loss than the final point: two random directions out of several dozen hardly meet the valley."
+    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). The points of a trajectory are projected on the plane, so their own loss, shown by their colour, may differ from the surface below them. On the random plane {share} a lower loss than the final point."

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from hw1.findings import style
 from hw1.findings.style import BLUE, VERMILION
 from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import show, sign
+from hw1.findings.words import net, net_on_images, show, sign
 from hw1.statistics import Interval, geometric_mean
 
 BOOK = "Goodfellow, Bengio and Courville, Deep Learning, figure 8.1"
@@ -21,7 +21,7 @@ SMOOTHED_OVER = 50  # steps
 
 def figure(rows, settings) -> Figure:
     """Gradient norm and loss at every step: one net (thin) and the smoothed geometric mean over seeds."""
-    drawing, panels = style.figure(2, 2, 3.1, sharex="col")
+    fig, panels = style.figure(2, 2, 3.1, sharex="col")
     for (above, below), (task, (name, loss)) in zip(panels.T, TASKS.items(), strict=True):
         _draw_steps(above, _of(rows, task), "gradient_norm", VERMILION)
         _draw_steps(below, _of(rows, task), "loss", BLUE)
@@ -31,8 +31,8 @@ def figure(rows, settings) -> Figure:
         "one net": {"color": "#777777", "linewidth": 0.5},
         f"geometric mean over {SMOOTHED_OVER} steps and all nets": {"color": "#333333"},
     }
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def _of(rows, task):
@@ -78,13 +78,22 @@ def _ratio(nets, quantity, early, late) -> Interval:
 def comment(rows, settings) -> dict:
     """How gradient norm and loss change from the first to the last tenth of the steps."""
     text = _sentence(_of(rows, "sinc"), "On the function") + _sentence(_of(rows, "images"), "On images")
-    text += "Every batch is different, so the gradient norm of a batch stays far from zero while the loss keeps falling: a small loss on mini-batches does not mean zero gradient. The next section looks for points of zero gradient."
+    ends = [show(_last_norm(_of(rows, task)), 2) for task in TASKS]
+    text += f"Over the last tenth of the steps the gradient norm of a batch is {ends[0]} on the function and {ends[1]} on images. The gradient on the whole training set was not recorded. The next section looks for points where it is zero."
+    function = net([1, *settings["function_hidden"], 1], "tanh")
+    images = net_on_images(settings)
     return {
         "title": "Gradient norm along training",
-        "method": "The norm of the gradient of the batch loss with respect to all parameters, before each update.",
+        "method": f"On the function the net {function} minimises the squared error with batches of {settings['function_batch_size']} points, on images the net {images} the cross-entropy with batches of {settings['batch_size']}, both by Adam with a constant step size. Loss and gradient norm are those of the batch, over all parameters, before each update.",
         "caption": "Gradient norm (top) and loss (bottom) at every step, for the function (left) and for images (right).",
         "comment": [text],
     }
+
+
+def _last_norm(nets) -> Interval:
+    """The mean gradient norm over the last tenth of the steps, as a geometric mean over seeds."""
+    last = nets[nets.step >= (nets.step.max() + 1) * 9 / 10]
+    return geometric_mean(last.groupby("seed").gradient_norm.mean())
 
 
 def _sentence(nets, where) -> str:

@@ -4,6 +4,7 @@ Reads the rows of `hw1.optimization.trajectories` (scope, seed, epoch, first, se
 train_accuracy, status).
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.verdict import Claim
-from hw1.findings.words import number, show
+from hw1.findings.words import net_on_images, number, show, span
 from hw1.statistics import first_rows, last_rows, mean_interval
 
 COLOURS = (*style.COLOURS, "#999999")
@@ -23,34 +24,49 @@ def figure(rows, settings) -> Figure:
 
     The numbers at the first and the last point of a training are its training accuracy in per cent.
     """
-    drawing, panels = style.figure(1, 2, 3.0)
+    fig, panels = style.figure(1, 2, 3.0)
     for axes, (scope, events) in zip(panels, rows.groupby("scope", sort=False), strict=True):
         for order, (_, path) in enumerate(events.groupby("seed")):
             colour = COLOURS[order % len(COLOURS)]
             axes.plot(path["first"], path.second, "-", color=colour, linewidth=0.6, alpha=0.6)
             axes.scatter(path["first"], path.second, s=5, color=colour)
-            first, last = path.iloc[0], path.iloc[-1]
-            upper, lower = (first, last) if first.second > last.second else (last, first)
-            _label_accuracy(axes, upper, colour, above=3)
-            _label_accuracy(axes, lower, colour, above=-6)
         axes.set(
             xlabel=f"first component ({events.first_explained.iloc[0]:.0%} of the variance)",
             ylabel=f"second component ({events.second_explained.iloc[0]:.0%})",
             title=scope,
         )
-        axes.margins(0.08)
-    return drawing
+        axes.margins(0.12)
+    fig.draw_without_rendering()  # the labels need the scale of the axes
+    for axes, (_, events) in zip(panels, rows.groupby("scope", sort=False), strict=True):
+        _label_ends(axes, events.dropna(subset=["first", "second"]))
+    return fig
 
 
-def _label_accuracy(axes, event, colour, above):
-    """Writes the training accuracy beside an event, shifted up by `above` points."""
+def _label_ends(axes, events):
+    """Writes the training accuracy beside the first and the last point of each training, where there is most room."""
+    taken = axes.transData.transform(events[["first", "second"]])  # places of points and labels, in pixels
+    pixels = axes.figure.dpi / 72
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    places = np.stack([12 * np.cos(angles), 7 * np.sin(angles)], axis=1)  # about the point, in units of 1/72 inch
+    for order, (_, path) in enumerate(events.groupby("seed")):
+        for event in (path.iloc[0], path.iloc[-1]):
+            centres = axes.transData.transform((event["first"], event.second)) + pixels * places
+            stretched = (centres[:, None] - taken) / (1.8, 1)  # labels are wider than high
+            best = np.linalg.norm(stretched, axis=2).min(axis=1).argmax()
+            taken = np.vstack([taken, centres[best]])
+            _write_accuracy(axes, event, places[best], COLOURS[order % len(COLOURS)])
+
+
+def _write_accuracy(axes, event, place, colour):
+    """Writes the training accuracy of an event at a place relative to it."""
     axes.annotate(
         f"{100 * event.train_accuracy:.1f}",
         (event["first"], event.second),
-        xytext=(0, above),
+        xytext=place,
         textcoords="offset points",
         fontsize=5.5,
         ha="center",
+        va="center",
         color=colour,
         path_effects=[patheffects.withStroke(linewidth=1.5, foreground="white")],
     )
@@ -68,21 +84,22 @@ def comment(rows, settings) -> dict:
     ends = last_rows(whole).set_index("seed")[["first", "second"]]
     starts = first_rows(whole).set_index("seed")[["first", "second"]]
     moved = np.linalg.norm(ends - starts, axis=1)
-    apart = np.mean([np.linalg.norm(a - b) for i, a in enumerate(ends.values) for b in ends.values[:i]])
     accuracy = mean_interval(last_rows(whole).train_accuracy)
-    text = f"The {whole.seed.nunique()} trainings reach a training accuracy of {show(accuracy)} at different points: in the plane of the whole model the final points are {number(apart, 2)} apart on average, while a training moves by {number(np.mean(moved), 2)}. "
-    if apart > np.mean(moved):
-        text += "Different initial weights lead to different solutions of equal quality. "
-    else:
-        text += "The final points are closer to each other than to their starting points. "
-    detour = mean_interval(_lengths(whole) / moved)
-    text += f"Two components explain {_explained(whole):.0%} of the variance of the whole model and {_explained(rows[rows.scope == 'layer 1']):.0%} of that of layer 1; the remaining differences between the trainings are not visible here. In the plane, the path of a training is {show(detour, 4)} times as long as the straight line from its first to its last point."
+    text = f"The {whole.seed.nunique()} trainings reach a training accuracy of {show(accuracy)}. In the plane of the whole model their first points are {number(_apart(starts), 2)} apart on average and their last points {number(_apart(ends), 2)}; a training moves by {number(np.mean(moved), 2)} on average. "
+    text += f"The path of a training is {span(_lengths(whole) / moved, 4)} times as long as the straight line from its first to its last point. "
+    text += f"The planes show {_explained(whole):.0%} of the variance of the recorded weights of the whole model and {_explained(rows[rows.scope == 'layer 1']):.0%} of that of layer 1; the other differences between the trainings are not visible in them."
+    trained = f"The net {net_on_images(settings)} is trained by Adam with a constant step size, {settings['seeds']} times on the same training set."
     return {
         "title": "Trajectories of the weights",
-        "method": "One principal component analysis per panel, over all recorded points of all trainings.",
+        "method": f"{trained} There is one principal component analysis per panel, over all recorded points of all trainings.",
         "caption": f"Weights recorded every {settings['every']} epochs, projected on two principal components, for the first layer (left) and the whole model (right). Each colour is one training; the numbers at its first and last point are training accuracies in per cent.",
         "comment": [text],
     }
+
+
+def _apart(points) -> float:
+    """The mean distance of two points."""
+    return np.mean([np.linalg.norm(a - b) for a, b in itertools.combinations(points.to_numpy(), 2)])
 
 
 def _lengths(events):

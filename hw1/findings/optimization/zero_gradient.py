@@ -12,14 +12,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.verdict import COURSE, Claim, claim
-from hw1.findings.words import number
+from hw1.findings.verdict import HOMEWORK, Claim, claim
+from hw1.findings.words import net, number, part_of, plural, span
 from hw1.statistics import mean_interval, rank_correlation
 
 SECOND_ORDER, NORM = "Levenberg–Marquardt", "gradient norm"  # the two methods
 ZERO_LOSS = 1e-3  # below which a loss counts as zero: far below the plateau
 ZERO_GRADIENT = 1e-8  # ‖∇L‖₂ below which a gradient counts as zero
-PLATEAU = 0.087  # the variance of sin(5πx)/(5πx) on (0, 1]: the least loss of a constant output
+PLATEAU = 0.087  # the variance of sin(5πx)/(5πx) over (0, 1]: the least loss of a constant output
 RATIOS = {
     "minimal_ratio": "minimal ratio: share of eigenvalues above zero",
     "minimal_ratio_sampled": "sampled: share of neighbours with higher loss",
@@ -28,7 +28,7 @@ RATIOS = {
 
 def figure(rows, settings) -> Figure:
     """Loss against the minimal ratio by both definitions, one point per net and method, coloured by the gradient norm."""
-    drawing, panels = style.figure(1, 2, 2.5, sharey=True)
+    fig, panels = style.figure(1, 2, 2.5, sharey=True)
     markers = {NORM: "o", SECOND_ORDER: "D"}
     look = {
         "s": 12,
@@ -46,14 +46,14 @@ def figure(rows, settings) -> Figure:
         axes.axhline(PLATEAU, color="#888888", linewidth=0.8, linestyle=":")
     panels[0].set_ylabel("loss (mean squared error)")
     panels[0].text(0.0, PLATEAU / 2, "plateau on the slides", fontsize=6, color="#666666", va="top")
-    drawing.colorbar(dots, ax=panels, label="final ‖∇L‖₂", pad=0.01)
+    fig.colorbar(dots, ax=panels, label="final ‖∇L‖₂", pad=0.01)
     grey = {"color": "#777777", "linestyle": ""}
     looks = {
         "Adam on ‖∇L‖²": {**grey, "marker": markers[NORM]},
         SECOND_ORDER: {**grey, "marker": markers[SECOND_ORDER]},
     }
-    style.legend(drawing, looks)
-    return drawing
+    style.legend(fig, looks)
+    return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:
@@ -66,14 +66,14 @@ def claims(rows, settings) -> Iterator[Claim]:
     }
     for column, what in counts.items():
         yield claim(
-            f"{COURSE} 1-2",
+            f"{HOMEWORK} 1-2",
             f"Where gradient and loss (< {ZERO_LOSS:g}) vanish, a third to a half of the eigenvalues are positive (mean minimal ratio; {what})",
             mean_interval(near[column]),
             published="0.3 to 0.57",
             within=(0.3, 0.57),
         )
     yield claim(
-        f"{COURSE} 1-2",
+        f"{HOMEWORK} 1-2",
         "The lower the loss, the higher the minimal ratio (Spearman's correlation over nets)",
         rank_correlation(points, "loss", "minimal_ratio", by=None),
         published="loss 0.087 at 0 to 0.25, near 0 at 0.3 to 0.57",
@@ -86,7 +86,7 @@ def comment(rows, settings) -> dict:
     second_order, norm = rows[rows.method == SECOND_ORDER], rows[rows.method == NORM]
     return {
         "title": "Points of zero gradient",
-        "method": f"Nets 1-{'-'.join(map(str, settings['hidden']))}-1 in float64. Both methods start from the same trained nets.",
+        "method": _method(settings, len(second_order)),
         "caption": "Loss of the final point against the minimal ratio by both definitions, one point per net and method.",
         "comment": [
             _reached(second_order, norm),
@@ -98,37 +98,50 @@ def comment(rows, settings) -> dict:
     }
 
 
+def _method(settings, nets) -> str:
+    """Function, net, training, search, and the two definitions of the minimal ratio."""
+    scale, what = settings["scale"], net([1, *settings["hidden"], 1], settings["activation"])
+    text = f"{plural(nets, 'net')} {what} in float64 learn sin(5πx) / (5πx) from {settings['points']} points on (0, 1], which are scaled to (−{scale:g}, {scale:g}]. They are trained by full-batch Adam for {settings['epochs']:,} epochs; the step size falls to zero along a cosine. From each trained net two methods search for a point of zero gradient: Adam on $norm(nabla L)^2$, and Levenberg–Marquardt, damped second-order steps on the loss. "
+    return f"{text}The minimal ratio is defined in two ways: as the share of the eigenvalues of the Hessian $H$ of the loss that are positive, where up to {number(settings['zero'], 1)} of the largest counts as zero; and as the share of {settings['samples']:,} random neighbours at distance {number(settings['radius'], 1)} that have a higher loss (sampled)."
+
+
 def _reached(second_order, norm) -> str:
     """The gradient norms and the losses that both methods reach."""
     near, near_norm = (int((points.gradient_norm < ZERO_GRADIENT).sum()) for points in (second_order, norm))
-    text = f"Both methods start from the same {len(norm)} trained nets, whose median loss is {number(norm.trained_loss.median(), 2)}. Levenberg–Marquardt brings {near} of them below $norm(nabla L)_2 = {number(ZERO_GRADIENT).strip('$')}$ (largest {number(second_order.gradient_norm.max(), 2)}), Adam on $norm(nabla L)^2$ brings {near_norm} of them (median {number(norm.gradient_norm.median(), 2)}). The median losses at the final points are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
-    if norm.gradient_norm.median() > 10 * second_order.gradient_norm.median():
-        text += "A first-order method makes slow progress in the narrow valleys of the gradient norm. "
-    return text
+    text = f"The median loss of the trained nets is {number(norm.trained_loss.median(), 2)}. Levenberg–Marquardt comes below $norm(nabla L)_2 = {number(ZERO_GRADIENT).strip('$')}$ from {part_of(near, len(second_order))} nets (largest {number(second_order.gradient_norm.max(), 2)}), Adam on $norm(nabla L)^2$ from {part_of(near_norm, len(norm))} (median {number(norm.gradient_norm.median(), 2)}). "
+    unmoved = int((norm.loss == norm.trained_loss).sum())
+    if unmoved:
+        text += f"From {part_of(unmoved, len(norm))} nets the search by Adam returned the trained net itself: no later point at which it measured the gradient had a smaller norm. "
+    return f"{text}The median losses at the final points are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
 
 
 def _kinds(second_order, norm, settings) -> str:
     """How many minima and saddles there are."""
-    minima, saddles = int((second_order.negative == 0).sum()), int((second_order.negative > 0).sum())
-    depth = -(second_order.smallest_eigenvalue / second_order.largest_eigenvalue).min()
-    text = f"Judged by the eigenvalues of H, {minima} of the end points of Levenberg–Marquardt are minima and {saddles} are saddles. The most negative eigenvalue is at most {number(depth, 1)} of the largest; up to {number(settings['zero'], 1)} of the largest counts as zero, because rounding and the curvature term of the vanishing residuals are of that size. "
-    return f"{text}Of the points where Adam on the gradient norm stopped, {int((norm.negative > 0).sum())} have negative eigenvalues, but their gradient is not zero. "
+    saddles, stopped = int((second_order.negative > 0).sum()), int((norm.negative > 0).sum())
+    depth = (second_order.smallest_eigenvalue / second_order.largest_eigenvalue).min()
+    text = f"Of the end points of Levenberg–Marquardt, {part_of(saddles, len(second_order))} have negative eigenvalues, that is, are saddles. "
+    if depth < 0:
+        text += f"The most negative eigenvalue as computed is −{number(-depth, 1)} of the largest. "
+    if not saddles:
+        text += "Without a negative eigenvalue they count as minima; with eigenvalues that are zero, the Hessian alone does not prove it. "
+    return f"{text}Of the points where Adam on the gradient norm stopped, {part_of(stopped, len(norm))} have negative eigenvalues. "
 
 
 def _plateau(rows) -> str:
     """How many nets end on the plateau that the slides show."""
     count = int((np.abs(rows.loss - PLATEAU) < 0.1 * PLATEAU).sum())
-    verb = "lies" if count == 1 else "lie"
-    return f"{count or 'None'} of the end points {verb} on the slides' plateau at loss {PLATEAU:g}, the variance of the function. There the output is constant, as in a net of dead units, which tanh does not have. "
+    return f"The slides show a plateau at loss {PLATEAU:g}, the variance of the function over (0, 1] and so the least loss of a constant output. Of the end points of both methods, {part_of(count, len(rows))} have a loss within 10 % of it. "
 
 
 def _share_of_positive(points, settings) -> str:
     """The minimal ratio, whether it goes with the loss, and how it depends on what counts as zero."""
     ratio, computed, sampled = points.minimal_ratio, points.minimal_ratio_computed, points.minimal_ratio_sampled
     directions = (points.negative + points.zero + points.positive).iloc[0]
-    text = f"The share of positive eigenvalues is {ratio.min():.2f} to {ratio.max():.2f}{_with_loss(points)}. "
-    text += f"It depends on what counts as zero: if every computed eigenvalue above 0 counts as positive, it is {computed.min():.2f} to {computed.max():.2f}. Where the residuals vanish, however, H has at most as many positive eigenvalues as there are training points, {settings['points']} of {directions} (a share of {settings['points'] / directions:.2f}); the sign of the others is due to rounding. "
-    return f"{text}Of the sampled neighbours a share of {sampled.min():.2f} to {sampled.max():.2f} has a higher loss. "
+    text = f"At the end points of Levenberg–Marquardt the share of positive eigenvalues is {span(ratio)}{_with_loss(points)}. "
+    text += f"If every eigenvalue that is computed to be above 0 counts as positive, it is {span(computed)}. For a loss of exactly zero, $H$ has at most as many positive eigenvalues as there are training points, {settings['points']} of {directions} (a share of {settings['points'] / directions:.2f}). "
+    if sampled.min() == 1:
+        return f"{text}All sampled neighbours have a higher loss. "
+    return f"{text}The share of sampled neighbours with a higher loss is {span(sampled)}. "
 
 
 def _with_loss(points) -> str:
@@ -149,5 +162,5 @@ def _definitions(points) -> str:
     """Says whether the two definitions of the minimal ratio agree."""
     ratio, sampled = points.minimal_ratio, points.minimal_ratio_sampled
     if sampled.median() > ratio.median() + 0.2:
-        return "The two definitions disagree because one counts directions and the other weights them by curvature: a few steep directions determine the loss of a random neighbour."
+        return "The second definition gives the larger values: the first counts every direction alike, while the loss of a random neighbour depends most on the directions of largest curvature."
     return "The two definitions agree." if np.abs(sampled - ratio).max() < 0.1 else ""
