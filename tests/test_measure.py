@@ -131,7 +131,7 @@ WRONG_INPUT = {
     "--net=text.keras": "text.keras is not a .keras file",
     "--net=data.npz": "data.npz could not be loaded as a Keras model",
     "--net=code.keras": "could not be loaded as a Keras model .*`Lambda`",
-    "--net=softmax.keras": "leave out the softmax",
+    "--net=softmax.keras": r"probabilities \(softmax at its end\), not logits: leave out the activation",
     "--net=two_classes.keras": "label 2 is outside the model's 2 classes",
     "--net=large_images.keras": r"takes \[n, 4, 4\]",
     "--net=net.keras --manifold=31": "subspaces of 1 to 30",
