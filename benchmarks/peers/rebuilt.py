@@ -28,7 +28,7 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation by elementary operations.
 
     Through `nn.LayerNorm` itself, PyTorch 2.13 differentiates the gradient that `torch.func.jacrev` gives wrongly in
-    forward mode. That is how curvlinops 3.0.1 computes its products: they are 2 % off on the net compared here, and
+    forward mode. That is how curvlinops 3.0.1 computes its products: they are 1 % off on the net compared here, and
     more on others. Reverse over reverse mode is right.
     """
 

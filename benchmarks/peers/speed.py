@@ -6,7 +6,8 @@
 The net is the trained 784-30-20-10 (24,380 parameters) that `export` wrote, in float32, on 500 and 5,000 training
 images as one batch, with one and with two threads. One process of each environment is kept alive, and the cases run in
 turns: hw1, then each other library, for each quantity, again and again. Ratios are to hw1. On a machine with other work
-the times with two threads mean little, because the threads of PyTorch wait for each other.
+the times with two threads mean little, because the threads of PyTorch keep cores busy while they wait for each other;
+with OMP_WAIT_POLICY=passive in the environment they sleep.
 
 - product: Hv of one vector; the mean of 20 calls. PyHessian keeps the graph of the gradient, so its product is only the
   second of two backward passes. A gradient by PyTorch stands beside it.
