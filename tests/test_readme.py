@@ -98,13 +98,14 @@ def test_the_first_program_of_the_readme_runs(tmp_path, monkeypatch):
 # The added question
 
 
-def added() -> dict[str, str]:
-    """Path → code of the worked example: each block of code and the file that the sentences before it name."""
+def added() -> tuple[dict[str, str], list[str]]:
+    """Path → code of the worked example, a block after the sentences that name its file; and the commands after them."""
     section = README.partition("## Add a question\n")[2].partition("\n## ")[0]
     *pieces, _ = re.split(r"^```(?:python)?\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     named = [re.findall(r"`(hw1/[\w/]+\.py)`", text) for text in pieces[::2]]
-    assert [len(paths) for paths in named] == [1, 1, 1], named
-    return {path: code for (path,), code in zip(named, pieces[1::2], strict=True)}
+    assert [len(paths) for paths in named] == [1, 1, 1, 0, 0], named
+    blocks = pieces[1::2]
+    return {path: code for (path,), code in zip(named[:3], blocks[:3], strict=True)}, "".join(blocks[3:]).splitlines()
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -116,7 +117,8 @@ def test_the_added_question_of_the_readme_runs(tmp_path):
     """The worked example, word for word, in a copy: two new files and one line give rows, figure and claim."""
     left_out = shutil.ignore_patterns("figures", "__pycache__", "*.pdf")
     shutil.copytree(ROOT / "hw1", tmp_path / "hw1", ignore=left_out)
-    before, (experiment, finding, listed) = sources(tmp_path), added().items()
+    before, (files, commands) = sources(tmp_path), added()
+    experiment, finding, listed = files.items()
     for path, code in (experiment, finding):
         (tmp_path / path).write_text(code)
     catalogue_lines = before[listed[0]].splitlines(keepends=True)
@@ -149,6 +151,15 @@ def test_the_added_question_of_the_readme_runs(tmp_path):
     hw1("claims")
     ledger = (tmp_path / "runs" / "claims.csv").read_text()
     assert len(re.findall("^our hypothesis,Weight decay helps ", ledger.replace('"', ""), re.MULTILINE)) == 1
+
+    results = tmp_path / "hw1" / "results"
+    for _, *given in map(str.split, commands):  # all four, at smoke size and in folders of the test's own
+        smoke = [] if given[0] == "claims" else ["--size=smoke"]
+        hw1(*(flag.replace("/tmp/", f"{tmp_path}/") for flag in given if flag not in smoke), *smoke)
+    assert (tmp_path / "wd" / "figures" / "weight_decay.png").exists()
+    assert "Weight decay helps" in (tmp_path / "wd" / "claims.csv").read_text()
+    assert (results / "weight_decay.csv").exists()
+    assert "Weight decay helps" in (results / "claims.csv").read_text()
 
 
 def assert_drawn(path: Path) -> None:
@@ -183,6 +194,9 @@ def test_numbers_of_the_readme_are_those_of_the_committed_results():
     norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()
     assert f"at a norm of {norms['gradient norm']:.0e} in the median" in text
     assert f"second-order steps reach {norms['Levenberg–Marquardt']:.0e}" in text
+    searched = records.read(records.COMMITTED, "zero_gradient").query("method == 'gradient norm'")
+    unmoved = (searched.loss == searched.trained_loss).sum()
+    assert f"From {unmoved} of the {len(searched)} nets the search returned its start" in text
     assert not re.search(r"TODO|TBD|XX|\?\?|[A-Z]+_[A-Z]+", README)
 
 

@@ -9,19 +9,19 @@ result is chosen by the result (see `comment` in each file of hw1/findings). The
 question says of its method, source and deviations. The layouts are in report.typ, supplement.typ and layout.typ.
 """
 
-import ast
+import itertools
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import typst
 from absl import flags
 
-from hw1 import catalogue, claims, command, records
+from hw1 import catalogue, claims, command, records, source
 from hw1.findings import drawing, words
 from hw1.statistics import Interval
 
@@ -31,6 +31,8 @@ TITLES = {
     "generalization": "Part 1-3: generalization",
 }
 SUPPLEMENTS = ["papers", *catalogue.PAPERS]
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SHIPPED = {"mnist10k": "10,000 images of MNIST", "fashion10k": "10,000 images of Fashion-MNIST"}  # what they hold
 
 
 def build(results: Path, out: Path) -> None:
@@ -45,8 +47,11 @@ def build(results: Path, out: Path) -> None:
         OSError: `out` cannot be written.
     """
     names = catalogue.names("course")
+    sections = {name: _section(name, results) for name in names}
+    for later, earlier in _same_nets(results, names):
+        sections[later]["method"] += f" These are the nets of the section “{sections[earlier]['title']}”."
     parts = [
-        {"title": TITLES[part], "sections": [_section(name, results) for name in catalogue.names(part)]}
+        {"title": TITLES[part], "sections": [sections[name] for name in catalogue.names(part)]}
         for part in catalogue.COURSE
     ]
     ledger = _by_source(claims.judge(results, None, names))
@@ -102,7 +107,7 @@ def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], ou
 def _section(name: str, results: Path) -> dict:
     """Figure, settings, title, method, caption and comment of a question."""
     rows, settings = records.read(results, name), records.settings(results, name)
-    shown = {"figure": f"{name}.pdf", "settings": _settings(records.about(results, name))}
+    shown = {"figure": f"{name}.pdf", "settings": _settings(records.about(results, name), source.labels(name))}
     if "status" in rows and (rows.status == "diverged").all():
         title = name.replace("_", " ").capitalize()
         nothing = ["Nothing was measured: all nets diverged."]
@@ -112,8 +117,7 @@ def _section(name: str, results: Path) -> dict:
 
 def _docstring(name: str) -> dict:
     """A question and the paragraphs about it, from the docstring of its module, without its commands."""
-    source = Path(records.__file__).with_name(catalogue.part_of(name)).joinpath(f"{name}.py")
-    question, *paragraphs = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))).split("\n\n")
+    question, *paragraphs = source.docstring(name).split("\n\n")
     paragraphs = [part for part in paragraphs if not part.lstrip().startswith("python -m")]
     paragraphs = [item for part in paragraphs for item in re.split(r"\n(?=- )", part)]  # each point of a list is one
     paragraphs = [re.sub("^- ", "• ", part) for part in paragraphs]
@@ -139,26 +143,48 @@ def _by_source(ledger: pd.DataFrame) -> list[dict]:
     return [{"name": name, "lines": lines.to_dict("records")} for name, lines in groups]
 
 
-def _settings(about: dict) -> list[list[str]]:
-    """The settings of a run, and its data if it has any, as pairs of strings."""
+def _same_nets(results: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields the later and the earlier of two questions whose nets of every batch size and seed are the same."""
+    keys, tables = ["batch_size", "seed", "updates", "train_loss", "test_loss"], {}
+    for name in names:
+        rows = records.read(results, name)
+        if set(keys) <= set(rows):
+            nets = rows[rows.net == "course"] if "net" in rows else rows
+            tables[name] = nets[keys].drop_duplicates().sort_values(keys).reset_index(drop=True)
+    for earlier, later in itertools.combinations(tables, 2):
+        if tables[earlier].equals(tables[later]):
+            yield later, earlier
+
+
+def _settings(about: dict, labels: dict[str, str]) -> list[list[str]]:
+    """The settings of a run by their labels, and its data if it has any, as pairs of strings."""
     data, pairs = about["data"], []
     if data:
-        pairs.append(["data", f"{data['name']}: {data['train']} training and {data['test']} test examples"])
+        pairs.append(["data", f"{data['name']}: {data['train']:,} training and {data['test']:,} test examples"])
     for name, value in about["settings"].items():
         if name not in ("data", "train", "test"):
-            text = ", ".join(map(_write, value)) if isinstance(value, list) else str(value)
-            pairs.append([name.replace("_", " "), text])
+            text = ", ".join(map(_write, value)) if isinstance(value, list) else _write(value)
+            pairs.append([labels.get(name, name.replace("_", " ")), text])
     return pairs
 
 
 def _write(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    """A setting as the report writes it."""
+    if isinstance(value, str | bool):
+        return str(value)
+    mantissa, _, exponent = f"{value:g}".partition("e")
+    if not exponent or 1 <= abs(value) < 1e9:
+        return f"{value:,}" if isinstance(value, int) else mantissa.replace("-", "−")
+    power = f"10{str(int(exponent)).translate(RAISED)}"
+    return power if mantissa == "1" else f"{mantissa} · {power}"
 
 
 def _run(results: Path, names: Iterable[str]) -> dict:
     """Where and how long the questions ran, one after the other."""
     abouts = [records.about(results, name) for name in names]
+    data = dict.fromkeys(data for about in abouts if about["data"] for data in about["data"]["name"].split(", "))
     return {
+        "data": "; ".join(f"{name}: {SHIPPED[name]}" for name in data if name in SHIPPED),
         "minutes": f"{sum(about['wall_time_seconds'] for about in abouts) / 60:.1f}",
         "device": f"{abouts[0]['device']['cpu']}, {abouts[0]['device']['cores']} cores",
         "versions": ", ".join(f"{name} {version}" for name, version in abouts[0]["versions"].items()),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hw1 import catalogue
+from hw1 import catalogue, records
 from hw1.report import __main__ as report
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,33 @@ def test_the_documents_are_set_from_the_results(runs, tmp_path, part):
         contents.append((tmp_path / "made.pdf").read_bytes())
     assert contents[0].startswith(b"%PDF")
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(20000, "20,000"), (0.05, "0.05"), (1e-10, "10⁻¹⁰"), (3e-5, "3 · 10⁻⁵"), (-1, "-1"), ("tanh", "tanh"), (1.0, "1")],
+)
+def test_settings_are_written_for_readers(value, text):
+    """Large numbers with commas, small ones with powers of ten."""
+    assert report._write(value) == text
+
+
+def test_settings_have_their_labels():
+    """Instead of the names of flags, except for what has none; and the data come first."""
+    about = {"data": {"name": "a", "train": 5000, "test": 10}, "settings": {"data": "a", "every": 3, "old": [1, 2]}}
+    pairs = [["data", "a: 5,000 training and 10 test examples"], ["epochs between points", "3"], ["old", "1, 2"]]
+    assert report._settings(about, {"every": "epochs between points"}) == pairs
+
+
+def test_the_same_nets_in_two_questions_are_found(runs, tmp_path):
+    """By batch size, seed, steps and losses; one net that differs, and they are others."""
+    names = ["sensitivity", "sharpness"]
+    assert list(report._same_nets(runs, names)) == [("sharpness", "sensitivity")]
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    rows = records.read(tmp_path, "sensitivity")
+    rows.loc[0, "train_loss"] += 0.01
+    rows.to_csv(tmp_path / "sensitivity.csv", index=False, na_rep="nan")
+    assert list(report._same_nets(tmp_path, names)) == []
 
 
 def test_a_question_that_is_not_finished_is_not_reported(runs, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Do deep nets learn images better than shallow ones of equal size? Loss and accuracy per epoch of DNNs and CNNs.
+"""Figure, claims and text. Do deep nets learn images better than shallow ones of equal size? Loss and accuracy per epoch of DNNs and CNNs.
 
 Reads the rows of `hw1.deep_vs_shallow.actual_task` (data, kind, hidden, parameters, seed, epoch, losses, accuracies).
 """

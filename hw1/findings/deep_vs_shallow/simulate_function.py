@@ -1,4 +1,4 @@
-"""Do deep nets learn a function better than shallow ones of equally many parameters? Errors and predictions.
+"""Figure, claims and text. Do deep nets learn a function better than shallow ones of equally many parameters? Errors and predictions.
 
 Reads the rows of `hw1.deep_vs_shallow.simulate_function` (function, hidden, seed, epoch, loss, test_loss) and its table
 `predictions` (function, hidden, seed, x, prediction, target).

@@ -1,4 +1,4 @@
-"""What lies on the straight line between two nets that were trained differently? Loss and accuracy along it.
+"""Figure, claims and text. What lies on the straight line between two nets that were trained differently? Loss and accuracy along it.
 
 Reads the rows of `hw1.generalization.interpolation` (pair, seed, alpha, losses, accuracies, status).
 """

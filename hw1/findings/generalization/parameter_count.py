@@ -1,4 +1,4 @@
-"""How do loss and accuracy depend on the number of parameters? Final values of nets of one hidden layer.
+"""Figure, claims and text. How do loss and accuracy depend on the number of parameters? Final values of nets of one hidden layer.
 
 Reads the rows of `hw1.generalization.parameter_count` (parameters, seed, losses, accuracies, status).
 """

@@ -1,4 +1,4 @@
-"""Can a net fit random labels? Training with true and with permuted labels, and final accuracy for each share.
+"""Figure, claims and text. Can a net fit random labels? Training with true and with permuted labels, and final accuracy for each share.
 
 Reads the rows of `hw1.generalization.random_labels` (fraction, seed, epoch, losses, accuracies).
 """

@@ -1,4 +1,4 @@
-"""Does flatness mean anything if a reparametrisation can change it at will? What changes, and what does not.
+"""Figure, claims and text. Does flatness mean anything if a reparametrisation can change it at will? What changes, and what does not.
 
 Reads the rows of `hw1.generalization.reparametrization` (transformation, seed, alpha, measure, value).
 """
@@ -147,7 +147,7 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Reparametrisation (more bonus)",
         "method": f'{images}The net {net_on_images(settings, activation=settings["activation"])} is trained by Adam with a constant step size, in float64. It is small enough for its full Hessian $H$ to be formed, here on {settings["examples"]} training examples. A transformation $T$ multiplies the parameter $theta_i$ by $d_i$, and $D = op("diag")(1 \\/ d_i)$. Keskar\'s sharpness is the largest rise of the loss in a box around the weights, over all parameters or over a random subspace of dimension {settings["manifold"]}.',
-        "caption": "Rescalings that do not change the function of a ReLU net. Top: measures relative to α = 1, for two layers (left) and for all but the last (middle); deviations of the outputs and of $H(T theta) = D H(theta) D$ (right). Bottom: number of eigenvalues above the largest at α = 1 (left); determinant of each net, divided by the known power of α (middle); loss on the line between two nets, in the coordinate $eta = (t^2 + b)^a t$ (right).",
+        "caption": "Rescalings that do not change the function of a ReLU net. Top: measures relative to α = 1, for two layers (left) and for all but the last (middle); deviations of the outputs and of $H(T theta) = D H(theta) D$ (right). Bottom: number of eigenvalues above $lambda_1$, the largest at α = 1 (left); determinant of each net, divided by the known power of α (middle); loss on the line between two nets, in the coordinate $eta = (t^2 + b)^a t$ (right).",
         "comment": [_growth(rows, settings), _unmoved(rows, settings)],
     }
 

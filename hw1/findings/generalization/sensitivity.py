@@ -1,4 +1,4 @@
-"""Do nets trained with small batches react less to their input? Three sensitivities against the batch size.
+"""Figure, claims and text. Do nets trained with small batches react less to their input? Three sensitivities against the batch size.
 
 Reads the rows of `hw1.generalization.sensitivity` (batch_size, seed, losses, accuracies, loss_gradient_norm,
 whole_loss_gradient_norm, jacobian_norm, status).

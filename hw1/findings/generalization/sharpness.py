@@ -1,4 +1,4 @@
-"""Do small batches find flatter minima, and what does the course's formula measure? Sharpness against the batch size.
+"""Figure, claims and text. Do small batches find flatter minima, and what does the course's formula measure? Sharpness against the batch size.
 
 Reads the rows of `hw1.generalization.sharpness` (net, batch_size, seed, losses, accuracies, examples, scope, method,
 norm, value, sharpness, status).

@@ -1,4 +1,4 @@
-"""Are nets that were trained with large batches, or that lie in sharp minima, less robust to adversarial examples?
+"""Figure, claims and text. Are nets that were trained with large batches, or that lie in sharp minima, less robust to adversarial examples?
 
 Reads the rows of `hw1.landscape.adversarial` (batch_size, seed, losses, accuracies, largest_eigenvalue, attack, epsilon,
 attacked_accuracy, status).

@@ -1,4 +1,4 @@
-"""Does the Bayesian evidence distinguish memorising from learning, and sharp minima from flat ones?
+"""Figure, claims and text. Does the Bayesian evidence distinguish memorising from learning, and sharp minima from flat ones?
 
 Reads the rows of `hw1.landscape.evidence` (model, labels, batch_size, seed, regularization, losses, accuracies,
 log_evidence_ratio, log_occam, standard_error, status).

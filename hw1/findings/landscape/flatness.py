@@ -1,4 +1,4 @@
-"""Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
+"""Figure, claims and text. Do five measures of flatness agree on one population of nets, and do flat nets generalise better?
 
 Reads the rows of `hw1.landscape.flatness` (net, batch_size, learning_rate, seed, losses, accuracies, the five measures,
 status) and its tables "radii" (batch_size, seed, epsilon, maximum, quadratic, linear) and "rescaling" (seed, alpha,

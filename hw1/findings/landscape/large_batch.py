@@ -1,4 +1,4 @@
-"""Do large batches end in sharp minima, and do these generalise worse? Keskar et al.'s figures and tables.
+"""Figure, claims and text. Do large batches end in sharp minima, and do these generalise worse? Keskar et al.'s figures and tables.
 
 Reads the rows of `hw1.landscape.large_batch` (net, batch_size, seed, losses, accuracies, space, epsilon, value, status)
 and its tables "line" (net, seed, alpha, losses, accuracies) and "convergence" (net, batch_size, seed, epoch, losses).

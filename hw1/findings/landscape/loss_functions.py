@@ -1,4 +1,4 @@
-"""How do Hessian, spectrum and connecting lines differ between nets trained with different loss functions?
+"""Figure, claims and text. How do Hessian, spectrum and connecting lines differ between nets trained with different loss functions?
 
 Reads the rows of `hw1.landscape.loss_functions` (loss, seed, epoch, losses, accuracies, hessian, gauss_newton, residual,
 status) and its tables "spectrum" (loss, seed, measured, quantity, rank, value) and "lines" (loss, kind, other, seed,

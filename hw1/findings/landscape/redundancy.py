@@ -1,4 +1,4 @@
-"""How does a redundant parameter change the loss surface: w² against (w₁w₂)², the same function with w = w₁w₂?
+"""Figure, claims and text. How does a redundant parameter change the loss surface: w² against (w₁w₂)², the same function with w = w₁w₂?
 
 Reads the rows of `hw1.landscape.redundancy` (part, seed, step, first, second, loss, largest_eigenvalue,
 smallest_eigenvalue). Part "valley" has points along a valley, the other parts are methods of descent.

@@ -1,4 +1,4 @@
-"""Which remedies help a large batch to generalise, and do they lead to flat minima? One line of each panel per remedy.
+"""Figure, claims and text. Which remedies help a large batch to generalise, and do they lead to flat minima? One line of each panel per remedy.
 
 Reads the rows of `hw1.landscape.remedies` (remedy, seed, losses, accuracies, space, value, status). `value` is the
 sharpness φ in per cent.

@@ -1,4 +1,4 @@
-"""What does the spectrum of the Hessian look like, and how does it change with the batch size?
+"""Figure, claims and text. What does the spectrum of the Hessian look like, and how does it change with the batch size?
 
 Reads the rows of `hw1.landscape.spectrum` (data, batch_size, seed, losses, accuracies, train_largest, test_largest,
 status) and its tables "nets" (trace, smallest eigenvalue, number of outliers by two rules), "eigenvalues" (the largest

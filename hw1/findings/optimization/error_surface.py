@@ -1,4 +1,4 @@
-"""What does the loss look like around and along a training? Three views: t-SNE, single parameters, two planes.
+"""Figure, claims and text. What does the loss look like around and along a training? Three views: t-SNE, single parameters, two planes.
 
 Reads the rows of `hw1.optimization.error_surface` (view, seed, kind, index, u, v, loss).
 """

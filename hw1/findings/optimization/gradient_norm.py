@@ -1,4 +1,4 @@
-"""How does the gradient norm change while the loss falls? Both at every step, on a function and on images.
+"""Figure, claims and text. How does the gradient norm change while the loss falls? Both at every step, on a function and on images.
 
 Reads the rows of `hw1.optimization.gradient_norm` (task, seed, step, loss, gradient_norm, status).
 """

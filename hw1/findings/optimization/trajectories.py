@@ -1,4 +1,4 @@
-"""Where do the weights go in several trainings of one net? Their paths on two principal components.
+"""Figure, claims and text. Where do the weights go in several trainings of one net? Their paths on two principal components.
 
 Reads the rows of `hw1.optimization.trajectories` (scope, seed, epoch, first, second, first_explained, second_explained,
 train_accuracy, status).

@@ -1,4 +1,4 @@
-"""Where is the gradient zero, and in what share of the directions does the loss rise there? Loss and minimal ratio.
+"""Figure, claims and text. Where is the gradient zero, and in what share of the directions does the loss rise there? Loss and minimal ratio.
 
 Reads the rows of `hw1.optimization.zero_gradient` (seed, method, gradient_norm, loss, the minimal ratios, the extreme
 eigenvalues and numbers of eigenvalues, trained_loss).
@@ -61,7 +61,7 @@ def claims(rows, settings) -> Iterator[Claim]:
     points = rows[(rows.method == SECOND_ORDER) & (rows.gradient_norm < 1e-6)]
     near = points[points.loss < ZERO_LOSS]
     counts = {
-        "minimal_ratio": f"|λ| ≤ {settings['zero']:g} λ₁ counts as zero",
+        "minimal_ratio": f"|λ| ≤ {settings['zero']:g} max |λ| counts as zero",
         "minimal_ratio_computed": "every λ > 0 counts as positive",
     }
     for column, what in counts.items():
@@ -101,7 +101,7 @@ def comment(rows, settings) -> dict:
 def _method(settings, nets) -> str:
     """Function, net, training, search, and the two definitions of the minimal ratio."""
     scale, what = settings["scale"], net([1, *settings["hidden"], 1], settings["activation"])
-    text = f"{plural(nets, 'net')} {what} in float64 learn sin(5πx) / (5πx) from {settings['points']} points on (0, 1], which are scaled to (−{scale:g}, {scale:g}]. They are trained by full-batch Adam for {settings['epochs']:,} epochs; the step size falls to zero along a cosine. From each trained net two methods search for a point of zero gradient: Adam on $norm(nabla L)^2$, and Levenberg–Marquardt, damped second-order steps on the loss. "
+    text = f"{plural(nets, 'net')} {what} in float64 learn sin(5πx) / (5πx) from {settings['points']} points on (0, 1\\], which are scaled to (−{scale:g}, {scale:g}\\]. They are trained by full-batch Adam for {settings['epochs']:,} epochs; the step size falls to zero along a cosine. From each trained net two methods search for a point of zero gradient: Adam on $norm(nabla L)^2$, and Levenberg–Marquardt, damped second-order steps on the loss. "
     return f"{text}The minimal ratio is defined in two ways: as the share of the eigenvalues of the Hessian $H$ of the loss that are positive, where up to {number(settings['zero'], 1)} of the largest counts as zero; and as the share of {settings['samples']:,} random neighbours at distance {number(settings['radius'], 1)} that have a higher loss (sampled)."
 
 
@@ -119,7 +119,7 @@ def _kinds(second_order, norm, settings) -> str:
     """How many minima and saddles there are."""
     saddles, stopped = int((second_order.negative > 0).sum()), int((norm.negative > 0).sum())
     depth = (second_order.smallest_eigenvalue / second_order.largest_eigenvalue).min()
-    text = f"Of the end points of Levenberg–Marquardt, {part_of(saddles, len(second_order))} have negative eigenvalues, that is, are saddles. "
+    text = f"Of the end points of Levenberg–Marquardt, {part_of(saddles, len(second_order))} are saddles (have negative eigenvalues). "
     if depth < 0:
         text += f"The most negative eigenvalue as computed is −{number(-depth, 1)} of the largest. "
     if not saddles:
@@ -130,7 +130,7 @@ def _kinds(second_order, norm, settings) -> str:
 def _plateau(rows) -> str:
     """How many nets end on the plateau that the slides show."""
     count = int((np.abs(rows.loss - PLATEAU) < 0.1 * PLATEAU).sum())
-    return f"The slides show a plateau at loss {PLATEAU:g}, the variance of the function over (0, 1] and so the least loss of a constant output. Of the end points of both methods, {part_of(count, len(rows))} have a loss within 10 % of it. "
+    return f"The slides show a plateau at loss {PLATEAU:g}, the variance of the function over (0, 1\\] and so the least loss of a constant output. Of the end points of both methods, {part_of(count, len(rows))} have a loss within 10 % of it. "
 
 
 def _share_of_positive(points, settings) -> str:

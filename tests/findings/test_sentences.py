@@ -1,0 +1,143 @@
+"""Sentences of the report on made-up rows: each result is answered with the sentence that is true of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hw1.findings.deep_vs_shallow import actual_task, simulate_function
+from hw1.findings.generalization import interpolation, parameter_count, random_labels, sensitivity, sharpness
+from hw1.findings.optimization import zero_gradient
+
+SEEDS = range(5)
+NOISE = np.array([-2, -1, 0, 1, 2]) / 1000  # one value per seed, around 0
+
+
+def ends_of(data, deep, shallow):
+    """Rows of the deepest and the shallowest DNN on a data set, with these test accuracies."""
+    nets = [(name, accuracy) for name, accuracy in (("30-20", deep), ("31", shallow))]
+    rows = [
+        {"data": data, "kind": "dnn", "hidden": name, "seed": seed, "test_accuracy": accuracy + sign * NOISE[seed]}
+        for sign, (name, accuracy) in zip((1, -1), nets, strict=True)
+        for seed in SEEDS
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_depth_is_counted_over_the_comparisons():
+    """Better, worse, and not to be told apart."""
+    rows = pd.concat([ends_of("a", 0.9, 0.8), ends_of("b", 0.8, 0.9), ends_of("c", 0.9, 0.9), ends_of("d", 0.9, 0.8)])
+    text = actual_task._summary(rows, [(data, "dnn") for data in "abcd"])
+    assert text.startswith("In 4 comparisons")
+    assert "measurably higher in 2, measurably lower in 1 and not distinguishable in 1." in text
+
+
+@pytest.mark.parametrize(("difference", "said"), [(0.1, "higher than"), (-0.1, "lower than"), (0, "(difference ")])
+def test_a_difference_is_named_by_its_direction(difference, said):
+    """And only if its interval leaves zero out."""
+    interval = actual_task.paired_difference(pd.Series(difference + NOISE), pd.Series(0 * NOISE))
+    text = actual_task._compare(interval, ["30-20", "31"], "test accuracy")
+    assert said in text
+    assert ("not measurably" in text) == (difference == 0)
+
+
+def test_errors_on_the_slides_are_compared_seed_by_seed():
+    """How many seeds are at or below them, not whether one of them is."""
+    final = {"190": pd.DataFrame({"loss": [1e-5, 1.8e-5, 2e-5]})}
+    assert "1.8 dot 10^(-5)$, which 2 of 3 seeds reach" in simulate_function._known(final, {"190": 1.8e-5})
+    assert simulate_function._known(final, {"10-4": 1.0}) == ""
+
+
+def of_sizes(**accuracies):
+    """Rows of nets that fit the training set, parameters (n10, n100, ...) → test accuracy."""
+    frames = [
+        pd.DataFrame({"parameters": int(size[1:]), "seed": SEEDS, "test_accuracy": value + NOISE * i, "status": "ok"})
+        for i, (size, value) in enumerate(accuracies.items())
+    ]
+    return pd.concat(frames).assign(test_loss=lambda rows: 1 - rows.test_accuracy)
+
+
+def test_larger_nets_are_compared_with_the_smallest_that_fits():
+    """Sizes that are better, worse and neither, and what holds for the largest."""
+    rows = of_sizes(n10=0.5, n100=0.6, n1000=0.5, n10000=0.4)
+    text = parameter_count._oversized(rows)
+    assert "Of 3 larger sizes" in text
+    assert "(10 parameters), test accuracy is measurably higher in 1, lower in 1 and not distinguishable in 1" in text
+    assert "test loss is measurably higher in 1, lower in 1" in text
+    assert "is measurably less accurate" in text
+    assert "is not measurably less accurate" in parameter_count._oversized(of_sizes(n10=0.5, n100=0.6))
+    assert parameter_count._oversized(rows.assign(status="target not reached")) == ""
+
+
+@pytest.mark.parametrize(
+    ("steeper", "loss", "accuracy", "said"),
+    [
+        (1, 0.1, -0.1, "By test loss the flatter net is better, by test accuracy better."),  # the flatter net: α = 0
+        (-1, 0.1, -0.1, "By test loss the flatter net is worse, by test accuracy worse."),
+        (-1, -0.1, 0, "By test loss the flatter net is better, by test accuracy not measurably different."),
+        (0, 0.1, -0.1, "does not show whether the flatter net generalises better"),
+    ],
+)
+def test_flatness_on_the_line_is_compared_with_generalisation(steeper, loss, accuracy, said):
+    """By the paired differences of the two ends."""
+    first = pd.DataFrame({"alpha": 0.0, "seed": SEEDS, "test_loss": 0.5, "test_accuracy": 0.5})
+    second = first.assign(alpha=1.0, test_loss=0.5 + loss + NOISE, test_accuracy=0.5 + accuracy + NOISE)
+    text = interpolation._generalisation(pd.concat([first, second]), "batch size", 64, 1024, steeper)
+    assert said in text
+
+
+def test_a_minimum_inside_the_range_is_named():
+    """With how much higher both ends are; where an end is lowest, nothing is."""
+    values = {10: 1.2, 50: 1.0, 100: 1.5, 500: 2.0}
+    nets = pd.concat(pd.DataFrame({"batch_size": b, "seed": SEEDS, "norm": v + NOISE}) for b, v in values.items())
+    text = sensitivity._trend(nets, "norm", "The norm")
+    assert "rises with the batch size" in text
+    assert "lowest at batch size 50; it is higher by 0.2" in text
+    assert "lowest" not in sensitivity._trend(nets[nets.batch_size > 10], "norm", "The norm")
+
+
+def test_the_lowest_training_accuracy_is_that_of_the_rows():
+    """Of the means and of single nets, not rounded up to more than there is."""
+    nets = {
+        share: pd.DataFrame({"train_accuracy": train, "test_accuracy": test})
+        for share, train, test in ((0.0, [1.0, 1.0], 0.9), (0.5, [0.96, 0.98], 0.5), (1.0, [0.99, 0.99], 0.1))
+    }
+    text = random_labels._between(nets)
+    assert "it falls as the share grows" in text
+    assert "lowest at 50%, with 0.970; the lowest of a single net is 0.960" in text
+
+
+def searched(**changes):
+    """End points of ten searches, all of them minima unless changed."""
+    columns = {"gradient_norm": 1e-10, "loss": 1e-12, "trained_loss": 1e-4, "negative": 0, "positive": 5, "zero": 5}
+    columns |= {"smallest_eigenvalue": 0.0, "largest_eigenvalue": 2.0, "minimal_ratio": 0.5}
+    columns |= {"minimal_ratio_computed": 0.5, "minimal_ratio_sampled": 1.0}
+    return pd.DataFrame({"seed": range(10)} | columns | changes)
+
+
+def test_points_of_zero_gradient_are_counted():
+    """All, some or none; and a search that returned its start is said to have done so."""
+    moved, stuck = searched(), searched(gradient_norm=1e-3, loss=[1e-4] * 4 + [1e-5] * 6, negative=3)
+    text = zero_gradient._reached(moved, stuck)
+    assert "from all 10 nets" in text
+    assert "from none of the 10" in text
+    assert "From 4 of the 10 nets the search by Adam returned the trained net itself" in text
+    assert "returned the trained net" not in zero_gradient._reached(moved, moved)
+    kinds = zero_gradient._kinds(moved, stuck, {})
+    assert "none of the 10 are saddles" in kinds
+    assert "all 10 have negative eigenvalues" in kinds
+    assert "count as minima" not in zero_gradient._kinds(searched(negative=1), stuck, {})
+
+
+def test_the_share_of_neighbours_is_a_range_only_if_it_is_one():
+    """All neighbours, or from the least to the largest share."""
+    settings = {"points": 5}
+    assert "All sampled neighbours have a higher loss" in zero_gradient._share_of_positive(searched(), settings)
+    rows = searched(minimal_ratio_sampled=np.linspace(0.1, 1, 10))
+    assert "with a higher loss is 0.1 to 1" in zero_gradient._share_of_positive(rows, settings)
+
+
+def test_small_nets_that_missed_the_target_are_set_apart():
+    """Their losses are not those of the nets of the figure."""
+    rows = pd.DataFrame({"train_loss": [0.4, 0.7], "status": "target not reached"})
+    assert "target of 0.05 was not reached" in sharpness._above(rows, {"target_loss": 0.05})
+    assert sharpness._above(rows.assign(status="ok"), {"target_loss": 0.05}) == ""
