@@ -103,7 +103,7 @@ def _read_batches(model, batches) -> tuple:
     if isinstance(batches, keras.utils.PyDataset):
         if batches.num_batches is None:
             raise ValueError("the data set has no end: give its num_batches")
-        batches = (batches[number] for number in range(batches.num_batches))
+        batches = map(batches.__getitem__, range(batches.num_batches))
     found, size = [], 0
     for batch in batches:
         if not isinstance(batch, list | tuple) or not 1 <= len(batch) <= 3:

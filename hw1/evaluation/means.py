@@ -122,6 +122,7 @@ def objective(
 def objective_of(problem: Problem) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """As `objective`, for a problem that is already checked."""
     run, parts = problem.compile(value_and_gradient), list(problem.chunks())
+    problem.trace(run, parts)
 
     def at(theta):
         tensors = unflatten(tf.constant(theta, problem.dtype), problem.parameters)

@@ -93,6 +93,8 @@ class Problem:
         if y is not None:
             self.examples = self.examples._replace(y=checks.targets(y, self.n, self.outputs, loss))
         self.chunk_size = self.fitting()
+        if regularization and self.chunk_size < self.n:
+            self._check_own_losses()
 
     def compile(self, program) -> Callable:
         """The compiled program, made once for each program; see `hw1.evaluation.functional`."""
@@ -172,6 +174,18 @@ class Problem:
             if self._architecture is None and not np.array_equal(variable, value, equal_nan=False):
                 variable.assign(value)
 
+    def _check_own_losses(self):
+        """Raises ValueError unless the model's own losses on some examples are the mean of those on parts of them."""
+        few, run = self.examples.first(_FEW), self.compile(_own_losses)
+        parts = [*few.chunks(few.n), *few.chunks(-(-few.n // 2))]
+        sizes = [len(tf.nest.flatten(x)[0]) for x, _ in parts]
+        whole, *rest = (n * float(run(self.parameters, self.state, x)) for n, (x, _) in zip(sizes, parts, strict=True))
+        if abs(whole - sum(rest)) > 1e3 * np.finfo(self.dtype).eps * abs(whole):
+            raise ValueError(
+                f"the own losses of model {self.model.name!r} depend on how many examples are in a batch, so that they "
+                f"have no mean over chunks: give chunk_size={self.n}, or regularization=False"
+            )
+
     def outputs_at(self, parameters, state):
         """The model's outputs on the first examples for other values of its variables, as arrays."""
         x, _ = next(self.examples.first(_FEW).chunks(_FEW))
@@ -206,3 +220,8 @@ def check(model, x, y=None, loss=None) -> Examples:
 def _outputs(net):
     """The program of the model's outputs."""
     return net.outputs
+
+
+def _own_losses(net):
+    """The program of the model's own losses."""
+    return net.penalty

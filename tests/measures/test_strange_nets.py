@@ -19,6 +19,7 @@ from hw1.measures import gauss_newton, hessian, sensitivity, sharpness
 L = keras.layers
 SHAPE, IMAGE = (4,), (6, 6, 2)
 SIZE = 43  # parameters of `Net`
+VECTOR = np.random.default_rng(0).normal(size=SIZE)
 
 
 @pytest.fixture(autouse=True)
@@ -82,10 +83,10 @@ class Net(keras.Model):
 FUNCTIONS = {"tf.function": tf.function, "jit": tf.function(jit_compile=True)}
 
 
-@pytest.mark.parametrize(("decorate", "n"), [(tf.function, 11), (tf.function(jit_compile=True), 50)])
-def test_functions_at_every_depth(decorate, n):
+@pytest.mark.parametrize("n", [11, 50])
+def test_functions_at_every_depth(n):
     """Several measures one after the other, of a net whose steps are tf.functions inside of each other."""
-    model, plain = Net(decorate), Net()
+    model, plain = Net(tf.function), Net()
     x, y = nets.examples(SHAPE, n)
     truth = np.stack([references.difference_product(plain, x, y, unit) for unit in np.eye(SIZE)])
     close(hessian.dense(model, x, y), truth, 1e-6)
@@ -101,28 +102,30 @@ def test_functions_at_every_depth(decorate, n):
     assert found.value == pytest.approx(expected.value)
 
 
-def test_branches_that_autograph_makes():
-    """An `if` over a tensor inside of a tf.function, as in TensorFlow's guides."""
+@pytest.mark.parametrize("options", [{"branches": True}, {"decorate": tf.function(jit_compile=True)}], ids=str)
+def test_branches_and_compilers(options):
+    """An `if` over a tensor inside of a tf.function, as in TensorFlow's guides; and a function that XLA compiles."""
     x, y = nets.examples(SHAPE)
-    truth = references.difference_product(Net(), x, y, np.ones(SIZE))
-    close(hessian.product(Net(tf.function, branches=True), x, y)(np.ones(SIZE)), truth, 1e-6)
+    truth = references.difference_product(Net(), x, y, VECTOR)
+    close(hessian.product(Net(**{"decorate": tf.function} | options), x, y)(VECTOR), truth, 1e-6)
 
 
 def test_an_attribute_that_a_traced_function_ignores():
     """Then the model itself gives old outputs, and no number of it would be right."""
-    model = Net(tf.function)
+    model, (x, y) = Net(tf.function), nets.examples(SHAPE)
+    model(x)
     model.temperature = 5.0
     with cases.refused("other outputs when it is compiled", "attribute"):
-        hessian.trace(model, *nets.examples(SHAPE))
+        hessian.trace(model, x, y)
 
 
 def test_a_product_keeps_the_function_that_it_was_made_for():
     """A later change of an attribute reaches no chunk, whether or not it has been computed already."""
     model, (x, y) = Net(), nets.examples(SHAPE)
-    multiply, ones = hessian.product(model, x, y, chunk_size=4), np.ones(SIZE)
-    truth = references.difference_product(model, x, y, ones)
+    multiply = hessian.product(model, x, y, chunk_size=4)
+    truth = references.difference_product(model, x, y, VECTOR)
     model.temperature = 5.0
-    close(multiply(ones), truth, 1e-6)
+    close(multiply(VECTOR), truth, 1e-6)
 
 
 class Captured(keras.Model):
