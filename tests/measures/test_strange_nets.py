@@ -113,7 +113,7 @@ def test_branches_and_compilers(options):
 def test_an_attribute_that_a_traced_function_ignores():
     """Then the model itself gives old outputs, and no number of it would be right."""
     model, (x, y) = Net(tf.function), nets.examples(SHAPE)
-    model(x)
+    model(x, training=False)
     model.temperature = 5.0
     with cases.refused("other outputs when it is compiled", "attribute"):
         hessian.trace(model, x, y)
