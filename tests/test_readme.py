@@ -99,7 +99,7 @@ def test_the_first_program_of_the_readme_runs(tmp_path, monkeypatch):
 
 
 def added() -> tuple[dict[str, str], list[str]]:
-    """Path → code of the worked example, a block after the sentence that names its file; and the commands after them."""
+    """Path → code of the worked example, a block after the sentences that name its file; and the commands below."""
     section = README.partition("## Add a question\n")[2].partition("\n## ")[0]
     *pieces, _ = re.split(r"^```(?:python)?\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     named = [re.findall(r"`(hw1/[\w/]+\.py)`", text) for text in pieces[::2]]

@@ -66,27 +66,27 @@ def _line(look):
 
 def claims(rows, settings) -> Iterator[Claim]:
     """Large batches end in sharp minima, sharp minima generalise worse, and `tf.norm(A, 2)` is the spectral norm."""
-    recipe = _measured(_course(rows), "lanczos", "block", settings["examples"])
+    blocks = _measured(_course(rows), "lanczos", "block", settings["examples"])
     yield claim(
         KESKAR,
         "Larger batches end in sharper minima (Spearman's correlation of batch size and the course's sharpness)",
-        rank_correlation(recipe, "batch_size", "sharpness"),
-        recipe,
+        rank_correlation(blocks, "batch_size", "sharpness"),
+        blocks,
         above=0,
     )
     for column, side in (("accuracy", {"below": 0}), ("loss", {"above": 0})):
         yield claim(
             KESKAR,
             f"Sharper minima generalise worse (Spearman's correlation of the course's sharpness and test {column})",
-            rank_correlation(recipe, "sharpness", f"test_{column}"),
-            recipe,
+            rank_correlation(blocks, "sharpness", f"test_{column}"),
+            blocks,
             **side,
         )
     frobenius = _measured(_course(rows), "hutch++", "block", settings["examples"])
     yield claim(
         f"{HOMEWORK} 1-3",
         "tf.norm(A, 2) is the 2-norm (its ratio to the spectral norm, 1 ± 0.01)",
-        _ratio(frobenius, recipe),
+        _ratio(frobenius, blocks),
         published="1",
         within=(0.99, 1.01),
     )
@@ -124,13 +124,13 @@ def _method(course, settings) -> str:
     return f"{text}A block of $H$ belongs to one kernel or bias; tf.hessians returns the blocks only, without the entries between them. $norm(H)_2$ is computed by Lanczos on Hessian-vector products, $norm(H)_F$ is estimated by Hutch++."
 
 
-def _batch_size(recipe) -> str:
+def _batch_size(blocks) -> str:
     """How sharpness goes with the batch size, and with generalisation."""
-    smallest, largest = recipe.batch_size.min(), recipe.batch_size.max()
-    first, last = (mean_interval(recipe[recipe.batch_size == size].sharpness) for size in (smallest, largest))
-    with_batch = rank_correlation(recipe, "batch_size", "sharpness")
-    with_loss = rank_correlation(recipe, "sharpness", "test_loss")
-    with_accuracy = rank_correlation(recipe, "sharpness", "test_accuracy")
+    smallest, largest = blocks.batch_size.min(), blocks.batch_size.max()
+    first, last = (mean_interval(blocks[blocks.batch_size == size].sharpness) for size in (smallest, largest))
+    with_batch = rank_correlation(blocks, "batch_size", "sharpness")
+    with_loss = rank_correlation(blocks, "sharpness", "test_loss")
+    with_accuracy = rank_correlation(blocks, "sharpness", "test_accuracy")
     verdicts = {
         1: "At equal training loss, nets trained with small batches are flatter.",
         -1: "At equal training loss, nets trained with small batches are sharper.",
@@ -147,7 +147,7 @@ def _batch_size(recipe) -> str:
         text += "flatter nets have the higher test accuracy here, but not a measurably lower test loss. "
     sizes = [
         rank_correlation(nets.assign(all=0), "sharpness", "test_accuracy", by="all").value
-        for _, nets in recipe.groupby("batch_size")
+        for _, nets in blocks.groupby("batch_size")
     ]
     sizes = [size for size in sizes if np.isfinite(size)]
     if not sizes:

@@ -241,12 +241,12 @@ def _rescaling(rescaling) -> str:
 
 
 def _reach(radii) -> str:
-    """How far the quadratic approximation of the course's recipe reaches."""
+    """How far the quadratic approximation of the course's formula reaches."""
     if radii.empty:
         return ""
     small, large = radii.epsilon.min(), radii.epsilon.max()
     quadratic, linear = _approximated(radii, "quadratic", small), _approximated(radii, "linear", small)
-    text = f"The recipe's quadratic approximation ‖H‖₂ ε² / 2 is {show(quadratic, 2)} times the largest rise within ε = {small:g} and {show(_approximated(radii, 'quadratic', large), 2)} times that within ε = {large:g}."
+    text = f"The quadratic approximation of the course's formula, ‖H‖₂ ε² / 2, is {show(quadratic, 2)} times the largest rise within ε = {small:g} and {show(_approximated(radii, 'quadratic', large), 2)} times that within ε = {large:g}."
     if quadratic.value < 0.5 and abs(linear.value - 1) < 0.1:
         text += f" At ε = {small:g} the gradient alone gives {show(linear, 2)} times the rise: the nets are not exactly at minima, and close to them the slope outweighs the curvature."
     return text

@@ -157,7 +157,7 @@ def comment(rows, settings, line, **_) -> dict:
     return {
         "title": "Large batches",
         "method": f"Nets of one seed start from the same weights and differ in the batch size, {small} or {large}. {training_loss(rows, settings)} φ is the largest rise of the training loss in a box around the weights, as a percentage of 1 + loss, found by L-BFGS-B from {settings['starts']} starting points; the search gives a lower bound.",
-        "caption": f"Top: loss (blue, left axis) and accuracy (red, right axis) on the straight line between the two solutions of each net, the small batch's at α = 0 and the large batch's at α = 1. Middle: loss along training. Bottom: sharpness φ of both batch sizes in boxes of two sizes ε, in the full space (left) and on a random manifold of {settings['manifold']} dimensions (middle); φ and test accuracy of one net against the batch size (right).",
+        "caption": f"Top: loss (blue, left axis) and accuracy (orange, right axis) on the straight line between the two solutions of each net, the small batch's at α = 0 and the large batch's at α = 1. Middle: loss along training. Bottom: sharpness φ of both batch sizes in boxes of two sizes ε, in the full space (left) and on a random manifold of {settings['manifold']} dimensions (middle); φ and test accuracy of one net against the batch size (right).",
         "comment": [_sharper(full, settings), _on_the_line(line, settings), _generalisation(full, settings)],
     }
 
