@@ -80,8 +80,11 @@ def per_example(loss) -> Callable:
         }
         return lambda y, outputs: sum(part(y[name], outputs[name]) for name, part in parts.items())
     function = cross_entropy if loss is None else loss.call if isinstance(loss, keras.losses.Loss) else loss
+    own = inspect.isfunction(loss) and _of(loss, "keras.")
 
     def values(y, outputs):
+        if own and outputs.shape[-1] == 1 and len(y.shape) == len(outputs.shape) - 1:
+            y = y[..., None]  # as Keras does where a loss is given by its name
         found = tf.convert_to_tensor(function(y, outputs))
         axes = list(range(1, found.shape.rank))
         return tf.reduce_mean(found, axes) if axes else found

@@ -137,10 +137,10 @@ def test_refused(name):
 
 def test_a_broadcast_loss_of_sorted_targets():
     """The first examples have one target, so that only later ones would tell; and the outputs are all equal."""
-    model, x = net(1, scale=0.0), np.random.default_rng(0).normal(size=(80, 4))
-    for y in (np.repeat([0.0, 1.0], 40), np.zeros(80)):
+    model, x, y = net(1, scale=0.0), np.random.default_rng(0).normal(size=(80, 4)), np.repeat([0.0, 1.0], 40)
+    for loss in (lambda y, z: (y - z) ** 2, lambda y, z: (y[:, None] - z[:, 0]) ** 2):
         with cases.refused("broadcast"):
-            hessian.product(model, x, y, loss=lambda y, z: (y - z) ** 2)
+            hessian.product(model, x, y, loss=loss)
 
 
 def test_keras_squeezes_what_would_broadcast():
