@@ -80,11 +80,11 @@ def per_example(loss) -> Callable:
         }
         return lambda y, outputs: sum(part(y[name], outputs[name]) for name, part in parts.items())
     function = cross_entropy if loss is None else loss.call if isinstance(loss, keras.losses.Loss) else loss
-    of_keras = inspect.isfunction(loss) and _of(loss, "keras.")
+    own = inspect.isfunction(loss) and _of(loss, "keras.")
 
     def values(y, outputs):
-        if of_keras and len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
-            y = tf.expand_dims(y, -1)  # as the class of this loss does; not all functions do
+        if own and outputs.shape[-1] == 1 and len(y.shape) == len(outputs.shape) - 1:
+            y = y[..., None]  # as Keras does where a loss is given by its name
         found = tf.convert_to_tensor(function(y, outputs))
         axes = list(range(1, found.shape.rank))
         return tf.reduce_mean(found, axes) if axes else found

@@ -15,7 +15,7 @@ X, Y = nets.examples((6, 6, 1))
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
 def test_coarse_numbers(dtype):
     """Half precision is refused; the copy that the message advises is measured."""
-    layers = [L.Flatten(), L.Dense(3, dtype=dtype)]
+    layers = [L.Flatten(), L.Dense(4, activation="relu", dtype=dtype), L.Dense(3, dtype=dtype)]
     model = keras.Sequential([keras.Input(X.shape[1:]), *layers])
     with cases.refused("computes in", "float16", 'with_dtype(model, "float32")'):
         evaluation.evaluate(model, X, Y)
