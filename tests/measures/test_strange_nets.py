@@ -102,7 +102,9 @@ def test_functions_at_every_depth(n):
     assert found.value == pytest.approx(expected.value)
 
 
-@pytest.mark.parametrize("options", [{"branches": True}, {"decorate": tf.function(jit_compile=True)}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"branches": True}, {"decorate": tf.function(jit_compile=True)}], ids=["branches", "XLA"]
+)
 def test_branches_and_compilers(options):
     """An `if` over a tensor inside of a tf.function, as in TensorFlow's guides; and a function that XLA compiles."""
     x, y = nets.examples(SHAPE)
@@ -328,32 +330,3 @@ def test_refused_by_name(name):
     function, words = BY_NAME[name]
     with cases.refused(words):
         hessian.product(around(function), *nets.examples(SHAPE))
-
-
-class Counting(keras.Model):
-    """A net that counts its calls, also in inference mode."""
-
-    def __init__(self):
-        """Makes the layer and the counter."""
-        super().__init__()
-        self.logits, self.count = L.Dense(3), self.add_weight(shape=(), initializer="zeros", trainable=False)
-
-    def call(self, x):
-        """Logits."""
-        self.count.assign_add(1)
-        return self.logits(x)
-
-
-def test_measuring_leaves_a_state_that_calls_change():
-    """Also one that the model changes in inference mode."""
-    model = Counting()
-    model(np.zeros((1, *SHAPE)))
-    with nets.unchanged(model):
-        hessian.trace(model, *nets.examples(SHAPE))
-
-
-def test_stateful_layers():
-    """Their outputs depend on what was computed before."""
-    layers = [keras.Input(batch_shape=(11, 3, 2)), L.LSTM(2, stateful=True), L.Dense(3)]
-    with cases.refused("lstm", "stateful"):
-        hessian.trace(keras.Sequential(layers), *nets.examples((3, 2)))
