@@ -112,7 +112,12 @@ def by_hand(z):
 REFUSED = {
     "logits taken for probabilities": (net(3), "sparse_categorical_crossentropy", Y, ["takes probabilities"]),
     "small positive logits": (net(3, "relu", scale=0.05), "categorical_crossentropy", SOFT, ["takes probabilities"]),
-    "binary logits taken for probabilities": (net(1), "binary_crossentropy", BINARY, ["takes probabilities"]),
+    "binary logits taken for probabilities": (
+        net(1, scale=-5.0),
+        "binary_crossentropy",
+        BINARY,
+        ["takes probabilities"],
+    ),
     "softmax": (net(3, "softmax"), None, Y, ["probabilities", "softmax"]),
     "softmax by hand": (net(3, by_hand), None, Y, ["probabilities"]),
     "sigmoids": (net(3, "sigmoid"), None, Y, ["probabilities", "sigmoid"]),
