@@ -46,7 +46,7 @@ def figure(rows, settings) -> Figure:
     style.log_x(third, "batch size")
     third.set(ylabel="test accuracy", ylim=(0, 1))
     fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
-    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=len(looks))
+    fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=2)
     style.legend(fig, style.named("batch size", {size: {"color": colour} for size, colour in shades.items()}))
     return fig
 
