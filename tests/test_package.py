@@ -138,7 +138,7 @@ def test_a_net_is_measured_from_the_wheel(installed):
 def test_jobs_from_the_wheel(wheel, installed):
     """The list of questions, and verdicts by the committed results that are shipped."""
     folder, run = installed
-    assert "    sharpness\n" in run("-m", "hw1", "list")
+    assert "    sharpness  " in run("-m", "hw1", "list")
     results, judged = wheel.parent / "tree" / "hw1" / "results", folder / "judged"
     judged.mkdir()
     for suffix in ("csv", "json"):

@@ -54,12 +54,12 @@ def test_only_strings_of_one_printable_line(text):
 
 def test_json_describes_the_run(tmp_path):
     """Settings, data, columns, progress, versions, device, time; no path and no host name."""
-    data = {"name": "mnist10k", "sha256": "ab", "train": 10, "test": 5, "classes": 10}
+    data = {"name": "mnist10k", "sha256": "ab", "train": 10, "test": 5, "classes": 10, "shape": [28, 28]}
     run(tmp_path, data=data)
     found = about(tmp_path)
     assert found["question"] == "toy"
     assert found["settings"] == {"seeds": 2, "sizes": [8, 64], "rate": 1e-3}
-    assert records.settings(tmp_path, "toy") == found["settings"] | {"classes": 10}
+    assert records.settings(tmp_path, "toy") == found["settings"] | {"classes": 10, "shape": [28, 28]}
     assert found["data"] == data
     assert found["columns"] == {"rows": list(COLUMNS)}
     assert (found["units_done"], found["units_total"], found["complete"]) == (2, 2, True)
