@@ -3,7 +3,7 @@
 A net is a chain of steps that fit each other's shapes. A step is a layer, a join of two branches, a layer used twice,
 or a net inside the net. The truth is the central difference of gradients that one plain tape takes of the plain model.
 
-More nets: ``HW1_FUZZ=300 pytest -s tests/measures/test_any_net.py``, which also prints what was refused.
+More nets: ``HW1_FUZZ=300 pytest -n 0 -s tests/measures/test_any_net.py``, which also prints what was refused.
 """
 
 import collections
@@ -301,5 +301,7 @@ def test_any_net_is_measured_rightly_or_refused(double, data):
 
 def test_most_nets_are_measured():
     """A fuzz whose nets are all refused would test nothing."""
+    if not OUTCOMES:
+        pytest.skip("no net was drawn in this process")
     print("\n", dict(OUTCOMES))
     assert OUTCOMES["right"] > sum(OUTCOMES.values()) / 2
