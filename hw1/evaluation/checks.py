@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hw1.evaluation.graphs import LINEAR
 from hw1.evaluation.losses import from_logits, per_example, resolve
 
 _SINGLE = ("float32", "float64")
@@ -153,7 +154,8 @@ def check_kind(model, loss, outputs, last: str) -> None:
     if logits is not False:
         return
     function = getattr(resolve(loss), "fn", resolve(loss)).__name__
-    if (outputs < 0).any() or (outputs > 1).any() or ("categorical" in function and not probable):
+    doubtful = last in LINEAR or "categorical" in function  # no activation at the end, or rows that must sum to 1
+    if (outputs < 0).any() or (outputs > 1).any() or (doubtful and not probable):
         raise ValueError(
             f"the loss takes probabilities, but model {model.name!r} gives numbers from {outputs.min():.3g} to "
             f"{outputs.max():.3g}: use loss=None for softmax cross-entropy, or the loss with from_logits=True"

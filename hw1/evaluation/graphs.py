@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 _PASSED = {"Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StopGradient", "Pack", "Unpack"}
-
+LINEAR = ("MatMul", "BatchMatMulV2", "Einsum", "Conv2D")  # of layers; the other operand is a kernel
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal", "Parameterized", "StatefulUniform", "StatefulStandard", "Rng")
 # Operations whose second derivatives `tests/measures/test_any_net.py` has held against differences of gradients.
 _VERIFIED = frozenset(
@@ -158,14 +158,27 @@ def _handle(variable: keras.Variable):
 
 
 def _last_operation(function) -> str:
-    """The type of the operation that gives the output, behind operations that only move numbers; "" for several."""
+    """The type of the operation that gives the output, behind operations that only move numbers; "" for several.
+
+    Of a linear layer it is the product, with or without a bias.
+    """
     outputs = function.graph.outputs
     if len(outputs) != 1:
         return ""
-    operation = outputs[0].op
+    operation = _source(outputs[0])
+    if operation.type in ("AddV2", "BiasAdd"):
+        summands = [_source(summand).type for summand in operation.inputs]
+        if "Placeholder" in summands and (linear := set(summands) & set(LINEAR)):
+            return linear.pop()
+    return operation.type
+
+
+def _source(tensor):
+    """The operation that computes a tensor, behind operations that only move numbers."""
+    operation = tensor.op
     while operation.type in _PASSED and operation.inputs:
         operation = operation.inputs[0].op
-    return operation.type
+    return operation
 
 
 def _bytes(graph) -> int:

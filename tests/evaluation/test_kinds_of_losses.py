@@ -17,7 +17,7 @@ BINARY = Y % 2
 SOFT = np.random.default_rng(1).dirichlet(np.ones(3), len(X))
 
 
-def net(outputs, activation=None, shape=(4,), scale=1.0):
+def net(outputs, activation=None, shape=(4,), scale=1.0, bias=0.0):
     """A float64 net without hidden layers."""
     dense = L.Dense(outputs, activation=activation, dtype="float64")
     model = keras.Sequential([keras.Input(shape, dtype="float64"), dense])
@@ -25,6 +25,7 @@ def net(outputs, activation=None, shape=(4,), scale=1.0):
     nets.with_random_weights(model, np.random.default_rng(1))
     for variable in model.variables:
         variable.assign(variable * scale)
+    dense.bias.assign(dense.bias + bias)
     return model
 
 
@@ -112,12 +113,8 @@ def by_hand(z):
 REFUSED = {
     "logits taken for probabilities": (net(3), "sparse_categorical_crossentropy", Y, ["takes probabilities"]),
     "small positive logits": (net(3, "relu", scale=0.05), "categorical_crossentropy", SOFT, ["takes probabilities"]),
-    "binary logits taken for probabilities": (
-        net(1, scale=-5.0),
-        "binary_crossentropy",
-        BINARY,
-        ["takes probabilities"],
-    ),
+    "logits that happen to lie in [0, 1]": (net(1, scale=0.01, bias=0.5), "binary_crossentropy", BINARY, ["takes"]),
+    "binary logits taken for probabilities": (net(1), "binary_crossentropy", BINARY, ["takes probabilities"]),
     "softmax": (net(3, "softmax"), None, Y, ["probabilities", "softmax"]),
     "softmax by hand": (net(3, by_hand), None, Y, ["probabilities"]),
     "sigmoids": (net(3, "sigmoid"), None, Y, ["probabilities", "sigmoid"]),
