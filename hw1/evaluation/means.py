@@ -18,10 +18,11 @@ def totals(net):
     """The program of the total loss and the total of the examples' accuracies (NaN where accuracy is not defined)."""
 
     def run(parameters, state, x, targets):
-        if net.penalty is not None:
-            return tf.reduce_sum(net.losses(parameters, state, x, targets)), _hits(targets[0], None)
         outputs = net.outputs(parameters, state, x)
-        return tf.reduce_sum(net.loss(targets, outputs)), _hits(targets[0], outputs)
+        losses = net.loss(targets, outputs)
+        if net.penalty is not None:
+            losses += net.penalty(parameters, state, x)
+        return tf.reduce_sum(losses), _hits(targets[0], outputs)
 
     return run
 

@@ -118,8 +118,11 @@ class Problem:
         return self._architecture, loss, self.regularization, shapes
 
     def trace(self, run, parts, *arguments) -> None:
-        """Traces a compiled program for the first and the last of `parts`, so that no later change can reach it."""
-        for part in (parts[0], parts[-1]):
+        """Traces a compiled program for the first and the last of `parts`, so that no later change can reach it.
+
+        What problems share is traced on a copy of the model, which nobody changes.
+        """
+        for part in (parts[0], parts[-1]) if self.key is None else ():
             run.get_concrete_function(self.parameters, self.state, *part, *arguments)
 
     def chunks(self, size: int | None = None) -> Iterator[tuple]:

@@ -108,6 +108,7 @@ def product(
     if part == "hessian":
         return whole
     run, chunks = problem.compile(_gauss_newton), list(problem.chunks())
+    problem.trace(run, chunks, tf.zeros(problem.size, problem.dtype))
 
     def multiply(vector):
         if np.shape(vector) != (problem.size,):

@@ -91,7 +91,7 @@ def line(
         TypeError, ValueError: if the models differ in architecture or the input does not fit.
     """
     problem = _between_models(model_a, model_b, x, y, loss, **options)
-    points = _points(problem, model_b, alphas, _averaged_over(problem, statistics_x))
+    points = _points(problem, model_b, alphas, _averaged_over(problem, statistics_x, options.get("chunk_size")))
     results = [evaluation.evaluate_at(problem, *point) for _, *point in points]
     return Line(*np.array(results).T)
 
@@ -104,9 +104,11 @@ def _between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.
     return problem
 
 
-def _averaged_over(problem, x) -> evaluation.Problem:
+def _averaged_over(problem, x, chunk_size=None) -> evaluation.Problem:
     """The problem over whose inputs statistics are taken: these inputs, or those of the problem."""
-    return problem if x is None else evaluation.Problem(problem.model, x, loss=problem.loss, targets=False)
+    if x is None:
+        return problem
+    return evaluation.Problem(problem.model, x, loss=problem.loss, chunk_size=chunk_size, targets=False)
 
 
 def _points(problem, model_b, alphas, averaged):
@@ -169,7 +171,7 @@ def plane(
     origin = evaluation.flatten(problem.parameters).numpy()
     first, second = (_direction(direction, len(origin)) for direction in (first, second))
     u, v = (_coordinates(name, values) for name, values in (("u", u), ("v", v)))
-    recompute = statistics(_averaged_over(problem, statistics_x))
+    recompute = statistics(_averaged_over(problem, statistics_x, options.get("chunk_size")))
 
     def at(step):
         moved = evaluation.unflatten((origin + step).astype(origin.dtype), problem.parameters)
@@ -207,10 +209,8 @@ def _between(a, b, alpha):
 
 def _check_same_architecture(problem, other) -> None:
     """Raises ValueError unless variables have equal shapes, and one model with the other's variables is the other."""
-    model, shapes = (
-        problem.model,
-        [[[tuple(v.shape) for v in part] for part in (each.parameters, each.state)] for each in (problem, other)],
-    )
+    model = problem.model
+    shapes = [[[tuple(v.shape) for v in part] for part in (each.parameters, each.state)] for each in (problem, other)]
     if shapes[0] != shapes[1]:
         raise ValueError(
             f"the models differ in architecture: {model.name!r} has variables (trainable, others) of shapes "

@@ -114,10 +114,10 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     parts = list(problem.chunks())
     if problem.key is None:
         check_second_derivative(problem, run, parts[0])
-        problem.trace(run, parts, tf.zeros(size, problem.dtype))
     else:
         key = check_second_derivative, scope, problem.key
         evaluation.remember(key, lambda: check_second_derivative(problem, run, parts[0]))
+    problem.trace(run, parts, tf.zeros(size, problem.dtype))
 
     def multiply(vector):
         if np.shape(vector) != (size,):

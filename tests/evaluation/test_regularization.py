@@ -76,7 +76,9 @@ def test_own_losses(name):
     vector = np.random.default_rng(4).normal(size=len(references.flat(model.trainable_variables)))
     truths = [difference(model, vector, own) for own in (False, True)]
     options = {"regularization": True, "chunk_size": 4}
-    assert evaluation.evaluate(model, X, Y, **options)[0] == pytest.approx(objective(model, True)[0], rel=1e-12)
+    loss, accuracy = evaluation.evaluate(model, X, Y, **options)
+    assert loss == pytest.approx(objective(model, True)[0], rel=1e-12)
+    assert accuracy == references.accuracy(model, X, Y)
     close(hessian.product(model, X, Y, **options)(vector), truths[1], 1e-7)
     curvature = references.gauss_newton(model, X, Y, references.softmax_curvature)
     expected = curvature @ vector + truths[1] - truths[0]

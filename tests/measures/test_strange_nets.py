@@ -124,10 +124,12 @@ def test_an_attribute_that_a_traced_function_ignores():
 def test_a_product_keeps_the_function_that_it_was_made_for():
     """A later change of an attribute reaches no chunk, whether or not it has been computed already."""
     model, (x, y) = Net(), nets.examples(SHAPE)
-    multiply = hessian.product(model, x, y, chunk_size=4)
+    multiply, pull = (module.product(model, x, y, chunk_size=4) for module in (hessian, gauss_newton))
     truth = references.difference_product(model, x, y, VECTOR)
+    curvature = references.gauss_newton(model, x, y, references.softmax_curvature)
     model.temperature = 5.0
     close(multiply(VECTOR), truth, 1e-6)
+    close(pull(VECTOR), curvature @ VECTOR, 1e-10)
 
 
 class Captured(keras.Model):
