@@ -87,8 +87,9 @@ def load(path: str | Path):
 def single_precision(model):
     """The model, or a float32 copy of a model that computes in half precision."""
     from hw1 import models
+    from hw1.evaluation.layers import walk
 
-    half = [layer.name for layer in model._flatten_layers() if layer.compute_dtype in ("float16", "bfloat16")]
+    half = [layer.name for _, layer in walk(model) if layer.compute_dtype in ("float16", "bfloat16")]
     if not half:
         return model
     command.say(f"measure: layer {half[0]} computes in half precision; a float32 copy of the net is measured")

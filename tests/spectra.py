@@ -75,3 +75,14 @@ EXTREME = {  # eigenvalues that a search for the outermost ones may miss, repeat
     "alternating decay": 0.9 ** np.arange(120) * (-1.0) ** np.arange(120),
     "a net": net_like(300),
 }
+
+
+def recorded(matrix):
+    """The matrix as an operator that multiplies vector by vector, and the list of what it multiplied."""
+    vectors = []
+
+    def multiply(vector):
+        vectors.append(np.ravel(vector))
+        return matrix @ np.ravel(vector)
+
+    return scipy.sparse.linalg.LinearOperator(matrix.shape, multiply, dtype=np.float64), vectors

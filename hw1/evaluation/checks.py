@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from hw1.evaluation.graphs import LINEAR
+from hw1.evaluation.layers import walk
 from hw1.evaluation.losses import from_logits, per_example, resolve
 
 _SINGLE = ("float32", "float64")
@@ -28,7 +29,7 @@ def check_model(model) -> None:
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             raise ValueError(f"model {model.name!r} has non-finite values in {variable.path}; did training diverge?")
     _check_precision(model)
-    for layer in model._flatten_layers(include_self=False):
+    for _, layer in walk(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
                 f"layer {layer.name!r} is stateful: its outputs depend on the batches before; build it without"
@@ -41,7 +42,7 @@ def _check_precision(model) -> None:
     dtypes = sorted({str(v.dtype) for v in model.trainable_variables})
     if len(dtypes) > 1:
         raise ValueError(f"model {model.name!r} has parameters of {' and '.join(dtypes)}; {remedy}")
-    for layer in [model, *model._flatten_layers(include_self=False)]:
+    for _, layer in walk(model):
         for dtype in (layer.compute_dtype, layer.variable_dtype):
             if "float" in dtype and dtype not in _SINGLE:
                 raise ValueError(
@@ -61,7 +62,7 @@ def check_scale(model, x) -> None:
     arrays = [array for array in arrays if array.ndim > 2] or arrays
     if any(array.min() < 0 or array.max() > 1 for array in arrays):
         return
-    for layer in model._flatten_layers(include_self=False):
+    for _, layer in walk(model):
         scale = np.asarray(layer.scale) if isinstance(layer, keras.layers.Rescaling) else np.ones(1)
         if any(np.allclose(scale * size, 1, rtol=0.02) for size in (255, 127.5)):
             raise ValueError(

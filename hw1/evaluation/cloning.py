@@ -10,7 +10,6 @@ import inspect
 import random
 import tempfile
 import types
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -21,15 +20,13 @@ from hw1.evaluation.layers import walk
 SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
-def clone(model, convert: Callable | None = None, dtype: str | None = None, x=None) -> keras.Model:
+def clone(model, dtype: str | None = None, x=None) -> keras.Model:
     """Makes a model anew, with its weights and all its state.
 
     Keras's random generator, from which initial weights draw their seeds, is left in its present state.
 
     Args:
         model: a built Keras model.
-        convert: a function from a layer, also one in a model within the model, to the layer that takes its place, which
-            must have the same variables; or to None for the same layer made anew.
         dtype: None to keep all precisions, else the floating-point type of all weights and computations.
         x: examples; a model that is written as a class is built by calling it on them.
 
@@ -39,13 +36,13 @@ def clone(model, convert: Callable | None = None, dtype: str | None = None, x=No
     Raises:
         Exception: of any kind, if a layer cannot be made from its configuration.
     """
-    change, convert = functools.partial(in_precision, dtype=dtype), convert or (lambda layer: None)
+    change = functools.partial(in_precision, dtype=dtype)
     policy, generator = keras.config.dtype_policy(), random.getstate()
     # A class that makes its layers without naming a precision gets this one.
     keras.config.set_dtype_policy(dtype or model.dtype_policy)
     try:
         with keras.saving.custom_object_scope(_own_objects(model)):
-            twin = _twin(model, change, convert, {})
+            twin = _twin(model, change, {})
             if len(twin.variables) < len(model.variables):  # a model that is written as a class
                 twin.build_from_config(model.get_build_config())
             if len(twin.variables) < len(model.variables):
@@ -71,11 +68,11 @@ def in_precision(value, dtype):
     return keras.ops.cast(value, dtype) if floating and keras.ops.is_tensor(value) else value
 
 
-def _twin(layer, change, convert, done):
+def _twin(layer, change, done):
     """A layer, model or operation made anew, without its weights; `done` has what was made before, by id."""
     if id(layer) in done:
         return done[id(layer)]
-    again = functools.partial(_twin, change=change, convert=convert, done=done)
+    again = functools.partial(_twin, change=change, done=done)
     if isinstance(layer, keras.Sequential):
         twin = keras.Sequential([again(inner) for inner in layer._layers], name=layer.name)
     elif hasattr(layer, "_run_through_graph"):  # a Functional model
@@ -87,7 +84,7 @@ def _twin(layer, change, convert, done):
         )
         twin = keras.Model(inputs, outputs, name=layer.name)
     else:
-        twin = convert(layer) or _layer(layer, change)
+        twin = _layer(layer, change)
     done[id(layer)] = twin
     return twin
 

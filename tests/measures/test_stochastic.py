@@ -31,17 +31,6 @@ def root_mean_square(values):
     return np.sqrt(np.mean(np.square(values)))
 
 
-def recorded(matrix):
-    """The matrix as an operator that multiplies vector by vector, and the list of what it multiplied."""
-    vectors = []
-
-    def multiply(vector):
-        vectors.append(np.ravel(vector))
-        return matrix @ np.ravel(vector)
-
-    return scipy.sparse.linalg.LinearOperator(matrix.shape, multiply, dtype=np.float64), vectors
-
-
 @MEASURE
 @pytest.mark.parametrize("spectrum", spectra.HARD)
 def test_probes_for_every_row_are_exact(spectrum, name):
@@ -71,7 +60,7 @@ def test_low_rank_is_exact(probes, rank, name):
 @pytest.mark.parametrize("probes", [6, 7, 8, 31, 59, 60, 100])
 def test_the_cost(probes, name):
     """Never more products than asked for, and at most two fewer; nor more than rows."""
-    operator, vectors = recorded(spectra.matrix(spectra.HARD["slow decay"].values))
+    operator, vectors = spectra.recorded(spectra.matrix(spectra.HARD["slow decay"].values))
     MEASURES[name][0](operator, probes, 0)
     assert min(probes, 60) - 2 <= len(vectors) <= min(probes, 60)
 
@@ -97,7 +86,7 @@ def leave_one_out(matrix, vectors, i, without=None):
 def test_xtrace_is_its_definition(spectrum):
     """With a basis of its own for each sample, and for each pair that the covariance takes."""
     matrix, count = spectra.matrix(spectra.HARD[spectrum].values), 6
-    operator, multiplied = recorded(matrix)
+    operator, multiplied = spectra.recorded(matrix)
     found = stochastic.trace(operator, 2 * count, 3, "xtrace")
     vectors = multiplied[:count]
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.sqrt(60))

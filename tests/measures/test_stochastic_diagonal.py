@@ -47,23 +47,12 @@ def over_seeds(seeds, *arguments):
     return map(np.array, zip(*found, strict=True))
 
 
-def recorded(matrix):
-    """The matrix as an operator that multiplies vector by vector, and the list of what it multiplied."""
-    vectors = []
-
-    def multiply(vector):
-        vectors.append(np.ravel(vector))
-        return matrix @ np.ravel(vector)
-
-    return scipy.sparse.linalg.LinearOperator(matrix.shape, multiply, dtype=np.float64), vectors
-
-
 @pytest.mark.parametrize("name", MEASURES)
 def test_probes_for_every_row_are_exact(name):
     """Nothing is left to estimate, and no more products are made than there are rows."""
     matrix = spectra.matrix(spectra.HARD["both signs"].values)
     for probes in (60, 200):
-        operator, multiplied = recorded(matrix)
+        operator, multiplied = spectra.recorded(matrix)
         values, standard = measured(name, operator, probes)
         assert values == pytest.approx(truth(name, matrix), rel=1e-12)
         assert not standard.any()
@@ -74,7 +63,7 @@ def test_probes_for_every_row_are_exact(name):
 @pytest.mark.parametrize("probes", [6, 7, 8, 31, 59])
 def test_the_cost(probes, name):
     """Never more products than asked for, and at most two fewer."""
-    operator, multiplied = recorded(spectra.matrix(spectra.HARD["slow decay"].values))
+    operator, multiplied = spectra.recorded(spectra.matrix(spectra.HARD["slow decay"].values))
     measured(name, operator, probes)
     assert probes - 2 <= len(multiplied) <= probes
 
@@ -151,7 +140,7 @@ def leave_one_out(matrix, vectors, i, without=None):
 def test_xdiag_is_its_definition(spectrum):
     """With a projector of its own for each sample."""
     matrix, count = spectra.matrix(spectra.HARD[spectrum].values), 6
-    operator, multiplied = recorded(matrix)
+    operator, multiplied = spectra.recorded(matrix)
     values, standard = diagonal(operator, 2 * count, 3, "xdiag")
     vectors = multiplied[:count]
     assert np.all(np.abs(vectors) == 1)
@@ -164,7 +153,7 @@ def test_xdiag_is_its_definition(spectrum):
 def test_xtrace_of_blocks_is_its_definition(spectrum):
     """Sums of that diagonal, with a standard error that takes the covariance from all pairs of samples."""
     matrix, count = spectra.matrix(spectra.HARD[spectrum].values), 6
-    operator, multiplied = recorded(matrix)
+    operator, multiplied = spectra.recorded(matrix)
     found = partial_traces(operator, GROUPS, 2 * count, 3, "xtrace")
     vectors = multiplied[:count]
     samples = np.array([leave_one_out(matrix, vectors, i) for i in range(count)])
