@@ -1,65 +1,105 @@
 """Judges the claims of course and papers by the CSVs of a run; needs no TensorFlow and trains nothing.
 
     python -m hw1.claims                         # runs/claims.csv, seconds
+    python -m hw1.claims --with_committed        # with the lines of the committed results below, for comparison
     python -m hw1.claims --out=hw1/results
 
-A question that is not completely answered in the folder is judged by the committed results in hw1/results. Each line
-has source, claim, published figure, our statistic with its 95 % interval, seeds, a verdict that follows from that, and
-how many nets ended above the target loss, if any did.
+Each line has the question, its source, the claim, the published figure, our statistic with its 95 % interval, seeds, the
+effect that was fixed beforehand, a verdict that follows from that, and the p-value of its test. Column
+"significant" says whether it is among the discoveries of Benjamini and Hochberg's procedure at a rate of 5 % over all
+claims of the folder; lines with the same "nets" rest on the same nets; the last columns say which run judged the claim.
 """
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
+from absl import flags
 
 from hw1 import catalogue, command, files, records
 from hw1.findings.verdict import Claim
+from hw1.statistics import benjamini_hochberg
+
+COLUMNS = ("question", *Claim._fields, "significant", "folder", "commit", "data")
 
 
-def judge(
-    folder: str | Path, fallback: str | Path | None = records.COMMITTED, names: Iterable[str] | None = None
-) -> pd.DataFrame:
+def judge(folder: str | Path, names: Iterable[str] | None = None) -> pd.DataFrame:
     """The ledger of a run.
 
     Args:
-        folder: holds CSVs and JSONs of questions.
-        fallback: a folder for the questions that are not in the first; None leaves them out.
+        folder: holds CSVs and JSONs of questions; a question that is not completely answered there is left out.
         names: the questions whose claims are judged. None: all.
 
     Returns:
-        A frame with the columns of `hw1.findings.verdict.Claim`.
+        A frame with `COLUMNS`: the question, what `hw1.findings.verdict.Claim` has, whether the test is significant by
+        Benjamini and Hochberg over the whole frame ("yes", "no", or "" without a test), and the run: its folder, commit
+        and data set.
 
     Raises:
         ValueError: a CSV or JSON is damaged.
     """
+    done = [name for name in (catalogue.names() if names is None else names) if answered(name, folder)]
+    owner = dict(zip(done, done, strict=True)) | dict(same_nets(folder, done))
     lines = []
-    for name in catalogue.names() if names is None else names:
-        if place := source(name, folder, fallback):
-            rows, tables = records.read(place, name), records.tables(place, name)
-            lines += catalogue.finding(name).claims(rows, records.settings(place, name), **tables)
-    return pd.DataFrame(lines, columns=Claim._fields)
+    for name in done:
+        about, tables = records.about(folder, name), records.tables(folder, name)
+        claims = catalogue.finding(name).claims(records.read(folder, name), records.settings(folder, name), **tables)
+        run = _written(folder), about.get("commit") or "", (about["data"] or {}).get("name", "")
+        for line in claims:
+            nets = f"{owner[name]}: {line.nets}" if line.nets else owner[name]
+            lines.append((name, *line._replace(nets=nets), "", *run))
+    ledger = pd.DataFrame(lines, columns=COLUMNS)
+    tested = ledger.p.notna()
+    ledger.loc[tested, "significant"] = ["yes" if named else "no" for named in benjamini_hochberg(ledger.p[tested])]
+    return ledger
 
 
-def source(name: str, folder: str | Path, fallback: str | Path | None = records.COMMITTED) -> Path | None:
-    """The folder by which a question is judged: the first of the two that has all of its units, if any has."""
-    for place in (folder, fallback):
-        if place and Path(place, f"{name}.csv").exists() and records.about(place, name)["complete"]:
-            return Path(place)
-    return None
+def answered(name: str, folder: str | Path) -> bool:
+    """Whether a folder has all units of a question."""
+    return Path(folder, f"{name}.csv").exists() and records.about(folder, name)["complete"]
 
 
-def write(folder: str | Path) -> pd.DataFrame:
+def same_nets(folder: str | Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields the later and the earlier of two questions whose nets of every batch size and seed are the same."""
+    keys, tables = ["batch_size", "seed", "updates", "train_loss", "test_loss"], {}
+    for name in names:
+        rows = records.read(folder, name)
+        if set(keys) <= set(rows):
+            nets = rows[rows.net == "course"] if "net" in rows else rows
+            tables[name] = nets[keys].drop_duplicates().sort_values(keys).reset_index(drop=True)
+    for earlier, later in itertools.combinations(tables, 2):
+        if len(tables[earlier]) and tables[earlier].equals(tables[later]):
+            yield later, earlier
+
+
+def _written(folder) -> str:
+    """A folder as the ledger names it: the committed results by their place in the project."""
+    return "hw1/results" if Path(folder).resolve() == records.COMMITTED else Path(folder).as_posix()
+
+
+def write(folder: str | Path, with_committed: bool = False) -> pd.DataFrame:
     """Writes `folder`/claims.csv and returns what is in it.
+
+    Args:
+        folder: that of the run.
+        with_committed: whether to add the lines of the committed results below those of the folder.
 
     Raises:
         ValueError: a CSV or JSON is damaged.
         OSError: `folder` is in use by another run or cannot be written.
     """
     with files.lock(folder):
-        text = judge(folder).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
-        files.replace(Path(folder, "claims.csv"), text)
+        ledger = judge(folder)
+        if with_committed and _written(folder) != _written(records.COMMITTED):
+            ledger = pd.concat([ledger, read(records.COMMITTED)], ignore_index=True)
+        files.replace(Path(folder, "claims.csv"), as_csv(ledger))
     return read(folder)
+
+
+def as_csv(ledger: pd.DataFrame) -> str:
+    """The ledger as the text of claims.csv."""
+    return ledger.to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
 
 
 def read(folder: str | Path) -> pd.DataFrame:
@@ -74,8 +114,10 @@ def read(folder: str | Path) -> pd.DataFrame:
         ledger = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; make it with: python -m hw1.claims --out={folder}") from None
-    if tuple(ledger.columns) != Claim._fields:
-        raise ValueError(f"{path} must have the columns {', '.join(Claim._fields)}")
+    if tuple(ledger.columns) != COLUMNS:
+        raise ValueError(
+            f"{path} must have the columns {', '.join(COLUMNS)}; make it anew with: python -m hw1.claims --out={folder}"
+        )
     return ledger
 
 
@@ -95,18 +137,30 @@ def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
 def main(argv: list[str] | None = None) -> None:
     """The command; exit codes as in `hw1.command.main`."""
     values = command.base_flags()
+    flags.DEFINE_bool(
+        "with_committed",
+        False,
+        "add the lines of the committed results, marked by their folder [false]",
+        flag_values=values,
+    )
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
     with command.exit_on_error(traceback=values.traceback):
         if not any(Path(values.out, f"{name}.csv").exists() for name in catalogue.names()):
             raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: python -m hw1.reproduce")
-        ledger = write(values.out)
-        counts = ", ".join(f"{number} {verdict}" for verdict, number in ledger.verdict.value_counts().items())
-        command.say(f"{len(ledger)} claims, {counts}: {Path(values.out, 'claims.csv')}")
-        if Path(values.out).resolve() != records.COMMITTED:
-            if taken := [name for name in catalogue.names() if source(name, values.out) == records.COMMITTED]:
-                command.say(f"judged by the committed results, as {values.out} has not all: {', '.join(taken)}")
-            changed = differences(ledger, read(records.COMMITTED))
+        ledger = write(values.out, values.with_committed)
+        own = ledger[ledger.folder == _written(values.out)]
+        for kind, lines in own.groupby("kind", sort=False):
+            counts = ", ".join(f"{number} {verdict}" for verdict, number in lines.verdict.value_counts().items())
+            command.say(f"{len(lines)} {kind}{'' if len(lines) == 1 else 's'}: {counts}")
+        command.say(f"{len(ledger)} lines: {Path(values.out, 'claims.csv')}")
+        if unfinished := [name for name in catalogue.names() if name not in set(own.question)]:
+            command.say(
+                f"not judged, as {values.out} has no complete answer or they claim nothing: {', '.join(unfinished)}"
+            )
+        if _written(values.out) != _written(records.COMMITTED):
+            committed = read(records.COMMITTED)
+            changed = differences(own, committed[committed.question.isin(own.question)])
             command.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
             for line in changed:
                 command.say(f"  {line}")

@@ -271,6 +271,7 @@ def load_data(settings) -> tuple[object, dict | None]:
         "train": min(data.train for data in sets),
         "test": min(data.test for data in sets),
         "classes": max(data.classes for data in sets),
+        "chance": max(data.chance for data in sets),
         "shape": list(sets[0].shape) if len({data.shape for data in sets}) == 1 else None,
     }
     if not isinstance(settings.data, tuple):

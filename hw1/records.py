@@ -27,6 +27,11 @@ import pandas as pd
 from hw1 import environment, files
 
 COMMITTED = Path(__file__).with_name("results")  # the results behind the committed report
+OF_DATA = (
+    "classes",
+    "shape",
+    "chance",
+)  # what findings read of the data set: the last is the share of the largest class
 ROWS = "rows"  # the table of every question; others are its further tables
 
 MOVE = "move the .csv and the .json away to begin anew"
@@ -195,12 +200,12 @@ def about(folder: str | os.PathLike, question: str) -> dict:
 
 
 def settings(folder: str | os.PathLike, question: str) -> dict:
-    """Reads the settings with which a question's CSV was made, "classes" and "shape" of its data; errors as in `read`.
+    """Reads the settings with which a question's CSV was made, and what `OF_DATA` names; errors as in `read`.
 
-    Without data, or in the record of an older run, the two are None.
+    Without data, or in the record of an older run, those are None.
     """
     run = about(folder, question)
-    return run["settings"] | {name: (run["data"] or {}).get(name) for name in ("classes", "shape")}
+    return run["settings"] | {name: (run["data"] or {}).get(name) for name in OF_DATA}
 
 
 def _csv(folder: str | os.PathLike, question: str, table: str = ROWS) -> Path:

@@ -1,5 +1,10 @@
-"""The statistics that findings share: means with intervals, rank correlations, numbers of outliers."""
+"""The statistics that findings share: intervals over seeds, rank correlations, numbers of outliers.
 
+A seed is one repetition of an experiment. Every interval is at 95 % and counts a seed once, however many rows it has.
+How often the intervals contain the true value, at 5 and at 10 seeds, is simulated in tests/test_statistics_coverage.py.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,36 +17,107 @@ class Interval(NamedTuple):
 
     Attributes:
         value: the statistic, such as a mean.
-        low: lower end of the interval.
+        low: lower end of the interval; NaN where there is none.
         high: upper end of the interval.
-        seeds: number of independent repetitions.
+        seeds: number of independent repetitions that have a value.
+        missing: number of repetitions without one, such as those that diverged.
+        scale: "linear", "log" for ratios, or "correlation".
     """
 
     value: float
     low: float
     high: float
     seeds: int = 0
+    missing: int = 0
+    scale: str = "linear"
+
+    @property
+    def exact(self) -> bool:
+        """Whether several repetitions gave exactly one value, so that there is no spread to make an interval of."""
+        return self.seeds > 1 and self.low == self.value == self.high
+
+    def p_value(self, boundary: float) -> float:
+        """The two-sided p-value of the hypothesis that the statistic is `boundary`.
+
+        It belongs to the interval: p < 0.05 where the boundary lies outside. For a t-interval it is that of Student's t
+        test; half of an asymmetric interval is measured on the side of the boundary. If all n repetitions agree
+        exactly, it is that of the sign test, 2 · ½ⁿ.
+
+        Returns:
+            A number from 0 to 1; NaN where there is no interval.
+        """
+        if self.exact:
+            return 1.0 if boundary == self.value else 2 * 0.5**self.seeds
+        value, low, high, boundary = (_scaled(part, self.scale) for part in (*self[:3], boundary))
+        half = value - low if boundary < value else high - value
+        if not np.isfinite(half) or self.seeds < 2:
+            return np.nan
+        freedom = self.seeds - 1
+        return float(2 * scipy.stats.t.sf(scipy.stats.t.ppf(0.975, freedom) * abs(value - boundary) / half, freedom))
+
+
+def _scaled(value, scale):
+    """A number on its scale; the logarithm of 0 is −∞."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(value) if scale == "log" else value
 
 
 def mean_interval(values) -> Interval:
     """The mean with its 95 % t-interval over independent repetitions.
 
     Args:
-        values: one number per seed. Values that are not finite are left out and not counted as seeds. With a single
-            value, low and high are NaN.
+        values: one number per seed. Those that are not finite are counted as missing. If all are equal, the interval is
+            that number (see `Interval.exact`). With a single value, low and high are NaN.
     """
     values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, len(values))
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(values.mean(), values.mean() - half, values.mean() + half, len(values))
+    found = values[np.isfinite(values)]
+    counts = len(found), len(values) - len(found)
+    if not len(found):
+        return Interval(np.nan, np.nan, np.nan, *counts)
+    if len(found) == 1:
+        return Interval(float(found[0]), np.nan, np.nan, *counts)
+    if found.min() == found.max():
+        return Interval(*[float(found[0])] * 3, *counts)
+    half = scipy.stats.t.ppf(0.975, len(found) - 1) * scipy.stats.sem(found)
+    return Interval(found.mean(), found.mean() - half, found.mean() + half, *counts)
 
 
 def geometric_mean(values) -> Interval:
-    """The geometric mean of positive numbers, one per seed, with the 95 % interval of the logarithms' mean."""
-    *logarithms, seeds = mean_interval(np.log(np.asarray(values, np.float64)))
-    return Interval(*np.exp(logarithms), seeds)
+    """The geometric mean of numbers that are not negative, with the interval of the mean logarithm.
+
+    Args:
+        values: one number per seed, as in `mean_interval`; a negative one counts as missing. If one of them is 0, so is
+            the geometric mean, and there is no interval.
+    """
+    values = np.asarray(values, np.float64)
+    values = np.where(values >= 0, values, np.nan)
+    with np.errstate(divide="ignore"):
+        of_logarithms = mean_interval(np.log(np.where(values == 0, np.nan, values)))
+    zeros, missing = int((values == 0).sum()), int((~np.isfinite(values)).sum())
+    if zeros:
+        return Interval(0.0, np.nan, np.nan, len(values) - missing, missing, "log")
+    ends = [float(values[np.isfinite(values)][0])] * 3 if of_logarithms.exact else np.exp(of_logarithms[:3])
+    return Interval(*ends, of_logarithms.seeds, missing, "log")
+
+
+def jackknife(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> Interval:
+    """A statistic of all seeds together, such as a fit through their means, with a 95 % jackknife interval.
+
+    With θ from all n seeds and θ₋ᵢ from all but the i-th, the variance of θ is (n − 1) / n · Σ (θ₋ᵢ − θ̄)², θ̄ the mean
+    of the θ₋ᵢ, and the interval that of Student's t with n − 1 degrees of freedom (Tukey 1958; Efron, Annals of
+    Statistics 1979). For a mean it is the t-interval. The statistic must change smoothly with each seed: it is none for
+    a median or a maximum.
+
+    Args:
+        statistic: takes values of some of the seeds, returns a number.
+        values: an array whose first axis is the seed.
+    """
+    n, value = len(values), float(statistic(values))
+    if n < 3 or not np.isfinite(value):
+        return Interval(value, np.nan, np.nan, n if np.isfinite(value) else 0)
+    without = np.array([statistic(np.delete(values, seed, axis=0)) for seed in range(n)])
+    half = scipy.stats.t.ppf(0.975, n - 1) * np.sqrt((n - 1) * without.var())
+    return Interval(value, value - half, value + half, n)
 
 
 def paired_difference(a, b) -> Interval:
@@ -71,15 +147,17 @@ def summary(frame: pd.DataFrame, by: str, value: str, geometric: bool = False) -
         frame: one row per seed and value of `by`.
         by: column to group by; the result is sorted by it.
         value: column to average.
-        geometric: whether to take geometric means (for positive values on a logarithmic axis).
+        geometric: whether to take geometric means, for a logarithmic axis. Where a value is not positive, it is the
+            arithmetic mean: the geometric one would be 0.
 
     Returns:
-        A frame with columns `by`, value, low, high, seeds.
+        A frame with columns `by` and those of `Interval`.
     """
     rows = []
     for key, group in frame.groupby(by, sort=True):
         values = group[value].to_numpy(np.float64)
-        rows.append((key, *(geometric_mean(values) if geometric else mean_interval(values))))
+        log = geometric and not (values <= 0).any()
+        rows.append((key, *(geometric_mean(values) if log else mean_interval(values))))
     return pd.DataFrame(rows, columns=[by, *Interval._fields])
 
 
@@ -87,41 +165,117 @@ def over_seeds(frame: pd.DataFrame, value: str | pd.Series, by: str = "seed") ->
     """The mean of a value per row, with the 95 % t-interval over seeds, each of which counts once.
 
     Args:
-        frame: rows, several per seed.
+        frame: rows, several per seed. A seed with a row that has no value is missing.
         value: name of a column, or a series with the index of `frame`.
         by: column of the independent repetitions.
     """
     values = frame[value] if isinstance(value, str) else value
-    return mean_interval(values.groupby(frame[by]).mean())
+    return mean_interval(values.groupby(frame[by]).agg(lambda rows: rows.mean(skipna=False)))
 
 
 def rank_correlation(frame: pd.DataFrame, a: str, b: str, by: str | None = "seed") -> Interval:
-    """Spearman's rank correlation of two columns, computed for each seed and averaged, with its 95 % t-interval.
+    """Spearman's rank correlation of two columns, averaged over seeds on Fisher's scale.
 
-    The rows of a seed differ in the quantity that is compared, such as the batch size; the seeds are the independent
-    repetitions. If every row is an independent repetition, there is one correlation r of all n rows, with an interval
-    from Fisher's z and the standard error √((1 + r²/2) / (n − 3)) (Bonett and Wright 2000).
+    The m rows of a seed differ in the quantity that is compared, such as the batch size; the seeds are the independent
+    repetitions. On Fisher's scale, z = artanh(c · ρ), the spread of a correlation does not depend on its size, so the
+    t-interval of the mean z, carried back, holds near ±1 as well. c = 1 − 6 / (m³ − m), half the least possible step
+    below 1, keeps z finite.
+
+    If every row is an independent repetition, there is one correlation ρ of all n rows, with an interval from Fisher's
+    z and the standard error √((1 + ρ²/2) / (n − 3)) (Bonett and Wright 2000).
 
     Args:
-        frame: rows.
+        frame: rows. Those that lack one of the two are left out. A seed with fewer than three rows, or in which one of
+            the two is constant, has no correlation and is missing.
         a: one column.
         b: the other column.
         by: column of the independent repetitions; None if every row is one.
     """
+    rows = frame.dropna(subset=[a, b])
     if by is None:
-        rows = frame.dropna(subset=[a, b])
         value = _spearman(rows[a], rows[b]) if len(rows) > 3 else np.nan
         half = scipy.stats.norm.ppf(0.975) * np.sqrt((1 + value**2 / 2) / max(len(rows) - 3, 1))
         z = np.arctanh(np.clip(value, -1 + 1e-15, 1 - 1e-15))
-        return Interval(value, np.tanh(z - half), np.tanh(z + half), len(rows))
-    rows = frame.dropna(subset=[a, b]).groupby(by)
-    value, low, high, seeds = mean_interval([_spearman(part[a], part[b]) for _, part in rows if len(part) > 2])
-    return Interval(value, max(low, -1.0), min(high, 1.0), seeds)
+        return Interval(value, np.tanh(z - half), np.tanh(z + half), len(rows), scale="correlation")
+    groups = [rows[rows[by] == seed] for seed in sorted(frame[by].unique())]
+    most = max(3, *map(len, groups), 3)
+    shrink = 1 - 6 / (most**3 - most)
+    mean = mean_interval([np.arctanh(shrink * _spearman(part[a], part[b])) for part in groups])
+    ends = np.clip(np.tanh(mean[:3]) / shrink, -1, 1)
+    if mean.exact:
+        ends = [float(np.round(ends[0], 12))] * 3  # the same number three times, and ±1 in full
+    return Interval(*ends, mean.seeds, mean.missing, "correlation")
 
 
 def _spearman(a, b) -> float:
-    """Spearman's rank correlation; 0 if one of the two is constant."""
-    return float(scipy.stats.spearmanr(a, b)[0]) if a.nunique() > 1 and b.nunique() > 1 else 0.0
+    """Spearman's rank correlation; NaN if one of the two is constant or there are fewer than three rows."""
+    return float(scipy.stats.spearmanr(a, b)[0]) if min(a.nunique(), b.nunique()) > 1 and len(a) > 2 else np.nan
+
+
+def correlation_within(frame: pd.DataFrame, a: str, b: str, cells: str | list[str], by: str = "seed") -> Interval:
+    """The granulated rank correlation: Kendall's τ of the seeds of one cell, averaged over cells.
+
+    The nets of a cell share all settings, such as batch size and learning rate, and differ in their seed only. So what
+    both columns owe to the settings cannot make them correlate (Jiang et al., arXiv 1912.02178, who average over cells
+    that differ in one setting). Pooled over cells, the sign may even be the opposite one: Simpson's paradox. The
+    interval is a jackknife over seeds, each of which is left out of all cells at once.
+
+    Args:
+        frame: one row per cell and seed. A seed that lacks a cell is missing.
+        a: one column.
+        b: the other column.
+        cells: the columns that make a cell.
+        by: column of the independent repetitions.
+    """
+    tables = [frame.pivot(index=by, columns=cells, values=column) for column in (a, b)]
+    values = np.stack([table.to_numpy(np.float64) for table in tables], axis=2)  # seed, cell, column
+    whole = np.isfinite(values).all(axis=(1, 2))
+    found = jackknife(_mean_tau, values[whole])
+    low, high = np.clip(found[1:3], -1, 1)
+    return Interval(found.value, low, high, int(whole.sum()), int((~whole).sum()), "correlation")
+
+
+def _mean_tau(values) -> float:
+    """The mean over cells of the share of pairs of seeds in one order less the share in the opposite one."""
+    first, second = np.triu_indices(len(values), 1)
+    signs = np.sign(values[first] - values[second])  # pair, cell, column
+    return float(signs.prod(axis=2).mean()) if len(first) else np.nan
+
+
+def weakest(intervals) -> Interval:
+    """The least of several statistics, for the claim that all of them are above a boundary.
+
+    Its ends are the least of all lower ends and the least of all upper ends: all are above the boundary if every one of
+    them is (intersection–union test), and the choice of the least one after the fact costs no coverage on that side.
+
+    Args:
+        intervals: one for each statistic.
+    """
+    intervals = list(intervals)
+    ends = np.min([part[:3] for part in intervals], axis=0)
+    seeds, missing = min(part.seeds for part in intervals), max(part.missing for part in intervals)
+    return Interval(*ends, seeds, missing, intervals[0].scale)
+
+
+def benjamini_hochberg(p_values, rate: float = 0.05) -> np.ndarray:
+    """Which of several tests remain significant if at most a share `rate` of those named may be false on average.
+
+    Of m p-values in ascending order, the first k are named, k the largest with p₍ₖ₎ ≤ rate · k / m (Benjamini and
+    Hochberg 1995; it holds for independent and for positively dependent tests).
+
+    Args:
+        p_values: NaN where there is no test; those are not counted.
+        rate: the false discovery rate.
+
+    Returns:
+        A bool for each.
+    """
+    p_values = np.asarray(p_values, np.float64)
+    valid = np.isfinite(p_values)
+    named = np.zeros(len(p_values), bool)
+    if valid.any():
+        named[valid] = scipy.stats.false_discovery_control(p_values[valid]) <= rate
+    return named
 
 
 def outliers(values, resolution: float = 0.01) -> int:

@@ -131,6 +131,11 @@ class Splits:
         return self.x.shape[1:]
 
     @property
+    def chance(self) -> float:
+        """The share of the largest class: the accuracy of the best constant answer."""
+        return float(np.unique(self.y, return_counts=True)[1].max() / len(self.y))
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of what the splits are made from: of a fixed one that of its `Dataset`, else of all images."""
         return self.of(0).sha256 if self.is_fixed else _sha256({"x": self.x, "y": self.y})

@@ -56,12 +56,12 @@ def figure(rows: int, columns: int, height: float, **options):
 def curve(axes, rows, by: str, value: str, band: bool = False, **style) -> None:
     """Draws the mean of `value` against `by` with its 95 % interval, as bars or as a band.
 
-    Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm.
+    Set the scale of the y axis first: on a logarithmic one mean and interval are those of the logarithm, except where a
+    value is 0 or below, whose mean is the arithmetic one.
     """
     logarithmic = axes.get_yscale() == "log"
-    rows = rows[rows[value] > 0] if logarithmic else rows.dropna(subset=[value])
-    means = statistics.summary(rows, by, value, geometric=logarithmic)
-    if means.empty:  # every net diverged, or nothing is above 0
+    means = statistics.summary(rows.dropna(subset=[value]), by, value, geometric=logarithmic)
+    if means.empty:  # every net diverged
         return
     style.setdefault("marker", "" if band else "o")
     (line,) = axes.plot(means[by], means.value, **style)

@@ -3,14 +3,26 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from hw1.statistics import Interval, geometric_mean, nearest
 
 HOMEWORK = "MLDS 2018, homework"  # followed by the number of the part
 KESKAR = "Keskar et al., arXiv 1609.04836"
+OWN = "our hypothesis"
 NET = ("data", "net", "model", "remedy", "batch_size", "learning_rate", "seed")  # columns that tell nets apart
-HELD, NOT, UNDECIDED = "held", "did not hold", "undecided"
+
+HELD, NOT = "held", "did not hold"
+SMALL = "smaller than the effect"  # the interval contains the boundary and lies within the effect fixed beforehand
+NOISY = "too noisy"  # the interval contains the boundary and larger effects as well
+INCOMPARABLE = "not comparable"  # most nets fell short of the target loss, or nothing was measured
+PASSED, FAILED = "passed", "failed"  # of a check
+
+# Effects fixed before any run: an interval that lies within them is evidence that there is nothing of interest.
+ACCURACY_EFFECT = 0.005  # half a point of accuracy
+CORRELATION_EFFECT = 0.3
+RATIO_EFFECT = 1.25  # a factor
 
 
 class Claim(NamedTuple):
@@ -24,9 +36,12 @@ class Claim(NamedTuple):
         low: lower end of its 95 % interval.
         high: upper end.
         seeds: independent repetitions behind the interval.
-        verdict: "held", "did not hold" or "undecided".
-        above_target: how many of the nets behind the statistic ended above the target loss, such as "3 of 50"; empty
-            where all came down to it or had none.
+        effect: the effect fixed beforehand, a difference or, for ratios, a factor; NaN where none is.
+        verdict: one of the verdicts of this module.
+        p: the p-value of the hypothesis that the statistic lies on the boundary of what the source predicts.
+        kind: "claim", or "check" for an identity that must hold if our code is right.
+        nets: which of the question's nets the statistic is of; claims of the same nets are not independent.
+        caveat: how many nets ended above the target loss, and how many seeds have no value; empty where none.
     """
 
     source: str
@@ -36,8 +51,12 @@ class Claim(NamedTuple):
     low: float
     high: float
     seeds: int
+    effect: float
     verdict: str
-    above_target: str = ""
+    p: float
+    kind: str = "claim"
+    nets: str = ""
+    caveat: str = ""
 
 
 def claim(
@@ -49,43 +68,110 @@ def claim(
     above: float | None = None,
     below: float | None = None,
     within: tuple[float, float] | None = None,
+    effect: float | None = None,
 ) -> Claim:
     """Makes a claim with its verdict; give one of `above`, `below` and `within`, what the source predicts.
 
-    It *held* if the whole 95 % interval lies where the source says, *did not hold* if no part of it does, and is
-    *undecided* otherwise, also where there is no interval or where most of the nets are not comparable.
+    It *held* if the whole 95 % interval lies where the source says and *did not hold* if no part of it does. Otherwise
+    it is *smaller than the effect* if the interval lies within the effect around the boundary, and *too noisy* if it
+    does not. It is *not comparable* if most of the nets missed the target loss or had no value.
 
     Args:
         source: where the claim was made.
         sentence: the claim, and in brackets the statistic that tests it.
         interval: our statistic with its interval and number of seeds.
-        nets: rows of the nets behind it, where they were trained to one loss: the claim then says how many of them did
-            not come down to it. If that is most of them, the claim is undecided.
+        nets: rows of the nets behind it, those that diverged included, where they were trained to one loss: the claim
+            then says how many of them did not come down to it.
         published: the source's own figures.
         above: the statistic is predicted to be larger than this.
         below: the statistic is predicted to be smaller than this.
         within: the statistic is predicted to lie between these two.
+        effect: the least difference from the boundary that matters; for a ratio, the least factor. None: those of this
+            module for ratios and correlations, none for others.
     """
     if sum(side is not None for side in (above, below, within)) != 1:
         raise ValueError("a claim predicts one of above, below and within")
-    comparable, above_target = True, ""
-    if nets is not None:
-        nets = nets.drop_duplicates([column for column in NET if column in nets])
-        short = (nets.status == "target not reached").sum()
-        comparable = short <= len(nets) / 2
-        above_target = f"{short} of {len(nets)}" if short else ""
     least, most = within or (above, below)
-    least, most = (-float("inf") if least is None else least), (float("inf") if most is None else most)
-    value, low, high, seeds = interval
-    if not comparable:
-        verdict = UNDECIDED
-    elif low > least and high < most:
+    least, most = (-np.inf if least is None else least), (np.inf if most is None else most)
+    if effect is None:
+        effects = {"log": RATIO_EFFECT, "correlation": CORRELATION_EFFECT}
+        effect = effects.get(interval.scale, np.nan) if within is None else np.nan
+    comparable, caveat = _caveat(interval, nets)
+    inside = interval.low > least and interval.high < most
+    if not comparable or not np.isfinite(interval.value):
+        verdict = INCOMPARABLE
+    elif inside:
         verdict = HELD
-    elif high <= least or low >= most:
+    elif interval.high <= least or interval.low >= most:
         verdict = NOT
     else:
-        verdict = UNDECIDED
-    return Claim(source, sentence, published, float(value), float(low), float(high), seeds, verdict, above_target)
+        verdict = SMALL if _within_effect(interval, least if most == np.inf else most, effect) else NOISY
+    p = [interval.p_value(boundary) for boundary in (least, most) if np.isfinite(boundary)]
+    between = least <= interval.value <= most
+    numbers = [float(part) for part in interval[:3]]
+    return Claim(
+        source,
+        sentence,
+        published,
+        *numbers,
+        interval.seeds,
+        effect,
+        verdict,
+        np.nan if verdict == INCOMPARABLE else max(p) if between else min(p),
+        nets=_label(nets),
+        caveat=caveat,
+    )
+
+
+def check(source: str, sentence: str, interval: Interval, within: tuple[float, float], published: str = "") -> Claim:
+    """Makes a check: an identity, such as a function that a rescaling leaves unchanged, which seeds cannot decide.
+
+    It *passed* if the whole interval of the statistic lies within the two numbers, both included, and *failed* if not.
+
+    Args:
+        source: where the identity was stated.
+        sentence: the identity, and in brackets the statistic that shows it.
+        interval: our statistic.
+        within: where it must lie; rounding must be allowed for.
+        published: the source's own figures.
+    """
+    low, high = (interval.low, interval.high) if np.isfinite(interval.low) else (interval.value, interval.value)
+    verdict = PASSED if within[0] <= low and high <= within[1] else FAILED
+    if not np.isfinite(interval.value):
+        verdict = INCOMPARABLE
+    numbers = [float(part) for part in interval[:3]]
+    return Claim(source, sentence, published, *numbers, interval.seeds, np.nan, verdict, np.nan, "check")
+
+
+def _caveat(interval, nets) -> tuple[bool, str]:
+    """Whether enough nets are comparable, and which are not."""
+    comparable, parts = True, []
+    if nets is not None and "status" in nets:
+        nets = nets.drop_duplicates([column for column in NET if column in nets])
+        short, lost = ((nets.status == status).sum() for status in ("target not reached", "diverged"))
+        comparable = short + lost <= len(nets) / 2
+        parts += [f"{short} of {len(nets)} nets ended above the target loss"] if short else []
+        parts += [f"{lost} of {len(nets)} nets diverged"] if lost else []
+    if interval.missing:
+        total = interval.seeds + interval.missing
+        comparable = comparable and interval.missing <= total / 2
+        parts.append(f"{interval.missing} of {total} seeds have no value")
+    return comparable, "; ".join(parts)
+
+
+def _within_effect(interval, boundary, effect) -> bool:
+    """Whether the interval differs from the boundary by less than the effect."""
+    if interval.scale == "log":
+        return boundary / effect < interval.low and interval.high < boundary * effect
+    return boundary - effect < interval.low and interval.high < boundary + effect
+
+
+def _label(nets) -> str:
+    """What the nets have in common of data set, net and model."""
+    if nets is None:
+        return ""
+    found = [nets[column].unique() for column in ("data", "net", "model", "remedy") if column in nets]
+    return ", ".join(str(values[0]) for values in found if len(values) == 1)
 
 
 def steeper_beyond_the_large_batch(rows, net) -> Iterator[Claim]:

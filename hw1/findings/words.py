@@ -20,8 +20,10 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def show(interval: Interval, digits: int = 3) -> str:
-    """A number with its 95 % interval, to so many significant digits."""
+    """A number with its 95 % interval, to so many significant digits; where all seeds agree, with their number."""
     value, low, high = (number(part, digits) for part in interval[:3])
+    if interval.exact:
+        return f"{value} ({interval.seeds} of {interval.seeds})"
     return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 

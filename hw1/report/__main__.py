@@ -9,7 +9,6 @@ result is chosen by the result (see `comment` in each file of hw1/findings). The
 question says of its method, source and deviations. The layouts are in report.typ, supplement.typ and layout.typ.
 """
 
-import itertools
 import json
 import re
 import shutil
@@ -48,13 +47,13 @@ def build(results: Path, out: Path) -> None:
     """
     names = catalogue.names("course")
     sections = {name: _section(name, results) for name in names}
-    for later, earlier in _same_nets(results, names):
+    for later, earlier in claims.same_nets(results, names):
         sections[later]["method"] += f" These are the nets of the section “{sections[earlier]['title']}”."
     parts = [
         {"title": TITLES[part], "sections": [sections[name] for name in catalogue.names(part)]}
         for part in catalogue.COURSE
     ]
-    ledger = _by_source(claims.judge(results, None, names))
+    ledger = _by_source(claims.judge(results, names))
     _typeset("report.typ", {"parts": parts, "run": _run(results, names), "ledger": ledger}, results, names, out)
 
 
@@ -74,7 +73,7 @@ def supplement(results: Path, out: Path, part: str = "papers") -> None:
     sections = [
         _section(name, results)
         | _docstring(name)
-        | {"table": _table(name, results), "ledger": _by_source(claims.judge(results, None, [name]))}
+        | {"table": _table(name, results), "ledger": _by_source(claims.judge(results, [name]))}
         for name in names
     ]
     _typeset("supplement.typ", {"sections": sections, "run": _run(results, names)}, results, names, out)
@@ -136,24 +135,14 @@ def _table(name: str, results: Path) -> dict | None:
 
 
 def _by_source(ledger: pd.DataFrame) -> list[dict]:
-    """The lines of a ledger by source, our figure with its interval as one text."""
-    ours = [words.show(Interval(*line), 3) for line in ledger[["ours", "low", "high"]].itertuples(index=False)]
-    ledger = ledger.assign(ours=ours)[["source", "claim", "published", "ours", "seeds", "verdict", "above_target"]]
-    groups = ledger.groupby("source", sort=False)
-    return [{"name": name, "lines": lines.to_dict("records")} for name, lines in groups]
-
-
-def _same_nets(results: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields the later and the earlier of two questions whose nets of every batch size and seed are the same."""
-    keys, tables = ["batch_size", "seed", "updates", "train_loss", "test_loss"], {}
-    for name in names:
-        rows = records.read(results, name)
-        if set(keys) <= set(rows):
-            nets = rows[rows.net == "course"] if "net" in rows else rows
-            tables[name] = nets[keys].drop_duplicates().sort_values(keys).reset_index(drop=True)
-    for earlier, later in itertools.combinations(tables, 2):
-        if tables[earlier].equals(tables[later]):
-            yield later, earlier
+    """The lines of a ledger by source, our figure with its interval as one text; checks come last."""
+    ledger = ledger.assign(ours=[words.show(Interval(*line[6:10]), 3) for line in ledger.itertuples(index=False)])
+    ledger["name"] = ledger.source.where(
+        ledger.kind == "claim", "Checks: identities that must hold if the code is right"
+    )
+    groups = ledger.sort_values("kind", key=lambda kinds: kinds != "claim", kind="stable").groupby("name", sort=False)
+    columns = ["source", "kind", "claim", "published", "ours", "seeds", "verdict", "significant", "caveat", "nets"]
+    return [{"name": name, "lines": lines[columns].to_dict("records")} for name, lines in groups]
 
 
 def _settings(about: dict, labels: dict[str, str]) -> list[list[str]]:

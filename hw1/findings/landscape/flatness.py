@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
-from hw1.findings.verdict import HOMEWORK, KESKAR, Claim, claim
+from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign, training_loss
 from hw1.statistics import Interval, geometric_mean, mean_interval, rank_correlation
 
@@ -135,7 +135,7 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
                 **side,
             )
     yield claim(
-        "our hypothesis",
+        OWN,
         "Five measures of flatness order nets alike (smallest of Spearman's correlations of two of them, above 0.5)",
         _least_agreement(course),
         course,

@@ -12,12 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY
-from hw1.findings.verdict import Claim, claim
+from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import by_sign, listed, show, sign
 from hw1.statistics import Interval, mean_interval, paired_difference
 
 SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
-OWN = "our hypothesis"
+
 SMOOTH = {"nll": "the nll", "squared": "squared error"}  # the losses whose Gauss–Newton part is not 0 by definition
 OTHER_LOSS, OTHER_SEED = "other loss", "other seed"  # the kinds of lines
 

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, PURPLE
-from hw1.findings.verdict import KESKAR, Claim, claim
+from hw1.findings.verdict import KESKAR, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign
 from hw1.statistics import geometric_mean, mean_interval, paired_difference, rank_correlation
 
 SMALL, LARGE = "small batch", "large batch"
-OWN = "growing batches"  # the remedy that is not in the source
+GROWING = "growing batches"  # the remedy that is not in the source
 
 
 def figure(rows, settings) -> Figure:
@@ -73,7 +73,7 @@ def claims(rows, settings) -> Iterator[Claim]:
     for name in names:
         if name in (SMALL, LARGE):
             continue
-        source = "our hypothesis" if name == OWN else KESKAR
+        source = OWN if name == GROWING else KESKAR
         nets = full[full.remedy == name]
         yield claim(
             source,
