@@ -4,10 +4,10 @@
     python -m hw1.claims --with_committed        # with the lines of the committed results below, for comparison
     python -m hw1.claims --out=hw1/results
 
-Each line has the question, its source, the claim, the published figure, our statistic with its 95 % interval, seeds, the
-effect that was fixed beforehand, a verdict that follows from that, and the p-value of its test. Column
+Each line has the question, its source, the claim, the published figure, our statistic with its 95 % interval, seeds,
+the effect that was fixed beforehand, a verdict that follows from that, and the p-value of its test. Column
 "significant" says whether it is among the discoveries of Benjamini and Hochberg's procedure at a rate of 5 % over all
-claims of the folder; lines with the same "nets" rest on the same nets; the last columns say which run judged the claim.
+claims of the folder. Lines with the same "nets" rest on the same nets; the last columns say which run judged the claim.
 """
 
 import itertools

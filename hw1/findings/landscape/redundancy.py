@@ -15,7 +15,6 @@ from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import number, show, sign
 from hw1.statistics import Interval, mean_interval, paired_difference
 
-
 METHODS = {"descent": BLACK, "label noise": BLUE, "parameter noise": VERMILION}
 SHOWN = 4  # paths of each method
 QUIET = 0.9  # the fraction of the steps after which the noise ends
