@@ -27,11 +27,7 @@ import pandas as pd
 from hw1 import environment, files
 
 COMMITTED = Path(__file__).with_name("results")  # the results behind the committed report
-OF_DATA = (
-    "classes",
-    "shape",
-    "chance",
-)  # what findings read of the data set: the last is the share of the largest class
+OF_DATA = ("classes", "shape", "chance")  # what findings read of the data; chance: the share of the largest class
 ROWS = "rows"  # the table of every question; others are its further tables
 
 MOVE = "move the .csv and the .json away to begin anew"
