@@ -154,10 +154,8 @@ def main(argv: list[str] | None = None) -> None:
             counts = ", ".join(f"{number} {verdict}" for verdict, number in lines.verdict.value_counts().items())
             command.say(f"{len(lines)} {kind}{'' if len(lines) == 1 else 's'}: {counts}")
         command.say(f"{len(ledger)} lines: {Path(values.out, 'claims.csv')}")
-        if unfinished := [name for name in catalogue.names() if name not in set(own.question)]:
-            command.say(
-                f"not judged, as {values.out} has no complete answer or they claim nothing: {', '.join(unfinished)}"
-            )
+        if unfinished := [name for name in catalogue.names() if not answered(name, values.out)]:
+            command.say(f"not judged, as {values.out} has no complete answer: {', '.join(unfinished)}")
         if _written(values.out) != _written(records.COMMITTED):
             committed = read(records.COMMITTED)
             changed = differences(own, committed[committed.question.isin(own.question)])

@@ -6,13 +6,20 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from hw1 import catalogue, claims, records
 from hw1.findings import verdict
-from hw1.findings.verdict import HELD, NOT, UNDECIDED
-from hw1.statistics import Interval, mean_interval
+from hw1.findings.verdict import FAILED, HELD, INCOMPARABLE, NOISY, NOT, PASSED, SMALL
+from hw1.statistics import Interval, geometric_mean, mean_interval
 
-COLUMNS = ["source", "claim", "published", "ours", "low", "high", "seeds", "verdict", "above_target"]
+VERDICTS = {HELD, NOT, SMALL, NOISY, INCOMPARABLE, PASSED, FAILED}
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """The committed ledger."""
+    return claims.read(records.COMMITTED)
 
 
 @pytest.mark.parametrize(
@@ -20,23 +27,33 @@ COLUMNS = ["source", "claim", "published", "ours", "low", "high", "seeds", "verd
     [
         ((2, 1, 3), {"above": 0.5}, HELD),
         ((2, 1, 3), {"above": 3}, NOT),
-        ((2, 1, 3), {"above": 2}, UNDECIDED),
-        ((2, 1, 3), {"above": 2.5}, UNDECIDED),
+        ((2, 1, 3), {"above": 2}, NOISY),
+        ((2, 1, 3), {"above": 2.5}, NOISY),
         ((2, 1, 3), {"below": 3.5}, HELD),
         ((2, 1, 3), {"below": 1}, NOT),
-        ((2, 1, 3), {"below": 1.5}, UNDECIDED),
+        ((2, 1, 3), {"below": 1.5}, NOISY),
         ((2, 1, 3), {"within": (0, 4)}, HELD),
         ((2, 1, 3), {"within": (3, 4)}, NOT),
         ((2, 1, 3), {"within": (0, 1)}, NOT),
-        ((2, 1, 3), {"within": (1.5, 2.5)}, UNDECIDED),
-        ((2, 1, 3), {"within": (2, 5)}, UNDECIDED),
+        ((2, 1, 3), {"within": (1.5, 2.5)}, NOISY),
+        ((2, 1, 3), {"within": (2, 5)}, NOISY),
         ((0, 0, 0), {"above": 0}, NOT),
-        ((2, np.nan, np.nan), {"above": 0}, UNDECIDED),
-        ((np.nan, np.nan, np.nan), {"within": (0, 1)}, UNDECIDED),
+        ((2, 1, 3), {"above": 2, "effect": 1.1}, SMALL),
+        ((2, 1, 3), {"above": 2, "effect": 0.9}, NOISY),
+        ((2, 1, 3), {"below": 1.5, "effect": 2}, SMALL),
+        ((2, 1, 3), {"below": 1.5, "effect": 1}, NOISY),
+        ((1.1, 0.9, 1.2, 5, 0, "log"), {"above": 1}, SMALL),  # a factor of 1.25 by default
+        ((1.1, 0.7, 1.2, 5, 0, "log"), {"above": 1}, NOISY),
+        ((0.1, -0.2, 0.29, 5, 0, "correlation"), {"above": 0}, SMALL),  # 0.3 by default
+        ((0.1, -0.2, 0.31, 5, 0, "correlation"), {"below": 0}, NOISY),
+        ((2, np.nan, np.nan), {"above": 0}, NOISY),
+        ((np.nan, np.nan, np.nan), {"within": (0, 1)}, INCOMPARABLE),
+        ((2, 1, 3, 2, 2), {"above": 0}, HELD),
+        ((2, 1, 3, 2, 3), {"above": 0}, INCOMPARABLE),  # most seeds have no value
     ],
 )
 def test_the_verdict_follows_from_the_interval(interval, prediction, expected):
-    """Held if all of the interval is where the source says, not held if none of it is, else undecided."""
+    """Held if all of the interval is where the source says, not held if none of it is, else by the effect's size."""
     assert verdict.claim("source", "claim", Interval(*interval), **prediction).verdict == expected
 
 
@@ -52,61 +69,129 @@ def test_nets_above_their_target_are_counted_in_the_claim():
     nets = pd.DataFrame({"batch_size": [20, 20, 50, 50], "seed": [0, 0, 0, 1], "space": list("abab"), "status": "ok"})
     interval = mean_interval([1.0, 2.0, np.nan])
     met = verdict.claim("source", "claim (mean)", interval, nets, above=0)
-    assert (met.claim, met.seeds, met.above_target) == ("claim (mean)", 2, "")
-    short = nets.assign(status=["target not reached"] * 2 + ["ok"] * 2)
-    missed = verdict.claim("source", "claim (mean)", interval, short, above=0)
-    assert (missed.claim, missed.above_target) == ("claim (mean)", "1 of 3")
+    assert (met.claim, met.seeds, met.caveat) == ("claim (mean)", 2, "1 of 3 seeds have no value")
+    short = nets.assign(status=["target not reached"] * 2 + ["ok", "ok"])
+    missed = verdict.claim("source", "claim (mean)", mean_interval([1.0, 2.0]), short, above=0)
+    assert missed.caveat == "1 of 3 nets ended above the target loss"
+    lost = short.assign(status=["target not reached"] * 2 + ["ok", "diverged"])
+    both = verdict.claim("source", "claim (mean)", mean_interval([1.0, 2.0]), lost, above=0)
+    assert both.caveat == "1 of 3 nets ended above the target loss; 1 of 3 nets diverged"
+    assert both.verdict == INCOMPARABLE
 
 
-def test_the_committed_ledger_is_what_the_committed_rows_say():
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        (Interval(1, 0.999, 1.001, 5), PASSED),
+        (Interval(1, 1, 1, 5), PASSED),
+        (Interval(1, 0.98, 1.02, 5), FAILED),
+        (Interval(2.4, 2.2, 2.5, 5), FAILED),
+        (Interval(1, np.nan, np.nan, 1), PASSED),
+        (Interval(np.nan, np.nan, np.nan), INCOMPARABLE),
+    ],
+)
+def test_a_check_passes_or_fails(interval, expected):
+    """An identity has no p-value and takes no part in the count of discoveries."""
+    made = verdict.check("source", "identity (ratio)", interval, within=(0.99, 1.01))
+    assert (made.kind, made.verdict) == ("check", expected)
+    assert np.isnan(made.p)
+
+
+def test_p_values_belong_to_the_intervals():
+    """Of a t-interval that of the t-test; 0.05 at its ends, on every scale; of a prediction within two, the larger."""
+    sample = np.array([0.1, 0.5, 0.2, 0.9, 0.3])
+    assert mean_interval(sample).p_value(0) == pytest.approx(scipy.stats.ttest_1samp(sample, 0).pvalue)
+    ratios = geometric_mean(np.exp(sample))
+    assert ratios.p_value(1) == pytest.approx(scipy.stats.ttest_1samp(sample, 0).pvalue)
+    assert ratios.p_value(ratios.low) == pytest.approx(0.05)
+    assert Interval(0.5, 0.1, 0.6, 5).p_value(0.6) == pytest.approx(0.05)
+    assert Interval(1, 1, 1, 5).p_value(0) == 2 * 0.5**5
+    assert Interval(1, 1, 1, 5).p_value(1) == 1
+    assert np.isnan(Interval(1, np.nan, np.nan, 1).p_value(0))
+    inside = verdict.claim("s", "c", mean_interval(sample), within=(0, 10))
+    assert inside.p == pytest.approx(scipy.stats.ttest_1samp(sample, 0).pvalue)
+    outside = verdict.claim("s", "c", mean_interval(sample), within=(5, 10))
+    assert outside.p == pytest.approx(scipy.stats.ttest_1samp(sample, 5).pvalue)
+
+
+def test_the_committed_ledger_is_what_the_committed_rows_say(committed):
     """No verdict is typed in: the same command gives the same bytes."""
-    text = claims.judge(records.COMMITTED).to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n")
+    text = claims.as_csv(claims.judge(records.COMMITTED))
     assert text == (records.COMMITTED / "claims.csv").read_text()
-    ledger = claims.read(records.COMMITTED)
-    assert list(ledger) == COLUMNS
-    assert set(ledger.verdict) <= {HELD, NOT, UNDECIDED}
-    assert not ledger.duplicated(["source", "claim"]).any()
-    assert not ledger[["ours", "low", "high"]].isna().any().any()
-    assert (ledger.low <= ledger.ours).all()
-    assert (ledger.ours <= ledger.high).all()
+    assert tuple(committed) == claims.COLUMNS
+    assert set(committed.verdict) <= VERDICTS
+    assert not committed.duplicated(["source", "claim"]).any()
+    assert not committed[["ours", "low", "high"]].isna().any().any()
+    assert (committed.low <= committed.ours).all()
+    assert (committed.ours <= committed.high).all()
+
+
+def test_each_line_says_which_run_it_was_judged_by(committed):
+    """Folder, commit and data set of the question's record, and which nets it rests on."""
+    assert set(committed.folder) == {"hw1/results"}
+    for line in committed.itertuples():
+        about = records.about(records.COMMITTED, line.question)
+        assert (line.commit, line.data) == (about["commit"], (about["data"] or {}).get("name", ""))
+        assert line.nets
+    tested = committed[committed.p.notna()]
+    assert set(tested.significant) == {"yes", "no"}
+    assert (tested[tested.significant == "yes"].p < 0.05).all()
+    assert set(committed[committed.p.isna()].significant) <= {""}
 
 
 def test_the_committed_results_answer_every_question():
     """Completely, and in the columns that the question has today: a run that lacks a question is judged by them."""
     for name in catalogue.names():
-        assert claims.source(name, records.COMMITTED, None) == records.COMMITTED, name
+        assert claims.answered(name, records.COMMITTED), name
         assert records.about(records.COMMITTED, name)["columns"] == catalogue.experiment(name).COLUMNS, name
 
 
-def test_fresh_rows_come_before_the_committed_ones(tmp_path):
-    """A run with one question judges that by its own rows and the others by the committed ones, and says so."""
-    for suffix in (".csv", ".json"):
-        shutil.copy(records.COMMITTED / f"random_labels{suffix}", tmp_path)
-    frame = pd.read_csv(tmp_path / "random_labels.csv")
-    frame.loc[frame.fraction == 1, "train_accuracy"] = 0.5
-    frame.to_csv(tmp_path / "random_labels.csv", index=False)
-    fresh, committed = claims.write(tmp_path), claims.read(records.COMMITTED)
-    changed = fresh[fresh.ours != committed.ours]
-    assert list(changed.claim) == ["A net fits random labels (training accuracy)"]
-    assert changed.verdict.item() == NOT
-    assert changed.ours.item() == 0.5
-    said = claims.differences(fresh, committed)
-    assert len(said) == 1
-    assert "0.5, did not hold; was 0.99" in said[0]
+@pytest.fixture
+def begun(tmp_path):
+    """A function that puts a committed question into a folder, changed on the way."""
+
+    def put(name, change=lambda frame: frame, **about):
+        for path in records.COMMITTED.glob(f"{name}.*csv"):
+            shutil.copy(path, tmp_path)
+        change(pd.read_csv(records.COMMITTED / f"{name}.csv")).to_csv(tmp_path / f"{name}.csv", index=False)
+        text = json.loads((records.COMMITTED / f"{name}.json").read_text())
+        (tmp_path / f"{name}.json").write_text(json.dumps(text | about))
+        return tmp_path
+
+    return put
 
 
-def test_the_command_says_what_it_took_and_what_differs(tmp_path, capsys):
-    """A run that has only begun is judged by the committed results, and differs in nothing."""
-    for suffix in ("csv", "json"):
-        shutil.copy(records.COMMITTED / f"random_labels.{suffix}", tmp_path)
-    about = json.loads((tmp_path / "random_labels.json").read_text())
-    (tmp_path / "random_labels.json").write_text(json.dumps(about | {"complete": False}))
-    claims.main(["claims", f"--out={tmp_path}"])
+def test_a_folder_is_judged_by_its_own_rows(begun, committed):
+    """The ledger of a run has the claims of that run and no others; what differs from the committed ones is said."""
+    folder = begun(
+        "straight_line", lambda frame: frame.assign(train_loss=frame.train_loss.where(frame.alpha != 0, 9.0))
+    )
+    fresh = claims.write(folder)
+    assert set(fresh.question) == {"straight_line"}
+    assert set(fresh.folder) == {folder.as_posix()}
+    said = claims.differences(fresh, committed[committed.question == "straight_line"])
+    assert 0 < len(said) < len(fresh)
+    assert all("Between two solutions" in line for line in said)
+
+
+def test_the_committed_claims_are_added_if_asked_for(begun, committed):
+    """Below those of the folder, and marked by theirs."""
+    folder = begun("straight_line")
+    both = claims.write(folder, with_committed=True)
+    assert list(both.folder.unique()) == [folder.as_posix(), "hw1/results"]
+    assert both[both.folder == "hw1/results"].reset_index(drop=True).equals(committed)
+
+
+def test_the_command_says_what_was_judged_and_what_differs(begun, capsys):
+    """Counts of verdicts, the questions that are not answered, and no difference where nothing was changed."""
+    folder = begun("straight_line")
+    begun("random_labels", complete=False)
+    claims.main(["claims", f"--out={folder}"])
     said = capsys.readouterr().err
-    assert "judged by the committed results" in said
-    assert all(name in said for name in catalogue.names())
+    assert "6 claims: 6 held" in said
+    missing = said.partition("no complete answer: ")[2].splitlines()[0].split(", ")
+    assert missing == [name for name in catalogue.names() if name != "straight_line"]
     assert "0 of them differ from the committed ledger" in said
-    assert (tmp_path / "claims.csv").read_bytes() == (records.COMMITTED / "claims.csv").read_bytes()
 
 
 def test_the_committed_results_are_not_compared_with_themselves(tmp_path, monkeypatch, capsys):
@@ -116,25 +201,22 @@ def test_the_committed_results_are_not_compared_with_themselves(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     for out in ("results", tmp_path / "results"):
         claims.main(["claims", f"--out={out}"])
-        assert capsys.readouterr().err.count("\n") == 1
+        said = capsys.readouterr().err
+        assert "differ" not in said
+        assert "not judged" not in said
 
 
-def test_a_question_that_is_not_finished_is_judged_by_the_committed_rows(tmp_path):
+def test_a_question_that_is_not_finished_is_not_judged(begun):
     """Half a question has half its units: its claims would fail, or judge what is not there."""
-    about = json.loads((records.COMMITTED / "random_labels.json").read_text())
-    (tmp_path / "random_labels.json").write_text(json.dumps(about | {"complete": False}))
-    lines = (records.COMMITTED / "random_labels.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "random_labels.csv").write_text("".join(lines[: len(lines) // 2]))
-    assert claims.judge(tmp_path).equals(claims.judge(records.COMMITTED))
-    assert claims.judge(tmp_path, fallback=None).empty
+    folder = begun("random_labels", lambda frame: frame[: len(frame) // 2], complete=False)
+    assert claims.judge(folder).empty
 
 
-def test_a_claim_that_is_gone_or_new_is_a_difference():
+def test_a_claim_that_is_gone_or_new_is_a_difference(committed):
     """Comparing ledgers names what only one of them has."""
-    ledger = claims.read(records.COMMITTED)
-    assert claims.differences(ledger, ledger) == []
-    assert "was absent" in claims.differences(ledger, ledger.iloc[1:])[0]
-    assert "gone; was" in claims.differences(ledger.iloc[1:], ledger)[0]
+    assert claims.differences(committed, committed) == []
+    assert "was absent" in claims.differences(committed, committed.iloc[1:])[0]
+    assert "gone; was" in claims.differences(committed.iloc[1:], committed)[0]
 
 
 def test_a_folder_without_rows_is_not_judged(tmp_path, capsys):
@@ -145,12 +227,12 @@ def test_a_folder_without_rows_is_not_judged(tmp_path, capsys):
     assert not (tmp_path / "typo").exists()
 
 
-def test_most_nets_above_their_target_leave_a_claim_undecided():
+def test_nets_most_of_which_missed_their_target_are_not_comparable():
     """What undertrained nets show is no verdict, however clear the figure."""
     nets = pd.DataFrame({"seed": range(4), "status": ["target not reached"] * 2 + ["ok"] * 2})
     assert verdict.claim("source", "claim (mean)", Interval(2, 1, 3, 4), nets, above=0).verdict == HELD
     nets.loc[2, "status"] = "target not reached"
-    assert verdict.claim("source", "claim (mean)", Interval(2, 1, 3, 4), nets, above=0).verdict == UNDECIDED
+    assert verdict.claim("source", "claim (mean)", Interval(2, 1, 3, 4), nets, above=0).verdict == INCOMPARABLE
 
 
 def test_a_missing_ledger_is_named_with_its_command(tmp_path):

@@ -38,7 +38,8 @@ class Claim(NamedTuple):
         seeds: independent repetitions behind the interval.
         effect: the effect fixed beforehand, a difference or, for ratios, a factor; NaN where none is.
         verdict: one of the verdicts of this module.
-        p: the p-value of the hypothesis that the statistic lies on the boundary of what the source predicts.
+        p: the p-value of the hypothesis that the statistic lies on the boundary, the nearer one, of what the source
+            predicts.
         kind: "claim", or "check" for an identity that must hold if our code is right.
         nets: which of the question's nets the statistic is of; claims of the same nets are not independent.
         caveat: how many nets ended above the target loss, and how many seeds have no value; empty where none.
@@ -107,7 +108,6 @@ def claim(
     else:
         verdict = SMALL if _within_effect(interval, least if most == np.inf else most, effect) else NOISY
     p = [interval.p_value(boundary) for boundary in (least, most) if np.isfinite(boundary)]
-    between = least <= interval.value <= most
     numbers = [float(part) for part in interval[:3]]
     return Claim(
         source,
@@ -117,7 +117,7 @@ def claim(
         interval.seeds,
         effect,
         verdict,
-        np.nan if verdict == INCOMPARABLE else max(p) if between else min(p),
+        np.nan if verdict == INCOMPARABLE else max(p),
         nets=_label(nets),
         caveat=caveat,
     )

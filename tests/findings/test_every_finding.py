@@ -4,7 +4,7 @@ import pytest
 
 from hw1 import catalogue, claims, records
 from hw1.findings import drawing
-from hw1.findings.verdict import HELD, NOT, UNDECIDED
+from hw1.findings.verdict import FAILED, HELD, INCOMPARABLE, NOISY, NOT, PASSED, SMALL
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ def test_tables_are_rectangular(runs):
 
 def test_the_ledger_is_judged_from_the_results(runs):
     """Every source of the committed ledger is judged in this run too, and every question claims something in both."""
-    ledger, committed = claims.judge(runs, fallback=None), claims.read(records.COMMITTED)
+    ledger, committed = claims.judge(runs), claims.read(records.COMMITTED)
     assert set(ledger.source) == set(committed.source)
     claiming = [
-        [name for name in catalogue.names() if len(claims.judge(folder, None, [name]))]
+        [name for name in catalogue.names() if len(claims.judge(folder, [name]))]
         for folder in (runs, records.COMMITTED)
     ]
     assert claiming[0] == claiming[1]
-    assert set(ledger.verdict) <= {HELD, NOT, UNDECIDED}
+    assert set(ledger.verdict) <= {HELD, NOT, SMALL, NOISY, INCOMPARABLE, PASSED, FAILED}
