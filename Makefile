@@ -3,6 +3,7 @@
 #   make report    the course's questions: train, measure, draw, judge, set Report.pdf (results in runs/)
 #   make papers    the papers' questions, likewise: runs/Supplement.pdf    make landscape   one part of them
 #   make all       both
+#   make replicate do the verdicts repeat with fresh seeds? (runs/replication)
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
 #   make test      the tests              make lint    ruff
 #   make bench     timed comparisons      make smoke   everything at toy size, a few minutes
@@ -13,7 +14,7 @@ PYTHON ?= python3
 OUT ?= runs
 BIN = .venv/bin
 
-.PHONY: report papers landscape all figures test lint bench peers smoke clean
+.PHONY: report papers landscape all replicate figures test lint bench peers smoke clean
 
 report: .venv/users
 	$(BIN)/hw1 reproduce --out=$(OUT)
@@ -27,6 +28,9 @@ papers landscape: .venv/users
 	$(BIN)/hw1 report --part=$@ --results=$(OUT)
 
 all: report papers
+
+replicate: .venv/users
+	$(BIN)/hw1 replicate --out=$(OUT)/replication
 
 figures: .venv/users
 	$(BIN)/hw1 plot --out=hw1/results

@@ -4,6 +4,7 @@
     hw1 sharpness --seeds=3      answers a question; its flags: hw1 sharpness --help
     hw1 reproduce                many questions        hw1 claims    the verdicts
     hw1 plot                     the figures again     hw1 report    the report, and the supplement
+    hw1 replicate                do the verdicts repeat with fresh seeds?
     hw1 measure --net=FILE       how flat is your own net?
 
 `python -m hw1` does the same, and each command is a module of its own: `python -m hw1.generalization.sharpness`.
@@ -21,6 +22,7 @@ JOBS = {
     "claims": "hw1.claims",
     "plot": "hw1.plot",
     "report": "hw1.report.__main__",
+    "replicate": "hw1.replicate",
     "measure": "hw1.measure",
 }
 

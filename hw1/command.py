@@ -95,9 +95,9 @@ def progress(name: str, out: str | Path) -> Iterator[Callable]:
             bar.close()
 
 
-def sized_flags(sizes: Iterable[str]) -> flags.FlagValues:
+def sized_flags(sizes: Iterable[str], out: str = "runs") -> flags.FlagValues:
     """The flags of the commands that compute, in an object of their own."""
-    values = base_flags()
+    values = base_flags(out)
     flags.DEFINE_enum("size", "report", list(sizes), "settings to start from [report]", flag_values=values)
     return values
 

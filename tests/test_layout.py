@@ -51,12 +51,13 @@ ALLOWED = {
     "training": {"datasets", "evaluation", "models"},
     "recipe": {"models", "training"},
     "measures": {"datasets", "evaluation", "models"},
-    # The commands: nothing but the report, which needs the ledger, imports one.
+    # The commands: nothing but the report and the replication, which need the ledger, imports one.
     "__main__": {"catalogue", "command", "source"},
     "plot": {"catalogue", "command", "findings"},
-    "claims": {"catalogue", "command", "files", "findings", "records"},
+    "claims": {"catalogue", "command", "files", "findings", "records", "statistics"},
     "reproduce": {"catalogue", "command", "files", "question", "records"},
-    "report": {"catalogue", "claims", "command", "findings", "records", "source", "statistics"},
+    "replicate": {"catalogue", "claims", "command", "files", "findings", "records", "reproduce"},
+    "report": {"catalogue", "claims", "command", "findings", "records", "replicate", "source", "statistics"},
     "measure": {"command", "datasets", "evaluation", "measures", "models", "quiet"},
 } | dict.fromkeys(catalogue.PARTS, EXPERIMENT)
 SHARED = ("findings.style", "findings.verdict", "findings.words")
