@@ -86,9 +86,7 @@ def main(argv: list[str] | None = None) -> None:
         fresh = first_fresh_seed(catalogue.names())
         first = fresh if values.first_seed is None else values.first_seed
         if first < fresh:
-            command.say(
-                f"--first_seed={first}: some are seeds of the committed results: this tests the machine as well"
-            )
+            command.say(f"--first_seed={first}: the committed results have some of these seeds")
         failed = reproduce.reproduce(
             values.size, values.out, names, values.traceback, values.jobs, {"first_seed": first}
         )
