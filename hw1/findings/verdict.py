@@ -19,6 +19,13 @@ NOISY = "too noisy"  # the interval contains the boundary and larger effects as 
 INCOMPARABLE = "not comparable"  # most nets fell short of the target loss, or nothing was measured
 PASSED, FAILED = "passed", "failed"  # of a check
 
+# What a claim says of flat minima, for the answer to the title.
+BATCH_SHARPNESS = "larger batches end in sharper minima"
+SHARP_WORSE = "sharper minima generalise worse"
+BATCH_WORSE = "larger batches generalise worse"
+SAME_FUNCTION = "sharpness changes though the function does not"
+TOPICS = (BATCH_SHARPNESS, SHARP_WORSE, BATCH_WORSE, SAME_FUNCTION)
+
 # Effects fixed before any run: an interval that lies within them is evidence that there is nothing of interest.
 ACCURACY_EFFECT = 0.005  # half a point of accuracy
 CORRELATION_EFFECT = 0.3
@@ -43,6 +50,7 @@ class Claim(NamedTuple):
         kind: "claim", or "check" for an identity that must hold if our code is right.
         nets: which of the question's nets the statistic is of; claims of the same nets are not independent.
         caveat: how many nets ended above the target loss, and how many seeds have no value; empty where none.
+        topic: one of `TOPICS`, which the answer to the title counts; empty for all others.
     """
 
     source: str
@@ -58,6 +66,7 @@ class Claim(NamedTuple):
     kind: str = "claim"
     nets: str = ""
     caveat: str = ""
+    topic: str = ""
 
 
 def claim(
@@ -70,6 +79,7 @@ def claim(
     below: float | None = None,
     within: tuple[float, float] | None = None,
     effect: float | None = None,
+    topic: str = "",
 ) -> Claim:
     """Makes a claim with its verdict; give one of `above`, `below` and `within`, what the source predicts.
 
@@ -89,6 +99,7 @@ def claim(
         within: the statistic is predicted to lie between these two.
         effect: the least difference from the boundary that matters; for a ratio, the least factor. None: those of this
             module for ratios and correlations, none for others.
+        topic: one of `TOPICS`, if the claim is of that kind.
     """
     if sum(side is not None for side in (above, below, within)) != 1:
         raise ValueError("a claim predicts one of above, below and within")
@@ -120,6 +131,7 @@ def claim(
         np.nan if verdict == INCOMPARABLE else max(p),
         nets=_label(nets),
         caveat=caveat,
+        topic=topic,
     )
 
 

@@ -5,12 +5,12 @@
     python -m hw1.report --part=papers                                # runs/Supplement.pdf: the papers' questions
 
 Every number is read from the CSVs, every setting from the record of the run, and a sentence whose truth depends on a
-result is chosen by the result (see `comment` in each file of hw1/findings). The supplement adds what the module of each
-question says of its method, source and deviations. The layouts are in report.typ, supplement.typ and layout.typ.
+result is chosen by the result (see `comment` in each file of hw1/findings). The supplement adds source and deviations
+of each question, the whole ledger, and what became of the verdicts with fresh seeds. The layouts are in report.typ,
+supplement.typ and layout.typ.
 """
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -20,8 +20,9 @@ import pandas as pd
 import typst
 from absl import flags
 
-from hw1 import catalogue, claims, command, records, source
+from hw1 import catalogue, claims, command, records, replicate, source
 from hw1.findings import drawing, words
+from hw1.report import answer
 from hw1.statistics import Interval
 
 TITLES = {
@@ -30,6 +31,8 @@ TITLES = {
     "generalization": "Part 1-3: generalization",
 }
 SUPPLEMENTS = ["papers", *catalogue.PAPERS]
+MOST_PAGES = 10  # of the report, which the course asks for
+SCALES = (1.0, 0.98, 0.96, 0.94, 0.92, 0.9)  # of its type, from 10 to 9 points
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SHIPPED = {"mnist10k": "10,000 images of MNIST", "fashion10k": "10,000 images of Fashion-MNIST"}  # what they hold
 
@@ -53,12 +56,24 @@ def build(results: Path, out: Path) -> None:
         {"title": TITLES[part], "sections": [sections[name] for name in catalogue.names(part)]}
         for part in catalogue.COURSE
     ]
-    ledger = _by_source(claims.judge(results, names))
-    _typeset("report.typ", {"parts": parts, "run": _run(results, names), "ledger": ledger}, results, names, out)
+    ledger, whose = _ledger_of_all(results)
+    content = {"parts": parts, "run": _run(results, names), "answer": [*answer.paragraphs(ledger), whose]}
+    content["ledger"] = _by_source(ledger[ledger.question.isin(names)])
+    _typeset("report.typ", content, results, names, out, MOST_PAGES)
+
+
+def _ledger_of_all(results: Path) -> tuple[pd.DataFrame, str]:
+    """The claims of course and papers, and by which results the papers' are judged: those of the run if it has all."""
+    papers = catalogue.names("papers")
+    if all(claims.answered(name, results) for name in papers):
+        return claims.judge(results), ""
+    own, committed = claims.judge(results, catalogue.names("course")), claims.read(records.COMMITTED)
+    both = pd.concat([own, committed[committed.question.isin(papers)]], ignore_index=True)
+    return both, "The papers' claims counted here are those of the committed results, as this run does not have them."
 
 
 def supplement(results: Path, out: Path, part: str = "papers") -> None:
-    """Sets the supplement: questions of the papers with figure, conclusion, method, source, deviations and claims.
+    """Sets the supplement: the papers' questions with figure, conclusion, method, source and deviations; the ledger.
 
     Args:
         results: as for `build`.
@@ -71,16 +86,41 @@ def supplement(results: Path, out: Path, part: str = "papers") -> None:
     """
     names = catalogue.names(part)
     sections = [
-        _section(name, results)
-        | _docstring(name)
-        | {"table": _table(name, results), "ledger": _by_source(claims.judge(results, [name]))}
-        for name in names
+        _section(name, results) | _source_and_deviations(name) | {"table": _table(name, results)} for name in names
     ]
-    _typeset("supplement.typ", {"sections": sections, "run": _run(results, names)}, results, names, out)
+    judged = names if part in catalogue.PAPERS else None
+    again = replicate.read(records.COMMITTED)
+    content = {
+        "sections": sections,
+        "run": _run(results, names),
+        "ledger": _by_source(claims.judge(results, judged)),
+        "replication": None if again is None else {"summary": replicate.summary(again), "lines": _replication(again)},
+    }
+    _typeset("supplement.typ", content, results, names, out)
 
 
-def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], out: Path) -> None:
-    """Draws the figures of the questions and compiles a layout with its content."""
+def _replication(table: pd.DataFrame) -> list[dict]:
+    """The claims whose verdict did not repeat, with both figures."""
+    changed = table[table.outcome.isin(["flips", "no longer decided", "decided now"])]
+    return [
+        {
+            "claim": line.claim,
+            "before": words.show(Interval(line.ours, line.low, line.high, line.seeds)),
+            "after": words.show(Interval(line.ours_again, line.low_again, line.high_again, line.seeds_again)),
+            "verdicts": f"{line.verdict}; again {line.verdict_again}",
+        }
+        for line in changed.itertuples()
+    ]
+
+
+def _typeset(
+    layout: str, content: dict, results: Path, names: Iterable[str], out: Path, most_pages: int | None = None
+) -> None:
+    """Draws the figures of the questions and compiles a layout with its content.
+
+    Sentences are chosen by the results, so the text of another run may be longer: a document that must not have more
+    than so many pages is then set a little smaller, in steps.
+    """
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out={out}: there is no folder {out.parent}; make it first")
     if out.is_dir():
@@ -94,13 +134,22 @@ def _typeset(layout: str, content: dict, results: Path, names: Iterable[str], ou
         work = Path(folder)
         for name in names:
             shutil.copy(drawing.draw(name, results)[1], work)
-        (work / "content.json").write_text(json.dumps(content, ensure_ascii=False))
         for file in (layout, "layout.typ"):
             shutil.copy(Path(__file__).with_name(file), work)
-        typst.compile(work / layout, output=work / "out.pdf", root=work, ignore_system_fonts=True)
+        for scale in SCALES:
+            (work / "content.json").write_text(json.dumps(content | {"scale": scale}, ensure_ascii=False))
+            typst.compile(work / layout, output=work / "out.pdf", root=work, ignore_system_fonts=True)
+            if most_pages is None or _pages(work / layout, work) <= most_pages:
+                break
         partial = out.with_name(f"{out.name}.tmp")
         shutil.copy(work / "out.pdf", partial)
         partial.replace(out)
+
+
+def _pages(layout: Path, work: Path) -> int:
+    """The number of pages, which the layout gives as metadata."""
+    found = typst.query(layout, "<pages>", field="value", one=True, root=work, ignore_system_fonts=True)
+    return int(json.loads(found))
 
 
 def _section(name: str, results: Path) -> dict:
@@ -114,16 +163,11 @@ def _section(name: str, results: Path) -> dict:
     return shown | catalogue.finding(name).comment(rows, settings, **records.tables(results, name))
 
 
-def _docstring(name: str) -> dict:
-    """A question and the paragraphs about it, from the docstring of its module, without its commands."""
+def _source_and_deviations(name: str) -> dict:
+    """A question, its source, and how the experiment deviates from it, from the docstring of its module."""
     question, *paragraphs = source.docstring(name).split("\n\n")
-    paragraphs = [part for part in paragraphs if not part.lstrip().startswith("python -m")]
-    paragraphs = [item for part in paragraphs for item in re.split(r"\n(?=- )", part)]  # each point of a list is one
-    paragraphs = [re.sub("^- ", "• ", part) for part in paragraphs]
-    return {
-        "question": question,
-        "text": [part if part.startswith(" ") else " ".join(part.split()) for part in paragraphs],
-    }
+    wanted = [" ".join(part.split()) for part in paragraphs if part.startswith(("Source", "Deviations"))]
+    return {"question": question, "text": wanted}
 
 
 def _table(name: str, results: Path) -> dict | None:
@@ -136,12 +180,15 @@ def _table(name: str, results: Path) -> dict | None:
 
 def _by_source(ledger: pd.DataFrame) -> list[dict]:
     """The lines of a ledger by source, our figure with its interval as one text; checks come last."""
-    ledger = ledger.assign(ours=[words.show(Interval(*line[6:10]), 3) for line in ledger.itertuples(index=False)])
-    ledger["name"] = ledger.source.where(
-        ledger.kind == "claim", "Checks: identities that must hold if the code is right"
-    )
-    groups = ledger.sort_values("kind", key=lambda kinds: kinds != "claim", kind="stable").groupby("name", sort=False)
-    columns = ["source", "kind", "claim", "published", "ours", "seeds", "verdict", "significant", "caveat", "nets"]
+    papers = catalogue.names("papers")
+    ours = [words.show(Interval(line.ours, line.low, line.high, line.seeds)) for line in ledger.itertuples()]
+    figures = [f"{name}.pdf" if name in papers else "" for name in ledger.question]
+    checks = "Checks: identities that must hold if the code is right"
+    names = ledger.source.where(ledger.kind == "claim", checks)
+    ledger = ledger.assign(ours=ours, figure=figures, name=names)
+    columns = ["source", "kind", "claim", "published", "ours", "seeds", "verdict", "significant", "caveat", "figure"]
+    in_order = ledger.sort_values("kind", key=lambda kinds: kinds != "claim", kind="stable")
+    groups = in_order.groupby("name", sort=False)
     return [{"name": name, "lines": lines[columns].to_dict("records")} for name, lines in groups]
 
 

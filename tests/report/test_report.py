@@ -1,15 +1,20 @@
 """Report and supplement, set from results at smoke size."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from hw1 import catalogue, records
+from hw1 import catalogue, claims, records, replicate
+from hw1.findings.verdict import HELD, NOISY, NOT, SHARP_WORSE, SMALL, claim
 from hw1.report import __main__ as report
+from hw1.report.answer import paragraphs
+from hw1.statistics import Interval
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +40,68 @@ def test_the_documents_are_set_from_the_results(runs, tmp_path, part):
     assert contents[0] == contents[1]
 
 
+def pages(path):
+    """The number of pages of a PDF."""
+    return len(re.findall(rb"/Type\s*/Page\b", path.read_bytes()))
+
+
+@pytest.mark.parametrize("longer", [0, 2])
+def test_the_report_keeps_to_its_pages_whatever_the_results(tmp_path, monkeypatch, longer):
+    """With the committed results, and if every question's comment says its two longest sentences twice."""
+    whole = report._section
+
+    def section(name, results):
+        made = whole(name, results)
+        sentences = sorted(re.split(r"(?<=\.) ", " ".join(made["comment"])), key=len)
+        return made | {"comment": [*made["comment"], *sentences[len(sentences) - longer :]]}
+
+    shutil.copytree(records.COMMITTED, tmp_path / "results")
+    monkeypatch.setattr(report, "_section", section)
+    report.build(tmp_path / "results", tmp_path / "made.pdf")
+    assert pages(tmp_path / "made.pdf") <= report.MOST_PAGES
+
+
+def test_no_flag_and_no_column_is_in_a_document(runs):
+    """Readers of report and supplement know neither the commands nor the CSVs."""
+    for name in catalogue.names():
+        section = report._section(name, runs)
+        parts = [section["title"], section["method"], section["caption"], *section["comment"]]
+        text = " ".join([*parts, *report._source_and_deviations(name)["text"]])
+        assert not re.search(r"--[a-z]", text), name
+        columns = {column for table in catalogue.experiment(name).COLUMNS.values() for column in table if "_" in column}
+        assert not columns & set(re.findall(r"\w+", text)), name
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "answer"),
+    [
+        ([HELD, HELD, HELD, NOT], "Yes, on these nets"),
+        ([NOT, NOT, SMALL, HELD, NOISY], "Not as such"),
+        ([HELD, NOT], "It depends"),
+        ([NOISY], "do not tell"),
+    ],
+)
+def test_the_title_is_answered_by_the_verdicts(verdicts, answer):
+    """The conclusion follows from how many of the claims on sharp minima held."""
+    lines = [claim("source", str(i), Interval(1, 0, 2), above=0, topic=SHARP_WORSE) for i in range(len(verdicts))]
+    ledger = pd.DataFrame([line._replace(verdict=verdict) for line, verdict in zip(lines, verdicts, strict=True)])
+    counted, conclusion = paragraphs(ledger)
+    assert answer in conclusion
+    assert f"Of {len(verdicts) if len(verdicts) > 1 else 'the one'}" in counted
+    assert paragraphs(ledger.assign(topic="")) == []
+
+
+def test_verdicts_that_changed_are_shown():
+    """With both figures and both verdicts; those that repeat are only counted."""
+    table = pd.DataFrame(
+        [["q", "s", "a", 1, 0, 2, 5, HELD], ["q", "s", "b", 1, 0, 2, 5, HELD]],
+        columns=["question", "source", "claim", *names],
+    )
+    again = table.assign(verdict=[HELD, NOISY], low=-1.0)
+    (line,) = report._replication(replicate.compare(table, again))
+    assert line == {"claim": "b", "before": "1 [0, 2]", "after": "1 [−1, 2]", "verdicts": "held; again too noisy"}
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(20000, "20,000"), (0.05, "0.05"), (1e-10, "10⁻¹⁰"), (3e-5, "3 · 10⁻⁵"), (-1, "-1"), ("tanh", "tanh"), (1.0, "1")],
@@ -54,12 +121,12 @@ def test_settings_have_their_labels():
 def test_the_same_nets_in_two_questions_are_found(runs, tmp_path):
     """By batch size, seed, steps and losses; one net that differs, and they are others."""
     names = ["sensitivity", "sharpness"]
-    assert list(report._same_nets(runs, names)) == [("sharpness", "sensitivity")]
+    assert list(claims.same_nets(runs, names)) == [("sharpness", "sensitivity")]
     shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
     rows = records.read(tmp_path, "sensitivity")
     rows.loc[0, "train_loss"] += 0.01
     rows.to_csv(tmp_path / "sensitivity.csv", index=False, na_rep="nan")
-    assert list(report._same_nets(tmp_path, names)) == []
+    assert list(claims.same_nets(tmp_path, names)) == []
 
 
 def test_a_question_that_is_not_finished_is_not_reported(runs, tmp_path, capsys):
