@@ -8,6 +8,7 @@ A finding reads the CSVs of its question, never TensorFlow nor an experiment, an
                                         report and supplement, in Typst markup; every number comes from the rows
     table(rows, settings, **tables)     optional: dict of caption and lines, a table of the supplement
 
-`rows` and `tables` are pandas frames, `settings` those of the run, with "classes" and "shape" of its data. `style`, `verdict` and
+`rows` and `tables` are pandas frames, `settings` those of the run, with "classes", "shape" and "chance" (the share of the
+largest class) of its data. `style`, `verdict` and
 `words` hold what findings share, `drawing` saves a figure.
 """

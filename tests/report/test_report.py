@@ -93,10 +93,8 @@ def test_the_title_is_answered_by_the_verdicts(verdicts, answer):
 
 def test_verdicts_that_changed_are_shown():
     """With both figures and both verdicts; those that repeat are only counted."""
-    table = pd.DataFrame(
-        [["q", "s", "a", 1, 0, 2, 5, HELD], ["q", "s", "b", 1, 0, 2, 5, HELD]],
-        columns=["question", "source", "claim", *names],
-    )
+    columns = ["question", "source", "claim", *replicate.SHOWN]
+    table = pd.DataFrame([["q", "s", name, 1, 0, 2, 5, HELD] for name in "ab"], columns=columns)
     again = table.assign(verdict=[HELD, NOISY], low=-1.0)
     (line,) = report._replication(replicate.compare(table, again))
     assert line == {"claim": "b", "before": "1 [0, 2]", "after": "1 [−1, 2]", "verdicts": "held; again too noisy"}
