@@ -23,6 +23,8 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
 DEPTH_COLOURS = (BLUE, GREEN, VERMILION, *COLOURS)  # of nets of different depth, the deepest first
 TRAIN, TEST = "-", "--"  # line styles
 SETS = {"train": TRAIN, "test": TEST}
+LINES = [{"linestyle": line} for line in ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))]
+MARKERS = [{"marker": marker} for marker in "osD^vP*X<>"]
 LOSS, ACCURACY = "cross-entropy (nats)", "accuracy"
 
 matplotlib.rcParams.update(
@@ -45,6 +47,20 @@ matplotlib.rcParams.update(
         "savefig.dpi": 200,
     }
 )
+
+
+def looks(names, colours=COLOURS, by: str = "color") -> dict:
+    """Name → a look of its own, however many names there are: colours in turn, then other line styles and markers.
+
+    Args:
+        names: what is drawn, in order.
+        colours: of the first names.
+        by: "color" for lines, which differ in colour first and then in line style; "marker" for points, which differ in
+            marker first and then in colour.
+    """
+    shades = [{"color": colour} for colour in dict.fromkeys(colours)]
+    first, second = (shades, LINES) if by == "color" else (MARKERS, shades)
+    return {name: first[i % len(first)] | second[i // len(first) % len(second)] for i, name in enumerate(names)}
 
 
 def figure(rows: int, columns: int, height: float, **options):
