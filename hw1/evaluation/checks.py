@@ -11,6 +11,28 @@ from hw1.evaluation.losses import from_logits, per_example, resolve
 _SINGLE = ("float32", "float64")
 
 
+def whole(name: str, value, least: int, most: float = np.inf) -> int:
+    """The value as an int; ValueError, naming it, unless it is a whole number from `least` to `most`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value <= most:
+        bound = f"of at least {least}" if most == np.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {bound}, not {value!r}")
+    return int(value)
+
+
+def positive(name: str, value, most: float = np.inf) -> float:
+    """The value as a float; ValueError, naming it, unless it is a finite number above 0, at most `most`."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (number and 0 < value < np.inf and value <= most):
+        bound = "" if most == np.inf else f" and at most {most:g}"
+        raise ValueError(f"{name} must be a finite number above 0{bound}, not {value!r}")
+    return float(value)
+
+
+def generator(seed) -> np.random.Generator:
+    """NumPy's random generator for a seed; ValueError unless that is a whole number of at least 0."""
+    return np.random.default_rng(whole("seed", seed, 0))
+
+
 def check_model(model) -> None:
     """Checks that `model` is a built Keras model with trainable variables and finite weights, in single precision.
 
@@ -42,6 +64,10 @@ def _check_precision(model) -> None:
     dtypes = sorted({str(v.dtype) for v in model.trainable_variables})
     if len(dtypes) > 1:
         raise ValueError(f"model {model.name!r} has parameters of {' and '.join(dtypes)}; {remedy}")
+    if not set(dtypes) <= {*_SINGLE}:
+        raise ValueError(
+            f"model {model.name!r} has parameters of {dtypes[0]}, where float32 or float64 is needed; {remedy}"
+        )
     for _, layer in walk(model):
         for dtype in (layer.compute_dtype, layer.variable_dtype):
             if "float" in dtype and dtype not in _SINGLE:
@@ -91,6 +117,11 @@ def _same(found, own) -> bool:
     """Whether outputs agree up to rounding."""
     bound = 1e3 * np.finfo(found.dtype).eps * np.abs(own).max(initial=0)
     return np.allclose(found, own, rtol=0, atol=bound, equal_nan=True)
+
+
+def same_outputs(found, own) -> bool:
+    """Whether two models' outputs, arrays or several of them, agree up to rounding."""
+    return all(_same(*pair) for pair in zip(tf.nest.flatten(found), tf.nest.flatten(own), strict=True))
 
 
 def check_outputs(model, compiled, plain, n) -> None:
@@ -182,14 +213,25 @@ def targets(y, n, outputs, loss):
             raise ValueError(f"y has shape {list(array.shape)}; one target for each of the {n} examples is needed")
         if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
             raise TypeError(f"y must hold numbers, not {array.dtype}")
+        if np.iscomplexobj(array):
+            raise TypeError("y must hold real numbers, not complex ones")
         if not np.isfinite(array).all():
             raise ValueError("y must hold finite numbers")
     if loss is None:
         return _labels(y, outputs)
     dtype = tf.nest.flatten(outputs)[0].dtype
     y = tf.nest.map_structure(lambda a: a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a, y)
+    if not several and "sparse_categorical" in getattr(getattr(resolve(loss), "fn", resolve(loss)), "__name__", ""):
+        _check_range(y, outputs.shape[-1], getattr(resolve(loss), "_fn_kwargs", {}).get("ignore_class"))
     _check_loss(y, outputs, per_example(loss))
     return y
+
+
+def _check_range(labels, classes, ignored=None) -> None:
+    """Raises ValueError if a label is none of the classes 0 … classes − 1, nor the one that the loss ignores."""
+    wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignored)]
+    if len(wrong):
+        raise ValueError(f"label {wrong[0]} is outside the model's {classes} classes 0 ... {classes - 1}")
 
 
 def _labels(y, logits) -> np.ndarray:
@@ -209,9 +251,7 @@ def _labels(y, logits) -> np.ndarray:
         )
     if not np.issubdtype(y.dtype, np.integer):
         raise TypeError(f"y must be integer labels, not {y.dtype}; for other targets give a loss")
-    if y.min() < 0 or y.max() >= classes:
-        wrong = int(y.min() if y.min() < 0 else y.max())
-        raise ValueError(f"label {wrong} is outside the model's {classes} classes 0 ... {classes - 1}")
+    _check_range(y, classes)
     return y.astype(np.int32)
 
 
@@ -221,7 +261,8 @@ def _check_loss(y, outputs, loss) -> None:
     It is tried on targets from everywhere in y, and on outputs that differ, because where all are alike nothing shows.
     """
     few, rng = len(tf.nest.flatten(outputs)[0]), np.random.default_rng(0)
-    rows = np.linspace(0, len(tf.nest.flatten(y)[0]) - 1, few).astype(int)
+    own = tf.nest.map_structure(lambda array: tf.constant(array[:few]), (y, outputs))
+    rows = _different_rows(tf.nest.flatten(y)[0], few)
     y = tf.nest.map_structure(lambda array: array[rows], y)
     outputs = tf.nest.map_structure(lambda array: _varied(array, rng), outputs)
 
@@ -229,7 +270,7 @@ def _check_loss(y, outputs, loss) -> None:
         cut = tf.nest.map_structure(lambda array: tf.constant(array[part]), (y, outputs))
         try:
             return loss(*cut)
-        except (tf.errors.OpError, ValueError, TypeError, LookupError) as error:
+        except (tf.errors.OpError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"the loss fails for {shapes}: {error}") from None
 
     shapes = f"y of shape {_shapes(y)} and outputs of shape {_shapes(outputs)}"
@@ -237,6 +278,10 @@ def _check_loss(y, outputs, loss) -> None:
     if tuple(found.shape) != (few,):
         raise ValueError(
             f"loss must give one value per example; for {few} examples, {shapes} it gave shape {list(found.shape)}"
+        )
+    if not np.isfinite(loss(*own)).all():
+        raise ValueError(
+            "the loss of some examples is not a finite number, so that no measure of it would mean anything"
         )
     for number in (0, few - 1):
         alone = values(slice(number, number + 1))
@@ -246,6 +291,16 @@ def _check_loss(y, outputs, loss) -> None:
                 f"{float(alone[0]):.6g} alone and {float(found[number]):.6g} among {few}: are y and outputs broadcast "
                 "against each other?"
             )
+
+
+def _different_rows(y, few) -> np.ndarray:
+    """Rows from everywhere in y, half of them with other targets than the first, if there are such, however rare."""
+    rows = np.linspace(0, len(y) - 1, few).astype(int)
+    other = np.flatnonzero((y != y[0]).reshape(len(y), -1).any(axis=1))
+    if len(other):
+        place = np.linspace(0, len(other) - 1, few // 2).astype(int)
+        rows[few - few // 2 :] = other[place]
+    return rows
 
 
 def _varied(outputs, rng) -> np.ndarray:

@@ -118,6 +118,8 @@ def _config(layer) -> dict:
 
 def _set_attributes(layer, twin, change) -> None:
     """Sets activations that are not Keras's, and the plain public attributes of a layer whose class is not Keras's."""
+    if getattr(layer, "lora_enabled", False):
+        twin.lora_alpha = layer.lora_alpha  # which Keras does not write down
     for name, value in vars(layer).items():
         if name.startswith("_") or name in _keras_attributes() or callable(getattr(type(layer), name, None)):
             continue
@@ -138,7 +140,11 @@ def _is_own(thing) -> bool:
 
 def _is_activation(name, value) -> bool:
     """Whether an attribute is an activation that is not one of Keras's."""
-    return "activation" in name and callable(value) and _is_own(value) and not isinstance(value, keras.Layer)
+    if "activation" not in name or not callable(value) or isinstance(value, keras.Layer):
+        return False
+    if inspect.isfunction(value):
+        return getattr(keras.activations, value.__name__, None) is not value
+    return _is_own(value)
 
 
 def _is_plain(value) -> bool:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-_MOST_BYTES = 8 * 2**30  # of examples that are held in memory
+_MOST_BYTES = 2 * 2**30  # of examples that are held in memory
 
 
 class Examples(NamedTuple):
@@ -37,10 +38,18 @@ class Examples(NamedTuple):
 
     def first(self, count: int) -> "Examples":
         """The first `count` examples, or all if there are fewer."""
+        return self._rows(slice(count), min(count, self.n))
+
+    def spread(self, count: int) -> "Examples":
+        """`count` examples from everywhere, or all if there are fewer; each counts alike."""
+        count = min(count, self.n)
+        return self._rows(np.linspace(0, self.n - 1, count).astype(int), count)._replace(weight=None)
+
+    def _rows(self, rows, count) -> "Examples":
         x, y, weight = tf.nest.map_structure(
-            lambda array: None if array is None else array[:count], (self.x, self.y, self.weight)
+            lambda array: None if array is None else array[rows], (self.x, self.y, self.weight)
         )
-        return Examples(x, y, weight, min(count, self.n))
+        return Examples(x, y, weight, count)
 
 
 def read(model, x, y=None, weight=None) -> tuple:
@@ -57,21 +66,34 @@ def read(model, x, y=None, weight=None) -> tuple:
     Raises:
         TypeError, ValueError: naming what is wrong and what is needed instead.
     """
+    given = type(x).__name__
+    parts = [part for part in (x, y, weight) if part is not None]
+    for part in tf.nest.flatten([list(part.values()) if isinstance(part, dict) else part for part in parts]):
+        sparse = isinstance(part, tf.RaggedTensor | tf.SparseTensor | np.ma.MaskedArray) or hasattr(part, "tocsr")
+        if sparse:
+            raise TypeError(f"a {type(part).__name__} cannot be measured: give a dense array, and weights for a mask")
     if not _is_arrays(x):
         if y is not None or weight is not None:
             raise ValueError("a data set brings its own targets and weights: leave out y and sample_weight")
         x, y, weight = _read_batches(model, x)
     x = tf.nest.map_structure(np.asarray, x) if _is_several(model, x) else np.asarray(x)
     arrays = tf.nest.flatten(x)
-    if not arrays or any(array.ndim == 0 or len(array) == 0 for array in arrays):
+    for array in arrays:
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+            raise ValueError(f"x must hold real numbers; it is a {given} of {array.dtype}")
+    if not arrays or any(array.size == 0 for array in arrays):
         raise ValueError("x holds no examples; at least one is needed")
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise ValueError(f"the inputs hold {', '.join(str(len(a)) for a in arrays)} examples; each must hold as many")
+    dtype = model.trainable_variables[0].dtype
     for array in arrays:
-        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or not np.isfinite(array).all():
-            raise ValueError("x must hold finite numbers")
+        floating = np.issubdtype(array.dtype, np.floating)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(array.astype(dtype) if floating else array).all():
+                raise ValueError(f"x must hold numbers that are finite in {dtype}, the precision of the model")
+    x = _expanded(model, x)
     _check_shapes(model, x)
-    return x, y, None if weight is None else _weights(weight, len(arrays[0]))
+    return x, y, None if weight is None else _weights(weight, len(arrays[0]), dtype)
 
 
 def _is_arrays(x) -> bool:
@@ -105,13 +127,20 @@ def _read_batches(model, batches) -> tuple:
             raise ValueError("the data set has no end: give its num_batches")
         batches = map(batches.__getitem__, range(batches.num_batches))
     found, size = [], 0
-    for batch in batches:
+    for batch in tqdm(batches, desc="reading the batches of x", unit="batch", delay=5, disable=None, leave=False):
         if not isinstance(batch, list | tuple) or not 1 <= len(batch) <= 3:
             raise ValueError("a batch must be (x, y) or (x, y, weight)")
+        if found and len(batch) != len(found[0]):
+            raise ValueError("some batches have weights or targets and others do not: give all of them the same parts")
+        if any(isinstance(part, tf.RaggedTensor | tf.SparseTensor) for part in tf.nest.flatten(batch)):
+            raise TypeError("ragged and sparse batches cannot be measured: make them dense, by padding")
         batch = tf.nest.map_structure(np.asarray, tuple(batch))
         size += sum(array.nbytes for array in tf.nest.flatten(batch))
         if size > _MOST_BYTES:
-            raise ValueError(f"the data set has more than {_MOST_BYTES >> 30} GB; take(n) of its batches")
+            raise ValueError(
+                f"the data set has more than {_MOST_BYTES >> 30} GB, or no end: measure a part of it, such as take(n) "
+                "of its batches"
+            )
         found.append(batch)
     if not found:
         raise ValueError("x holds no examples; at least one is needed")
@@ -148,6 +177,16 @@ def _check_shapes(model, x) -> None:
             raise ValueError(f"x has shape {list(array.shape)}, but model {model.name!r} takes {expected}")
 
 
+def _expanded(model, x):
+    """The inputs, in a dict with a last axis of 1 where the model has one and the array has not, as Keras does."""
+    named = getattr(model, "inputs", None) if isinstance(x, dict) else None
+    shapes = {tensor.name: tuple(tensor.shape) for tensor in named or []}
+    if not named or set(x) != set(shapes):
+        return x
+    short = {name: shapes[name][-1:] == (1,) and array.ndim == len(shapes[name]) - 1 for name, array in x.items()}
+    return {name: array[..., None] if short[name] else array for name, array in x.items()}
+
+
 def _ordered(model, x) -> list:
     """The arrays of x in the order of the model's inputs, which a dict names."""
     if not isinstance(x, dict):
@@ -158,10 +197,14 @@ def _ordered(model, x) -> list:
     return tf.nest.flatten(x)
 
 
-def _weights(weight, n) -> np.ndarray:
+def _weights(weight, n, dtype) -> np.ndarray:
     weight = np.asarray(weight)
-    if weight.shape != (n,) or not np.issubdtype(weight.dtype, np.number):
+    if weight.shape != (n,) or not np.issubdtype(weight.dtype, np.number) or np.iscomplexobj(weight):
         raise ValueError(f"sample_weight must be {n} numbers, one for each example; it has shape {list(weight.shape)}")
     if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise ValueError("sample_weight must be finite, at least 0, and not 0 everywhere")
+    with np.errstate(over="ignore", under="ignore"):
+        cast = weight.astype(dtype)
+    if not np.isfinite(cast).all() or ((cast == 0) & (weight > 0)).any():
+        raise ValueError(f"sample_weight must be numbers that {dtype}, the precision of the model, can hold")
     return weight

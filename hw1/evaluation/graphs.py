@@ -55,6 +55,7 @@ class Facts(NamedTuple):
         function = run.get_concrete_function(parameters, state, x)
         _check_reads(model, function)
         _check_random(model, function.graph)
+        _check_precision(model, function.graph)
         one, two = (
             run.get_concrete_function(
                 parameters, state, tf.nest.map_structure(lambda a, n=n: tf.repeat(a[:1], n, 0), x)
@@ -118,6 +119,16 @@ def _check_random(model, graph) -> None:
             raise ValueError(
                 f"model {model.name!r} draws random numbers in inference mode ({operation.name}), so that no two calls "
                 "give the same loss: draw them if training is True only"
+            )
+
+
+def _check_precision(model, graph) -> None:
+    """Raises ValueError if something is computed in half precision, within a layer whose policy is another."""
+    for operation in _all_operations(graph):
+        if any(tensor.dtype in (tf.float16, tf.bfloat16) for tensor in operation.outputs):
+            raise ValueError(
+                f"model {model.name!r} computes {operation.name} in half precision, which is too coarse for second "
+                "derivatives: cast to float32 there"
             )
 
 

@@ -52,6 +52,8 @@ def resolve(loss):
             return keras.losses.get(loss)
         except ValueError:
             raise ValueError(f"keras.losses knows no loss {loss!r}") from None
+    if inspect.isclass(loss):
+        raise TypeError(f"loss must be an object, not the class {loss.__name__}: write {loss.__name__}()")
     if loss is None or callable(loss):
         return loss
     raise TypeError(
@@ -68,11 +70,13 @@ def per_example(loss) -> Callable:
     Args:
         loss: None for softmax cross-entropy of logits; a name in Keras such as "mse"; a function such as
             ``keras.losses.mean_squared_error``; or a ``keras.losses.Loss``, whose reduction is not applied. For a model
-            of several outputs a function of all targets and all outputs, or a list or dict of losses, which are added.
+            of several outputs a function of all targets and all outputs, or a list or dict of losses, which are added;
+            one loss by its name or as a ``keras.losses.Loss`` is that of each output.
 
     Raises:
         TypeError, ValueError: if `loss` is none of these.
     """
+    of_each = isinstance(loss, str | keras.losses.Loss)
     loss = resolve(loss)
     if isinstance(loss, dict | list):
         parts = {
@@ -83,13 +87,37 @@ def per_example(loss) -> Callable:
     own = inspect.isfunction(loss) and _of(loss, "keras.")
 
     def values(y, outputs):
+        if of_each and isinstance(outputs, dict | list | tuple):
+            names = outputs if isinstance(outputs, dict) else range(len(outputs))
+            return sum(values(y[name], outputs[name]) for name in names)
         if own and outputs.shape[-1] == 1 and len(y.shape) == len(outputs.shape) - 1:
             y = y[..., None]  # as Keras does where a loss is given by its name
-        found = tf.convert_to_tensor(function(y, outputs))
+        found = function(y, outputs)
+        if getattr(found, "_keras_mask", None) is not None:
+            raise ValueError(
+                "the loss leaves out some values (ignore_class), so that the mean over examples is not defined: leave "
+                "these out of the data, or give a function that returns 0 for them"
+            )
+        found = tf.convert_to_tensor(found)
         axes = list(range(1, found.shape.rank))
         return tf.reduce_mean(found, axes) if axes else found
 
     return values
+
+
+def by_place(model, loss):
+    """A dict of losses, or of targets, by the names of outputs as a list, if the model gives its outputs as one.
+
+    Raises:
+        ValueError: a name is none of the outputs.
+    """
+    outputs, names = getattr(model, "_outputs_struct", None), getattr(model, "output_names", None)
+    if not isinstance(loss, dict) or not names:
+        return loss
+    keys = list(outputs) if isinstance(outputs, dict) else list(names)
+    if set(loss) != set(keys):
+        raise ValueError(f"losses and targets are for {', '.join(map(str, loss))}; the outputs are {', '.join(keys)}")
+    return loss if isinstance(outputs, dict) else [loss[name] for name in names]
 
 
 def key(loss):

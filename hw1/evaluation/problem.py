@@ -80,7 +80,7 @@ class Problem:
             raise ValueError(f"chunk_size must be at least 1, not {chunk_size!r}")
         if not isinstance(regularization, bool):
             raise TypeError(f"regularization must be True or False, not {regularization!r}")
-        self.model, self.loss, self.regularization = model, loss, regularization
+        self.model, self.loss, self.regularization = model, losses.by_place(model, loss), regularization
         self._architecture, self._compiled, self._given = architecture(model), {}, chunk_size
         x, y, weight = read(model, x, y, sample_weight)
         checks.check_scale(model, x)
@@ -90,13 +90,17 @@ class Problem:
         self.size = sum(p.shape.num_elements() for p in self.parameters)
         self.examples = Examples(x, None, weight, self.n)
         self.outputs = self._check_forward()
+        if regularization:
+            self._check_own_losses()
         if y is None and targets:
             raise ValueError("y is missing: give a target for each example, or a data set of batches (x, y)")
+        if isinstance(y, dict) and isinstance(self.outputs, list | tuple):
+            y = losses.by_place(model, y)
         if y is not None:
-            self.examples = self.examples._replace(y=checks.targets(y, self.n, self.outputs, loss))
+            self.examples = self.examples._replace(y=checks.targets(y, self.n, self.outputs, self.loss))
         self.chunk_size = self.fitting()
         if regularization and self.chunk_size < self.n:
-            self._check_own_losses()
+            self._check_own_losses_of_parts()
 
     def compile(self, program) -> Callable:
         """The compiled program, made once for each program; see `hw1.evaluation.functional`."""
@@ -157,6 +161,7 @@ class Problem:
             self._facts = remember((graphs.Facts, self._architecture, shapes), lambda: self._read_facts(run, x))
         found = self.outputs_at(self.parameters, self.state)
         plain = single(self.model(few.x, training=False))
+        self._own = sum(self.model.losses) if self.regularization else None
         self._restore()
         checks.check_outputs(self.model, found, plain, few.n)
         checks.check_kind(self.model, self.loss, found, self._facts.last)
@@ -165,7 +170,11 @@ class Problem:
     def _read_facts(self, run, x):
         """What the graph tells, after a check that an example has the same outputs alone and among others."""
         facts = graphs.Facts.of(self.model, run, self.parameters, self.state, x)
-        among = run(self.parameters, self.state, x)
+        try:
+            among = run(self.parameters, self.state, x)
+        except tf.errors.OpError as error:
+            said = [line.strip() for line in str(error.message).split("[[")[0].splitlines() if line.strip()]
+            raise ValueError(f"model {self.model.name!r} cannot be computed on x: {(said or ['?'])[-1]}") from None
         try:
             alone = run(self.parameters, self.state, tf.nest.map_structure(lambda array: array[-1:], x))
         except tf.errors.OpError as error:
@@ -180,6 +189,29 @@ class Problem:
                 variable.assign(value)
 
     def _check_own_losses(self):
+        """Compares the compiled sum of the model's own losses with ``model.losses`` after a call on some examples.
+
+        Keras reads them off the variables, which a model that is made from its configuration may not have: the model
+        itself is then compiled. ValueError if they differ even so.
+        """
+        try:
+            own = float(self._own)
+        except (TypeError, ValueError):  # a tf.function in the model hides them from Keras
+            return
+        few = self.examples.first(_FEW)
+        x, _ = next(few.chunks(_FEW))
+        for known in (self._architecture, None):
+            if known is None and self._architecture is not None:
+                self._architecture, self._compiled = None, {}
+            found = float(self.compile(_own_losses)(self.parameters, self.state, x))
+            if abs(found - own) <= 1e3 * np.finfo(self.dtype).eps * max(abs(own), abs(found)):
+                return
+        raise ValueError(
+            f"the own losses of model {self.model.name!r} are {own:.6g} when it is called, but {found:.6g} when it is "
+            "compiled, so that no measure of them would be right"
+        )
+
+    def _check_own_losses_of_parts(self):
         """Raises ValueError unless the model's own losses on some examples are the mean of those on parts of them."""
         few, run = self.examples.first(_FEW), self.compile(_own_losses)
         parts = [*few.chunks(few.n), *few.chunks(-(-few.n // 2))]
@@ -195,6 +227,12 @@ class Problem:
         """The model's outputs on the first examples for other values of its variables, as arrays."""
         x, _ = next(self.examples.first(_FEW).chunks(_FEW))
         return tf.nest.map_structure(np.asarray, self.compile(_outputs)(parameters, state, x))
+
+    def all_outputs(self, parameters=None, state=None) -> Iterator:
+        """Yields the model's outputs on each chunk, as arrays, by default for the present values of its variables."""
+        parameters, state = parameters or self.parameters, state or self.state
+        for x, _ in self.chunks():
+            yield tf.nest.map_structure(np.asarray, self.compile(_outputs)(parameters, state, x))
 
     def fitting(self, copies: int = 1) -> int:
         """How many examples fit into one compiled call that holds the activations of so many nets."""

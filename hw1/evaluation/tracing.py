@@ -11,7 +11,7 @@ TensorFlow has two habits that would make derivatives silently wrong:
 """
 
 import contextlib
-from unittest import mock
+import threading
 
 import tensorflow as tf
 from tensorflow.python.autograph.core import ag_ctx, converter
@@ -22,22 +22,74 @@ _Function = type(tf.function(lambda: None))
 _AUTOGRAPH = converter.ConversionOptions(recursive=True, user_requested=True)
 
 
+class Replacement:
+    """A method or an attribute that is replaced for the thread that asks for it, and for no other.
+
+    What others see is the original: a program may measure in several threads and train in another one.
+    """
+
+    _lock = threading.RLock()
+
+    def __init__(self, owner, name: str, dispatch):
+        """Remembers the original.
+
+        Args:
+            owner: class or module.
+            name: of its attribute.
+            dispatch: makes what takes its place while any thread asks for it, from this object.
+        """
+        self._owner, self._name, self.original = owner, name, getattr(owner, name)
+        self._dispatch, self._local, self._users = dispatch(self), threading.local(), 0
+
+    @property
+    def active(self):
+        """The innermost replacement of this thread; None if there is none."""
+        stack = getattr(self._local, "stack", None)
+        return stack[-1] if stack else None
+
+    @contextlib.contextmanager
+    def by(self, replacement):
+        """The context in which this thread sees `replacement`."""
+        self._local.stack = [*getattr(self._local, "stack", []), replacement]
+        with self._lock:
+            self._users += 1
+            setattr(self._owner, self._name, self._dispatch)
+        try:
+            yield
+        finally:
+            self._local.stack = self._local.stack[:-1]
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    setattr(self._owner, self._name, self.original)
+
+
+def method(replacement: Replacement):
+    """A method that calls the replacement of the thread, or the original."""
+    return lambda self, *args, **kwargs: (replacement.active or replacement.original)(self, *args, **kwargs)
+
+
 @contextlib.contextmanager
 def inlined():
     """The context in which every `tf.function` becomes part of the graph that calls it."""
-    with mock.patch.object(_Function, "__call__", _inlined):
+    with _CALL.by(_inlined):
         yield
 
 
 @contextlib.contextmanager
 def differentiable():
     """The context in which a model is traced that is to be differentiated twice; see the module."""
-    with mock.patch.object(nn_impl, "array_ops", _Differentiable()), inlined():
+    with _ARRAY_OPS.by(True), inlined():
         yield
 
 
 def _inlined(function, *args, **kwargs):
-    """Traces the body of a `tf.function` as part of the present graph."""
+    """Traces the body of a `tf.function` as part of the present graph.
+
+    Keras's backend makes functions anew at each call, for XLA, without which TensorFlow has no grouped convolutions.
+    """
+    if str(function.python_function.__module__).startswith("keras.src.backend."):
+        return _CALL.original(function, *args, **kwargs)
     if not function._autograph:
         return function.python_function(*args, **kwargs)
     with ag_ctx.ControlStatusCtx(ag_ctx.Status.ENABLED, _AUTOGRAPH):  # Keras turns it off in layers
@@ -50,10 +102,17 @@ class _Differentiable:
     All names of `tf.nn.moments` lead to that module, also those that were imported before, and `tf.compat.v1`'s.
     """
 
+    def __init__(self, replacement: Replacement):
+        """Remembers for which thread it is."""
+        self._replacement = replacement
+
     def __getattr__(self, name):
         return getattr(array_ops, name)
 
-    @staticmethod
-    def stop_gradient(tensor, name=None):
-        """The tensor itself."""
-        return tensor
+    def stop_gradient(self, tensor, name=None):
+        """The tensor itself, for a thread that asked for that."""
+        return tensor if self._replacement.active else array_ops.stop_gradient(tensor, name)
+
+
+_CALL = Replacement(_Function, "__call__", method)
+_ARRAY_OPS = Replacement(nn_impl, "array_ops", _Differentiable)

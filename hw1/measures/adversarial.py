@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hw1 import evaluation
+from hw1.evaluation import checks
 
 
 def _losses_and_gradients(net):
@@ -90,8 +91,7 @@ def l2_attack(
     Raises:
         TypeError, ValueError: for a model, examples, a radius or steps that do not fit.
     """
-    if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
+    checks.whole("steps", steps, 1)
     run, parts = _prepare(model, x, y, epsilon, loss, chunk_size)
     size = 2.5 * epsilon / steps if step_size is None else step_size
     _check_length("step_size", size)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hw1 import evaluation
+from hw1.evaluation import checks
 from hw1.evaluation.layers import owners, paths
 
 # Layers of Keras with kernels → their kernels → the axes that count the filters. Their other variables (biases, also
@@ -91,7 +92,7 @@ def filter_normalised(model, seed: int = 0, axes: Mapping[str, tuple[int, ...] |
     axes, known = axes or {}, paths(model)
     if unknown := set(axes) - set(known):
         raise ValueError(f"axes names no trainable variable with {sorted(unknown)}; there are {known}")
-    rng, parts = np.random.default_rng(seed), []
+    rng, parts = checks.generator(seed), []
     for path, (_, layer), variable in zip(known, owners(model), model.trainable_variables, strict=True):
         weights = np.asarray(variable, np.float64)
         part = rng.standard_normal(weights.shape)

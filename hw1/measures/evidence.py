@@ -30,6 +30,7 @@ from typing import NamedTuple, Unpack
 import numpy as np
 
 from hw1 import evaluation, models
+from hw1.evaluation import checks
 from hw1.measures import lanczos, products, quadrature
 from hw1.measures.stochastic import Estimate
 
@@ -125,7 +126,7 @@ def laplace(
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`: a negative
             log-likelihood.
         seed: of the probes.
-        options: chunk_size and sample_weight, see `hw1.evaluation.Options`.
+        options: chunk_size and sample_weight, see `hw1.evaluation.Options`; a weight of 2 counts an example twice.
 
     Returns:
         An `Evidence`.
@@ -135,27 +136,33 @@ def laplace(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
-    if method == "lanczos" and probes < 2:
-        raise ValueError(f"probes must be at least 2, because the standard error needs two, not {probes!r}")
+    if method == "lanczos":
+        checks.whole("probes", probes, 2)  # the standard error needs two
     if classes is None and loss is not None:
         raise ValueError("with a loss the number of classes of the null model is unknown: give classes")
     problem = evaluation.Problem(model, x, y, loss, **options)
     classes = problem.outputs.shape[-1] if classes is None else classes
     _check(regularization, classes)
-    theta, n = models.flat_parameters(model).astype(np.float64), problem.n
+    if isinstance(problem.outputs, dict | list | tuple) or problem.outputs.ndim != 2:
+        raise ValueError(
+            "the evidence is of one label per example: the model must give one output of shape [n, classes]"
+        )
+    theta, weight = models.flat_parameters(model).astype(np.float64), problem.examples.weight
     mean, _ = evaluation.evaluate_at(problem)
-    cost = n * mean + regularization * (theta @ theta) / 2
+    cost = problem.n * mean + regularization * (theta @ theta) / 2
     operator = lanczos.linear_operator(products.of(problem))
     if method == "dense":
         nodes, counts = np.linalg.eigvalsh(lanczos.matrix(operator)), None
     else:
         found = quadrature.density(operator, steps, probes, 1, 0.01, seed)
         nodes, counts = found.nodes, found.weights * len(theta)
-    return from_spectrum(cost, nodes, n, classes, regularization, counts)
+    found = from_spectrum(cost, nodes, problem.n, classes, regularization, counts)
+    if weight is None:
+        return found
+    # Counted with its weight, each example has that share in the null model, too.
+    return found._replace(log_ratio=found.log_ratio + (problem.n - float(weight.sum())) * np.log(classes))
 
 
 def _check(regularization, classes) -> None:
-    if not (np.isfinite(regularization) and regularization > 0):
-        raise ValueError(f"regularization must be a positive number, not {regularization!r}")
-    if isinstance(classes, bool) or not hasattr(classes, "__index__") or classes < 2:
-        raise ValueError(f"classes must be a whole number of at least 2, not {classes!r}")
+    checks.positive("regularization", regularization)
+    checks.whole("classes", classes, 2)

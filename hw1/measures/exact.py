@@ -73,6 +73,8 @@ def blocks(model, x, y=None, loss=None, **options: Unpack[evaluation.Options]) -
 
 def blocks_of(problem: evaluation.Problem) -> list[np.ndarray]:
     """As `blocks`, for a problem that is already checked."""
+    if tf.config.functions_run_eagerly():
+        raise ValueError("tf.hessians needs graphs: call tf.config.run_functions_eagerly(False) first")
     check_second_derivative(problem)
     totals = problem.mean(problem.compile(_tf_hessians))
     return [total.reshape(2 * [p.shape.num_elements()]) for total, p in zip(totals, problem.parameters, strict=True)]

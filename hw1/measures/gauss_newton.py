@@ -27,6 +27,8 @@ PARTS = ("hessian", "gauss-newton", "residual")
 
 def _curvature(loss, y, outputs, direction):
     """(∂²ℓ/∂f²) u of every example, shape [n, outputs]; zero for a piecewise linear loss."""
+    # Behind an identity: Keras's losses of probabilities look through them to the logits where they can.
+    outputs = tf.nest.map_structure(tf.identity, outputs)
     with tf.GradientTape() as outer:
         outer.watch(outputs)
         with tf.GradientTape() as inner:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Unpack
 
 import numpy as np
-import tensorflow as tf
 
 from hw1 import evaluation
+from hw1.evaluation import checks
 from hw1.evaluation.statistics import statistics
 from hw1.measures.directions import filter_normalised, through
 
@@ -216,9 +216,9 @@ def _check_same_architecture(problem, other) -> None:
             f"the models differ in architecture: {model.name!r} has variables (trainable, others) of shapes "
             f"{shapes[0]}, {other.model.name!r} of {shapes[1]}; a line needs equal ones"
         )
-    found = problem.outputs_at(other.parameters, other.state)
-    for ours, own in zip(tf.nest.flatten(found), tf.nest.flatten(other.outputs), strict=True):
-        if not np.allclose(ours, own, rtol=1e-3, atol=1e-3 * np.abs(own).max(), equal_nan=True):
+    theirs = problem.all_outputs(other.parameters, other.state)
+    for ours, own in zip(theirs, other.all_outputs(), strict=True):
+        if not checks.same_outputs(ours, own):
             raise ValueError(
                 f"the models differ in architecture: {model.name!r} with the weights of {other.model.name!r} computes "
                 "another function than that (other activations?); a line needs equal ones"

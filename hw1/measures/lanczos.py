@@ -24,8 +24,10 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 
+from hw1.evaluation import checks
 from hw1.measures import krylov
 
+_SMALLEST = 1e-130  # of the first products: the squares of numbers far below them must not be 0
 _FLOOR = 0.01  # eigenvalues below this share of ‖H‖₂ have the absolute precision of those at it
 _NOISE = 1e-5  # residuals below this share of ‖H‖₂ may be the rounding of products in float32
 _DENSE_BELOW = 16  # up to this size the matrix is formed from its products and solved exactly
@@ -60,7 +62,22 @@ def linear_operator(multiply) -> scipy.sparse.linalg.LinearOperator:
     Returns:
         An operator of shape [size, size]. Vectors are float64; the products are computed in the dtype of `multiply`.
     """
-    return scipy.sparse.linalg.LinearOperator((multiply.size,) * 2, lambda v: multiply(np.ravel(v)), dtype=np.float64)
+    largest = 0.0
+
+    def checked(vector):
+        nonlocal largest
+        image = multiply(np.ravel(vector))
+        if not np.isfinite(image).all():
+            raise ValueError("a product with the Hessian is not finite: weights, inputs or the loss are too large")
+        largest = max(largest, np.abs(image).max(initial=0))
+        if 0 < largest < _SMALLEST:
+            raise ValueError(
+                f"the Hessian is so small (entries of a product: {largest:.2g}) that squares of its entries are 0 in "
+                "float64: measure the loss times a large number"
+            )
+        return image
+
+    return scipy.sparse.linalg.LinearOperator((multiply.size,) * 2, checked, dtype=np.float64)
 
 
 def matrix(operator) -> np.ndarray:
@@ -120,10 +137,9 @@ def eigenpairs(operator, k: int, which: str, tolerance: float) -> Eigenpairs:
     size = operator.shape[0]
     if which not in ("LM", "LA", "SA"):
         raise ValueError(f"which must be 'LM' (largest magnitude), 'LA' (largest) or 'SA' (smallest), not {which!r}")
-    if isinstance(k, bool) or not hasattr(k, "__index__") or not 1 <= k <= size:
-        raise ValueError(f"k must be an integer from 1 to {size}, not {k!r}")
-    if not tolerance >= 1e-13:
-        raise ValueError(f"tolerance must be at least 1e-13, not {tolerance!r}")
+    checks.whole("k", k, 1, size)
+    if not isinstance(tolerance, int | float | np.floating) or not 1e-13 <= tolerance <= 1:
+        raise ValueError(f"tolerance must be a number from 1e-13 to 1, not {tolerance!r}")
     if size <= max(_DENSE_BELOW, 3 * k):
         return _dense(operator, k, which)
     space, rng = krylov.Space(operator, min(size, 3 * k + 60)), np.random.default_rng(0)

@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 
 from hw1 import evaluation
+from hw1.evaluation import checks
 from hw1.evaluation.layers import layers
 from hw1.measures import lanczos, stochastic_diagonal
 from hw1.measures.products import product
@@ -47,6 +48,7 @@ def layer_eigenvalues(
     Raises:
         TypeError, ValueError: as `eigenvalues`.
     """
+    checks.whole("k", k, 1)
     multiply, found = product(model, x, y, loss, **options), {}
     for layer, places in layers(model).items():
 

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
+from hw1.evaluation import checks
+
 
 class Density(NamedTuple):
     """A spectral density by stochastic Lanczos quadrature.
@@ -36,11 +38,9 @@ class Density(NamedTuple):
 def density(operator, steps: int, probes: int, points: int, width: float, seed: int) -> Density:
     """The spectral density of a symmetric operator; see `hw1.measures.hessian.density` for arguments and errors."""
     for name, value in (("steps", steps), ("probes", probes), ("points", points)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value!r}")
-    if not width > 0:
-        raise ValueError(f"width must be positive, not {width!r}")
-    rng = np.random.default_rng(seed)
+        checks.whole(name, value, 1)
+    checks.positive("width", width)
+    rng = checks.generator(seed)
     steps = min(steps, operator.shape[0])
     pairs = [_quadrature(operator, steps, rng.standard_normal(operator.shape[0])) for _ in range(probes)]
     nodes, weights = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])

@@ -22,14 +22,20 @@ def _squared_gradient_norms(net):
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(net.loss(targets, net.outputs(parameters, state, x)))
-        return _squares(tape.gradient(total, x))
+        return _squares(tape.gradient(total, x), x)
 
     return run
 
 
-def _squares(gradients):
-    """The squared norm of each example's gradient, over all inputs, shape [n]."""
-    parts = [tf.reshape(part, [tf.shape(part)[0], -1]) for part in tf.nest.flatten(gradients)]
+def _squares(gradients, x):
+    """The squared norm of each example's gradient, over all inputs, shape [n]; an input that is not used adds 0."""
+    found = [
+        tf.zeros_like(array) if part is None else part
+        for part, array in zip(tf.nest.flatten(gradients), tf.nest.flatten(x), strict=True)
+    ]
+    if all(part is None for part in tf.nest.flatten(gradients)):
+        raise ValueError("the outputs have no derivative with respect to x, as where an Embedding looks up its tokens")
+    parts = [tf.reshape(part, [tf.shape(part)[0], -1]) for part in found]
     return tf.add_n([tf.reduce_sum(part**2, axis=1) for part in parts])
 
 
@@ -70,7 +76,7 @@ def _squared_jacobian_norms(net):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
             probabilities = tf.unstack(tf.nn.softmax(net.outputs(parameters, state, x)), axis=1)
-        return tf.add_n([_squares(tape.gradient(p, x)) for p in probabilities])
+        return tf.add_n([_squares(tape.gradient(p, x), x) for p in probabilities])
 
     return run
 

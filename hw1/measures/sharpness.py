@@ -10,6 +10,7 @@ import numpy as np
 import scipy.optimize
 
 from hw1 import evaluation, models
+from hw1.evaluation import checks
 from hw1.measures import exact, lanczos, products
 
 METHODS = ("lanczos", "tf.hessians")
@@ -51,7 +52,7 @@ def hessian_sharpness(
     Raises:
         TypeError, ValueError: for a model, examples or options that do not fit.
     """
-    _check_radius(epsilon)
+    checks.positive("epsilon", epsilon)
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
     if method == "tf.hessians" and scope != "block":
@@ -63,7 +64,7 @@ def hessian_sharpness(
         norm = abs(lanczos.eigenvalues(operator, 1, "LM", tolerance)[0])
     else:
         norm = max(np.abs(np.linalg.eigvalsh(block)).max() for block in exact.blocks_of(problem))
-    return float(norm * epsilon**2 / (2 * (1 + value)))
+    return float(norm * epsilon**2 / (2 * _scale(value)))
 
 
 class Maximum(NamedTuple):
@@ -135,13 +136,12 @@ def keskar_sharpness(
     Raises:
         TypeError, ValueError: for a model, examples or options that do not fit.
     """
-    _check_radius(epsilon)
-    for name, number in (("iterations", iterations), ("starts", starts)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, not {number!r}")
+    checks.positive("epsilon", epsilon)
+    checks.whole("iterations", iterations, 1)
+    checks.whole("starts", starts, 1)
     objective = evaluation.objective(model, x, y, loss, **options)
     theta = models.flat_parameters(model).astype(np.float64)
-    rng = np.random.default_rng(seed)
+    rng = checks.generator(seed)
     matrix, centre = _manifold(manifold, theta, rng)
     bound = epsilon * (np.abs(centre) + 1)
     start_loss, gradient = objective(theta)
@@ -166,7 +166,7 @@ def keskar_sharpness(
         best = max(best, (-result.fun, result.x), key=lambda pair: pair[0])
     largest, z = best
     return Maximum(
-        value=100 * (largest - start_loss) / (1 + start_loss),
+        value=100 * (largest - start_loss) / _scale(start_loss),
         loss=start_loss,
         largest=largest,
         step=z if matrix is None else matrix @ z,
@@ -234,14 +234,13 @@ def ball_sharpness(
     Raises:
         TypeError, ValueError: for a model, examples or options that do not fit.
     """
-    _check_radius(epsilon)
-    for name, number in (("iterations", iterations), ("starts", starts)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, not {number!r}")
+    checks.positive("epsilon", epsilon)
+    checks.whole("iterations", iterations, 1)
+    checks.whole("starts", starts, 1)
     objective = evaluation.objective(model, x, y, loss, **options)
     theta = models.flat_parameters(model).astype(np.float64)
     start_loss, gradient = objective(theta)
-    rng = np.random.default_rng(seed)
+    rng = checks.generator(seed)
     best, taken, messages = (start_loss, np.zeros_like(theta)), [], []
     for direction in [gradient, *rng.standard_normal((starts - 1, len(theta)))]:
         value, step, used, message = _ascend(objective, theta, direction, epsilon, iterations)
@@ -249,7 +248,7 @@ def ball_sharpness(
         taken.append(used)
         messages.append(message)
     largest, step = best
-    value = 100 * (largest - start_loss) / (1 + start_loss)
+    value = 100 * (largest - start_loss) / _scale(start_loss)
     return Maximum(value, start_loss, largest, step, tuple(taken), tuple(messages))
 
 
@@ -274,6 +273,8 @@ def _ascend(objective, theta, direction, epsilon, iterations):
     return value, step, iterations, f"{iterations} iterations"
 
 
-def _check_radius(epsilon) -> None:
-    if not (np.isscalar(epsilon) and np.isfinite(epsilon) and epsilon > 0):
-        raise ValueError(f"epsilon must be a positive number, not {epsilon!r}")
+def _scale(loss: float) -> float:
+    """1 + f, the denominator of all three measures, which suits losses that are not negative."""
+    if not 1 + loss > 0:
+        raise ValueError(f"the loss is {loss:.3g}; sharpness relative to 1 + loss needs a loss above -1")
+    return 1 + loss

@@ -49,6 +49,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw1.evaluation import checks
 from hw1.measures import lanczos
 
 
@@ -119,8 +120,7 @@ def frobenius_norm(operator, probes: int, seed: int) -> Estimate:
 
 def check(probes):
     """Refuses too few products."""
-    if not hasattr(probes, "__index__") or probes < 6:
-        raise ValueError(f"probes must be an integer of at least 6, not {probes!r}")
+    checks.whole("probes", probes, 6)
 
 
 def choose(method, methods):
@@ -153,7 +153,7 @@ class Deflated(NamedTuple):
 
 def deflate(operator, probes: int, seed: int) -> Deflated:
     """The products of Hutch++ with random signs."""
-    rng, size, third = np.random.default_rng(seed), operator.shape[0], probes // 3
+    rng, size, third = checks.generator(seed), operator.shape[0], probes // 3
     basis = np.linalg.qr(operator.matmat(rng.choice([-1.0, 1.0], (size, third))))[0]
     signs = rng.choice([-1.0, 1.0], (third, size)).T
     return Deflated(basis, operator.matmat(basis), signs, operator.matmat(signs - basis @ (basis.T @ signs)))
@@ -167,7 +167,7 @@ def _hutch_plus_plus(operator, probes, seed):
 
 def _xtrace(operator, probes, seed):
     """XTrace with vectors of length √size whose direction is uniformly distributed."""
-    vectors = np.random.default_rng(seed).standard_normal((operator.shape[0], probes // 2))
+    vectors = checks.generator(seed).standard_normal((operator.shape[0], probes // 2))
     vectors *= np.sqrt(operator.shape[0]) / np.linalg.norm(vectors, axis=0)
     return leave_one_out(operator, vectors, [slice(None)], uniform=True)[0]
 

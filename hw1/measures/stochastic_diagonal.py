@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw1.evaluation import checks
 from hw1.measures import lanczos, stochastic
 from hw1.measures.stochastic import Estimate
 
@@ -112,7 +113,7 @@ def partial_traces(operator, groups, probes: int, seed: int, method: str = "hutc
 
 def _signs(operator, count, seed):
     """Random signs, shape [size, count]."""
-    return np.random.default_rng(seed).choice([-1.0, 1.0], (operator.shape[0], count))
+    return checks.generator(seed).choice([-1.0, 1.0], (operator.shape[0], count))
 
 
 def _hutchinson(operator, probes, seed):

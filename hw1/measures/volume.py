@@ -17,6 +17,7 @@ import scipy.special
 import tensorflow as tf
 
 from hw1 import evaluation, models
+from hw1.evaluation import checks
 from hw1.measures.stochastic import Estimate
 
 GROWTH = 1.25  # from one scanned radius to the next: a bump of the loss that is narrower than this may be missed
@@ -87,10 +88,10 @@ def log_volume(
     Raises:
         TypeError, ValueError: for a model, examples or options that do not fit.
     """
-    for name, value, least in (("epsilon", epsilon, 0), ("cap", cap, 0), ("rays", rays, 1)):
-        if not (np.isscalar(value) and np.isfinite(value) and value > least):
-            raise ValueError(f"{name} must be a finite number above {least}, not {value!r}")
-    theta, rng = models.flat_parameters(model).astype(np.float64), np.random.default_rng(seed)
+    checks.positive("epsilon", epsilon)
+    checks.positive("cap", cap)
+    checks.whole("rays", rays, 2)
+    theta, rng = models.flat_parameters(model).astype(np.float64), checks.generator(seed)
     matrix = _matrix(directions, len(theta), rng)
     dimension = len(theta) if matrix is None else matrix.shape[-1]
     units = rng.standard_normal((rays, dimension))
