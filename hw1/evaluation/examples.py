@@ -81,7 +81,7 @@ def read(model, x, y=None, weight=None) -> tuple:
     for array in arrays:
         if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
             raise ValueError(f"x must hold real numbers; it is a {given} of {array.dtype}")
-    if not arrays or any(array.size == 0 for array in arrays):
+    if not arrays or any(array.ndim == 0 or array.size == 0 for array in arrays):
         raise ValueError("x holds no examples; at least one is needed")
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise ValueError(f"the inputs hold {', '.join(str(len(a)) for a in arrays)} examples; each must hold as many")
@@ -90,7 +90,7 @@ def read(model, x, y=None, weight=None) -> tuple:
         floating = np.issubdtype(array.dtype, np.floating)
         with np.errstate(over="ignore"):
             if not np.isfinite(array.astype(dtype) if floating else array).all():
-                raise ValueError(f"x must hold numbers that are finite in {dtype}, the precision of the model")
+                raise ValueError(f"x must hold finite numbers, also in {dtype}, the precision of the model")
     x = _expanded(model, x)
     _check_shapes(model, x)
     return x, y, None if weight is None else _weights(weight, len(arrays[0]), dtype)

@@ -88,7 +88,7 @@ X, Y = nets.examples()
         (X[..., None], Y, None, ValueError, ["[11, 3, 3, 1]", "[n, 3, 3]"]),
         (spoilt(X, np.nan), Y, None, ValueError, ["x must hold finite numbers"]),
         (spoilt(X, np.inf), Y, None, ValueError, ["x must hold finite numbers"]),
-        (X.astype(str), Y, None, ValueError, ["x must hold finite numbers"]),
+        (X.astype(str), Y, None, ValueError, ["x must hold real numbers"]),
         (X, Y[:-1], None, ValueError, ["y has shape [10]", "11 examples"]),
         (X, 1, None, ValueError, ["y has shape []", "11 examples"]),
         (X, np.stack([Y, Y], 1), None, ValueError, ["shape [11]", "[11, 3]", "[11, 2]"]),

@@ -34,7 +34,7 @@ DATA = {
     "a ragged tensor": (tf.RaggedTensor.from_row_lengths(X.ravel(), [3] * 40), Y, "RaggedTensor cannot be measured"),
     "strings": (X.astype(str), Y, "real numbers"),
     "an empty axis": (np.zeros((4, 0)), Y[:4], "no examples"),
-    "numbers that overflow": (X.astype("float64") * 1e300, Y, "finite in float32"),
+    "numbers that overflow": (X.astype("float64") * 1e300, Y, "finite numbers, also in float32"),
 }
 
 

@@ -168,7 +168,7 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"regularization": 0}, ["regularization", "positive", "0"]),
+        ({"regularization": 0}, ["regularization", "above 0", "not 0"]),
         ({"regularization": np.nan}, ["regularization", "nan"]),
         ({"classes": 1}, ["classes", "at least 2", "1"]),
         ({"method": "exact"}, ["method", "lanczos", "dense", "exact"]),

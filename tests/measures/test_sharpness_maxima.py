@@ -22,6 +22,11 @@ def percent(largest, start):
     return 100 * (largest - start) / (1 + start)
 
 
+def lifted(loss):
+    """The loss plus 50: relative to 1 + loss, sharpness needs a loss above -1."""
+    return lambda y, outputs: loss(y, outputs) + 50
+
+
 def quadratics(*sizes):
     """Random quadratics: (H, g, centre) with eigenvalues of both signs unless made definite by the test."""
 
@@ -57,10 +62,10 @@ def test_a_convex_quadratic_is_largest_at_a_corner(case):
     bound = 0.3 * (np.abs(at) + 1)
 
     def value(z):
-        return (at + z) @ h @ (at + z) / 2 + g @ (at + z) + 1
+        return (at + z) @ h @ (at + z) / 2 + g @ (at + z) + 51
 
     largest, start = references.largest_in_box(value, bound), value(np.zeros_like(at))
-    found = sharpness.keskar_sharpness(model, x, y, epsilon=0.3, starts=32, loss=loss)
+    found = sharpness.keskar_sharpness(model, x, y, epsilon=0.3, starts=32, loss=lifted(loss))
     assert found.loss == pytest.approx(start, abs=1e-12)
     assert found.largest == pytest.approx(largest, rel=1e-10)
     assert found.value == pytest.approx(percent(largest, start), rel=1e-9)
@@ -169,7 +174,7 @@ def test_a_convex_quadratic_in_a_ball(case, radius):
     square, g, at = case
     h = square @ square
     model, x, y, loss = nets.quadratic(h, g, at)
-    found = sharpness.ball_sharpness(model, x, y, epsilon=radius, iterations=60, starts=3, loss=loss)
+    found = sharpness.ball_sharpness(model, x, y, epsilon=radius, iterations=60, starts=3, loss=lifted(loss))
     rise = references.largest_on_sphere(h, h @ at + g, radius)
     assert found.largest - found.loss == pytest.approx(rise, rel=1e-3, abs=1e-12)
     assert found.value == pytest.approx(percent(found.largest, found.loss), rel=1e-9)
@@ -182,7 +187,7 @@ def test_an_indefinite_quadratic_in_a_ball(case, radius):
     square, g, at = case
     h = square - 2 * np.eye(len(square))
     model, x, y, loss = nets.quadratic(h, g, at)
-    found = sharpness.ball_sharpness(model, x, y, epsilon=radius, iterations=60, starts=3, loss=loss)
+    found = sharpness.ball_sharpness(model, x, y, epsilon=radius, iterations=60, starts=3, loss=lifted(loss))
     rise = max(references.largest_on_sphere(h, h @ at + g, radius), 0)
     if np.linalg.eigvalsh(h)[-1] > 0:
         assert found.largest - found.loss == pytest.approx(rise, rel=1e-3, abs=1e-12)

@@ -168,7 +168,7 @@ def test_frobenius_norm_of_hard_spectra(name):
 def test_too_few_probes(probes, name):
     """The message names the least number and the one that was given."""
     operator = spectra.operator(spectra.matrix(spectra.HARD["slow decay"].values))
-    with cases.refused("probes", "integer", "6", str(probes)):
+    with cases.refused("probes", "whole number", "6", str(probes)):
         MEASURES[name][0](operator, probes, 0)
 
 

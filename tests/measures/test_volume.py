@@ -166,7 +166,7 @@ def test_a_loss_that_hides_the_rise_is_refused():
     [
         ({"epsilon": 0}, ["epsilon", "above 0", "0"]),
         ({"epsilon": np.nan}, ["epsilon", "nan"]),
-        ({"rays": 1}, ["rays", "above 1"]),
+        ({"rays": 1}, ["rays", "at least 2"]),
         ({"cap": np.inf}, ["cap", "finite"]),
         ({"directions": 56}, ["directions", "from 1 to 55", "56"]),
         ({"directions": True}, ["directions", "True"]),
