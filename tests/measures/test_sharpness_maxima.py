@@ -190,9 +190,9 @@ def test_an_indefinite_quadratic_in_a_ball(case, radius):
     found = sharpness.ball_sharpness(model, x, y, epsilon=radius, iterations=60, starts=3, loss=lifted(loss))
     rise = max(references.largest_on_sphere(h, h @ at + g, radius), 0)
     if np.linalg.eigvalsh(h)[-1] > 0:
-        assert found.largest - found.loss == pytest.approx(rise, rel=1e-3, abs=1e-12)
+        assert found.largest - found.loss == pytest.approx(rise, rel=1e-2, abs=1e-12)
     else:  # a cap: the maximum may be inside of the ball
-        assert found.largest - found.loss >= rise * (1 - 1e-3)
+        assert found.largest - found.loss >= rise * (1 - 1e-2)
 
 
 @pytest.mark.parametrize("spectrum", [[3.0, 1.0], [3.0, -1.0], [1.0, -3.0], [2.0, 1.9, 0.5], [2.0, 0.1, -1.9]])
