@@ -46,6 +46,9 @@ def committed():
         ((1.1, 0.7, 1.2, 5, 0, "log"), {"above": 1}, NOISY),
         ((0.1, -0.2, 0.29, 5, 0, "correlation"), {"above": 0}, SMALL),  # 0.3 by default
         ((0.1, -0.2, 0.31, 5, 0, "correlation"), {"below": 0}, NOISY),
+        ((2, 1, 3), {"within": (2, 5), "effect": 1.1}, SMALL),
+        ((2, 1, 3), {"within": (0, 2), "effect": 1.1}, SMALL),
+        ((2, 1, 3), {"within": (0, 2), "effect": 0.5}, NOISY),
         ((2, np.nan, np.nan), {"above": 0}, NOISY),
         ((np.nan, np.nan, np.nan), {"within": (0, 1)}, INCOMPARABLE),
         ((2, 1, 3, 2, 2), {"above": 0}, HELD),

@@ -105,6 +105,7 @@ def claim(
         raise ValueError("a claim predicts one of above, below and within")
     least, most = within or (above, below)
     least, most = (-np.inf if least is None else least), (np.inf if most is None else most)
+    sides = [side for side in (least, most) if np.isfinite(side)]
     if effect is None:
         effects = {"log": RATIO_EFFECT, "correlation": CORRELATION_EFFECT}
         effect = effects.get(interval.scale, np.nan) if within is None else np.nan
@@ -117,8 +118,8 @@ def claim(
     elif interval.high <= least or interval.low >= most:
         verdict = NOT
     else:
-        verdict = SMALL if _within_effect(interval, least if most == np.inf else most, effect) else NOISY
-    p = [interval.p_value(boundary) for boundary in (least, most) if np.isfinite(boundary)]
+        verdict = SMALL if any(_within_effect(interval, side, effect) for side in sides) else NOISY
+    p = [interval.p_value(side) for side in sides]
     numbers = [float(part) for part in interval[:3]]
     return Claim(
         source,
