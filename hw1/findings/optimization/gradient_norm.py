@@ -1,6 +1,7 @@
 """Figure, claims and text. How does the gradient norm change while the loss falls? Both at every step, on a function and on images.
 
-Reads the rows of `hw1.optimization.gradient_norm` (task, seed, step, loss, gradient_norm, status).
+Reads the rows of `hw1.optimization.gradient_norm` (task, seed, step, loss, gradient_norm, status) and its table
+"accuracy" (task, seed, step, losses and accuracies).
 """
 
 from collections.abc import Iterator
@@ -9,27 +10,33 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.style import BLUE, VERMILION
-from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import net, net_on_images, show, sign
-from hw1.statistics import Interval, geometric_mean
+from hw1.findings.style import BLUE, GREEN, VERMILION
+from hw1.findings.verdict import OWN, Claim, claim
+from hw1.findings.words import net, net_on_images, number, show, sign
+from hw1.statistics import Interval, geometric_mean, last_rows, mean_interval, rank_correlation
 
 BOOK = "Goodfellow, Bengio and Courville, Deep Learning, figure 8.1"
 TASKS = {"sinc": ("sin(5πx) / (5πx)", "squared error"), "images": ("images", style.LOSS)}
 SMOOTHED_OVER = 50  # steps
+START, LATE = 0.01, 0.5  # the start of training, its first hundredth; its late part, the second half
+PARTS = 20  # equal parts of the training whose means are ranked
 
 
-def figure(rows, settings) -> Figure:
-    """Gradient norm and loss at every step: one net (thin) and the smoothed geometric mean over seeds."""
+def figure(rows, settings, accuracy) -> Figure:
+    """Gradient norm and loss at every step, one net (thin) and the smoothed geometric mean over seeds; test accuracy."""
     fig, panels = style.figure(2, 2, 3.1, sharex="col")
     for (above, below), (task, (name, loss)) in zip(panels.T, TASKS.items(), strict=True):
         _draw_steps(above, _of(rows, task), "gradient_norm", VERMILION)
         _draw_steps(below, _of(rows, task), "loss", BLUE)
         above.set(title=name, ylabel="‖∇L‖₂ of the batch")
         below.set(xlabel="step", ylabel=loss)
+    right = style.twin(panels[1, 1], GREEN, "test accuracy")
+    style.curve(right, accuracy, "step", "test_accuracy", band=True, color=GREEN)
+    right.set_ylim(0, 1.03)
     looks = {
         "one net": {"color": "#777777", "linewidth": 0.5},
         f"geometric mean over {SMOOTHED_OVER} steps and all nets": {"color": "#333333"},
+        "test accuracy": {"color": GREEN},
     }
     style.legend(fig, looks)
     return fig
@@ -44,9 +51,11 @@ def _draw_steps(axes, nets, quantity, colour):
     """A quantity at every step on a logarithmic axis: the first net, and the smoothed mean over all nets."""
     axes.set_yscale("log")
     axes.grid(axis="x", visible=False)
+    if nets.empty:
+        axes.text(0.5, 0.5, "all nets diverged", transform=axes.transAxes, ha="center")
+        return
     table = nets.pivot(index="step", columns="seed", values=quantity)
-    for seed in table.columns[:1]:
-        axes.plot(table[seed], color=colour, linewidth=0.4, alpha=0.45)
+    axes.plot(table.iloc[:, 0], color=colour, linewidth=0.4, alpha=0.45)
     style.curve(axes, _smoothed(table, quantity), "step", quantity, band=True, color=colour)
 
 
@@ -56,49 +65,107 @@ def _smoothed(table, quantity):
     return smooth.stack().rename(quantity).reset_index()
 
 
-def claims(rows, settings) -> Iterator[Claim]:
-    """The gradient norm grows while the loss falls, on each task."""
-    steps = rows.step.max() + 1
-    for task in rows[rows.status != "diverged"].task.unique():
-        yield claim(
-            BOOK,
-            f"The gradient norm grows while training on {task} succeeds (ratio, last tenth to first hundredth of the steps)",
-            _ratio(_of(rows, task), "gradient_norm", steps / 100, steps * 9 / 10),
-            above=1,
-        )
+def claims(rows, settings, accuracy) -> Iterator[Claim]:
+    """Whether the gradient norm grows on images, over the whole training and against its start; and on the function."""
+    steps, all_nets = settings["steps"], {task: rows[rows.task == task] for task in TASKS}
+    trained = _successful(_of(rows, "images"), accuracy, settings)
+    while_ = f"while training on images succeeds, for {steps:,} steps"
+    yield claim(
+        BOOK,
+        f"The gradient norm grows over the whole training {while_} (Spearman's correlation of time and the means over {PARTS} equal parts)",
+        _trend(trained, steps),
+        all_nets["images"],
+        above=0,
+    )
+    yield claim(
+        BOOK,
+        f"The gradient norm is larger than at the start {while_} (ratio of means, second half to first hundredth)",
+        _ratio(trained, "gradient_norm", steps),
+        all_nets["images"],
+        above=1,
+    )
+    yield claim(
+        OWN,
+        f"The gradient norm on the function falls with the loss, for {steps:,} steps (ratio of means, second half to first hundredth)",
+        _ratio(_of(rows, "sinc"), "gradient_norm", steps),
+        all_nets["sinc"],
+        below=1,
+    )
 
 
-def _ratio(nets, quantity, early, late) -> Interval:
-    """The mean of a quantity over the steps from `late` on, divided by its mean over the steps before `early`."""
-    first = nets[nets.step < early].groupby("seed")[quantity].mean()
-    last = nets[nets.step >= late].groupby("seed")[quantity].mean()
+def _successful(nets, accuracy, settings):
+    """The steps of the nets, without values where the training did not succeed: there is nothing to judge then."""
+    final = last_rows(accuracy).set_index("seed").test_accuracy
+    succeeded = nets.seed.map(final).to_numpy(np.float64) > (settings["chance"] + 1) / 2
+    return nets.assign(gradient_norm=nets.gradient_norm.where(succeeded))
+
+
+def _parts(nets, steps):
+    """The mean gradient norm of each seed over each part of the training, as rows of seed, part and gradient_norm."""
+    parts = nets.step * PARTS // steps
+    return nets.groupby(["seed", parts.rename("part")]).gradient_norm.mean().reset_index()
+
+
+def _trend(nets, steps) -> Interval:
+    """The rank correlation of time and gradient norm, over all parts of the training."""
+    return rank_correlation(_parts(nets, steps), "part", "gradient_norm")
+
+
+def _ratio(nets, quantity, steps) -> Interval:
+    """The mean of a quantity over the late part of the training, divided by its mean at the start."""
+    first = nets[nets.step < max(1, steps * START)].groupby("seed")[quantity].mean()
+    last = nets[nets.step >= steps * LATE].groupby("seed")[quantity].mean()
     return geometric_mean(last / first)
 
 
-def comment(rows, settings) -> dict:
-    """How gradient norm and loss change from the first to the last tenth of the steps."""
-    text = _sentence(_of(rows, "sinc"), "On the function") + _sentence(_of(rows, "images"), "On images")
-    ends = [show(_last_norm(_of(rows, task)), 2) for task in TASKS]
-    text += f"Over the last tenth of the steps the gradient norm of a batch is {ends[0]} on the function and {ends[1]} on images. The gradient on the whole training set was not recorded. The next section looks for points where it is zero."
+def comment(rows, settings, accuracy) -> dict:
+    """How gradient norm and loss change from the start to the second half of the training, and in between."""
+    steps = settings["steps"]
+    text = _sentence(_of(rows, "sinc"), "On the function", steps) + _sentence(_of(rows, "images"), "On images", steps)
+    text += _success(accuracy, settings)
+    text += "The gradient is that of one batch: it would not vanish at a minimum of the mean loss either, where the gradients of batches differ. The next section looks for points where the gradient on the whole training set is zero."
     function = net([1, *settings["function_hidden"], 1], "tanh")
     images = net_on_images(settings)
     return {
         "title": "Gradient norm along training",
-        "method": f"On the function the net {function} minimises the squared error with batches of {settings['function_batch_size']} points, on images the net {images} the cross-entropy with batches of {settings['batch_size']}, both by Adam with a constant step size. Loss and gradient norm are those of the batch, over all parameters, before each update.",
-        "caption": "Gradient norm (top) and loss (bottom) at every step, for the function (left) and for images (right).",
+        "method": f"On the function the net {function} minimises the squared error with batches of {settings['function_batch_size']} points, on images the net {images} the cross-entropy with batches of {settings['batch_size']}, both for {steps:,} steps of Adam with a constant step size. Loss and gradient norm are those of the batch, over all parameters, before each update.",
+        "caption": "Gradient norm (top) and loss (bottom) at every step, for the function (left) and for images (right, with the test accuracy).",
         "comment": [text],
     }
 
 
-def _last_norm(nets) -> Interval:
-    """The mean gradient norm over the last tenth of the steps, as a geometric mean over seeds."""
-    last = nets[nets.step >= (nets.step.max() + 1) * 9 / 10]
-    return geometric_mean(last.groupby("seed").gradient_norm.mean())
+def _sentence(nets, where, steps) -> str:
+    """Says whether the gradient norm falls or rises on a task, from its start and over the whole training."""
+    if nets.empty:
+        return f"{where} all nets diverged. "
+    norm, loss = (_ratio(nets, quantity, steps) for quantity in ("gradient_norm", "loss"))
+    verb = {-1: "smaller than", 0: "not measurably different from that", 1: "larger than"}[sign(norm, 1)]
+    text = f"{where} the gradient norm in the second half of the training is {verb} at the start: its mean is {show(norm, 2)} times that over the first hundredth of the steps; the mean loss is {show(loss, 2)} times as large. "
+    means = _parts(nets, steps).groupby("part").gradient_norm.apply(lambda values: geometric_mean(values).value)
+    if len(means) < 2:
+        return text
+    most = means.idxmax()
+    peak = f"largest around step {int((most + 0.5) * steps / PARTS):,}"
+    return f"{text}{_course(sign(_trend(nets, steps)), peak, most, means)} "
 
 
-def _sentence(nets, where) -> str:
-    """Says whether the gradient norm falls or rises on a task."""
-    steps = nets.step.max() + 1
-    norm, loss = (_ratio(nets, quantity, steps / 10, steps * 9 / 10) for quantity in ("gradient_norm", "loss"))
-    verb = {-1: "falls", 0: "does not change measurably", 1: "rises"}[sign(norm, 1)]
-    return f"{where} the gradient norm {verb}: its mean over the last tenth of the steps is {show(norm, 2)} times that over the first tenth; the mean loss is {show(loss, 2)} times as large. "
+def _course(trend, peak, most, means) -> str:
+    """Says how the gradient norm goes over the whole training."""
+    last = means.index.max()
+    if trend > 0:
+        return f"Over the whole training it tends to rise, and is {peak}."
+    if most == means.index.min():
+        return "It tends to fall over the whole training." if trend < 0 else "It has no clear trend."
+    fall = f"at the end it is {number(means[last] / means[most], 2)} times that"
+    tends = "tends to fall over the whole training" if trend < 0 else "has no clear trend over the whole training"
+    return f"It is {peak}; {fall}, and it {tends}."
+
+
+def _success(accuracy, settings) -> str:
+    """Says whether the training on images succeeds: whether it comes at least halfway from chance to accuracy 1."""
+    final = mean_interval(last_rows(accuracy).test_accuracy)
+    if not np.isfinite(final.value):
+        return ""
+    epochs = number(settings["steps"] / -(-settings["train"] // settings["batch_size"]), 2)
+    chance, succeeds = settings["chance"], final.value > (settings["chance"] + 1) / 2
+    return f"Training on images {'succeeds' if succeeds else 'does not succeed'}: after {epochs} epochs the test accuracy is {show(final)}, against {number(chance)} for the largest class. "

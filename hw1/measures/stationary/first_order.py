@@ -8,72 +8,111 @@ import tensorflow as tf
 
 from hw1.measures.stationary.stack import Point, Stack, check_counts, check_positive, losses_and_gradients
 
-_PER_CALL = 100  # steps in one compiled call
+_PER_CALL = 25  # steps in one compiled call; a net that came no lower in them goes back
+_LONGER, _SHORTER = 1.5, 0.25  # factors of the step size after a call in which a net came lower, or did not
+_LOWER = 1 - 1e-6  # share of the norm below which it counts as lower
+
+
+def _slopes(net, like, thetas, state, x, targets):
+    """½‖∇L‖² of each member, shape [members], and its gradient H∇L, shape [members, p]."""
+    n = tf.cast(x.shape[0], thetas.dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(thetas)
+        gradients = losses_and_gradients(net, like, thetas, state, x, targets)[1] / n
+        halves = tf.reduce_sum(gradients**2, axis=1) / 2
+    return halves, tf.convert_to_tensor(tape.gradient(halves, thetas))
 
 
 def _adam(net):
-    """The program of some steps of Adam (Kingma and Ba, arXiv 1412.6980) on ½‖∇L‖², one for each rate in `rates`."""
+    """The program of some steps of Adam (Kingma and Ba, arXiv 1412.6980) on ½‖∇L‖², each member at its own rate.
 
-    def run(like, thetas, state, x, targets, first, second, step, rates):
-        n = tf.cast(x.shape[0], thetas.dtype)
+    It returns the moments and the least ½‖∇L‖² of the points before each step, with the parameters there.
+    """
 
-        def update(values, rate):
-            thetas, first, second, step = values
-            with tf.GradientTape() as tape:
-                tape.watch(thetas)
-                gradients = losses_and_gradients(net, like, thetas, state, x, targets)[1] / n
-                objective = tf.reduce_sum(gradients**2) / 2
-            ascent = tf.convert_to_tensor(tape.gradient(objective, thetas))
-            step += 1
+    def run(like, thetas, state, x, targets, first, second, taken, rates, steps):
+        def update(values, _):
+            thetas, first, second, taken, least, best = values
+            halves, ascent = _slopes(net, like, thetas, state, x, targets)
+            lower = halves < least
+            taken += 1
             first = 0.9 * first + 0.1 * ascent
             second = 0.999 * second + 0.001 * ascent**2
             # A larger floor, as the usual 1e-7, would slow the search once the gradients are that small.
-            scale = tf.sqrt(second / (1 - 0.999**step)) + 1e-30
-            return thetas - rate * first / (1 - 0.9**step) / scale, first, second, step
+            scale = tf.sqrt(second / (1 - 0.999**taken)) + 1e-30
+            step = rates * first / (1 - 0.9**taken) / scale
+            least, best = tf.where(lower, halves, least), tf.where(lower[:, None], thetas, best)
+            return thetas - step, first, second, taken, least, best
 
-        return tf.foldl(update, rates, (thetas, first, second, step))
+        most = tf.fill([thetas.shape[0]], tf.constant(np.inf, thetas.dtype))
+        return tf.foldl(update, steps, (thetas, first, second, taken, most, thetas))
 
     return run
 
 
-def descend(
-    nets: Sequence[keras.Model], x, y, loss=None, iterations: int = 1000, learning_rate: float = 1e-3
-) -> list[Point]:
-    """Minimises ‖∇L‖² from the nets' present parameters by Adam, with a step size that falls to 0 along a cosine.
+def _first_rate(net):
+    """The program of the step size that minimises ‖∇L‖ along Adam's first step, where ∇L is taken as linear.
+
+    That step is −rate · sign(a) with a = H∇L, and ∇L becomes ∇L − rate · H sign(a), least at Σ|a| / ‖H sign(a)‖².
+    """
+
+    def run(like, thetas, state, x, targets):
+        n = tf.cast(x.shape[0], thetas.dtype)
+        signs = tf.sign(_slopes(net, like, thetas, state, x, targets)[1])
+        with tf.GradientTape() as tape:
+            tape.watch(thetas)
+            gradients = losses_and_gradients(net, like, thetas, state, x, targets)[1] / n
+            along = tf.reduce_sum(gradients * signs)
+        product = tf.convert_to_tensor(tape.gradient(along, thetas))
+        linear = tf.reduce_sum(product * gradients, axis=1)
+        return (linear / (tf.reduce_sum(product**2, axis=1) + np.finfo(np.float64).tiny),)
+
+    return run
+
+
+def descend(nets: Sequence[keras.Model], x, y, loss=None, iterations: int = 1000) -> list[Point]:
+    """Minimises ‖∇L‖² from the nets' present parameters by Adam, with a step size that each net finds for itself.
 
     The gradient of ½‖∇L‖² is H∇L, so that a step costs one gradient and one Hessian-vector product. H∇L is also zero
     where ∇L lies in the null space of H: the search may end at a minimum of ‖∇L‖ that is not stationary. This is the
     method of the course's slides: train on the loss, then on the norm of its gradient.
+
+    Adam's steps have the length rate · √p, whatever the size of the gradient. A trained net has a gradient of 1e-4 and
+    a curvature of 10: one step at the usual rate of 1e-3 multiplies ‖∇L‖ by 100 or more, and the search never comes
+    back below its start. So the first rate is the best one along the first step, for a gradient that changes linearly.
+    Then, after each 25 steps, a net that came lower goes on at 1.5 times the rate; another goes back to its best point,
+    forgets its moments, and takes a quarter of the rate.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...]; all are taken in one call.
         y: targets, shape [n].
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
-        iterations: steps of Adam, rounded up to whole hundreds.
-        learning_rate: its first step size (our choice: the default in Keras).
+        iterations: steps of Adam, rounded up to whole 25.
 
     Returns:
-        One `Point` for each net: where the norm was smallest among the points after each hundred steps.
+        One `Point` for each net: where the norm was smallest among all points of the search.
 
     Raises:
         TypeError, ValueError: for models, examples or options that do not fit.
     """
     check_counts(iterations=iterations)
-    check_positive(learning_rate=learning_rate)
     stack = Stack(nets, x, y, loss)
-    calls, members = -(-iterations // _PER_CALL), np.arange(len(nets))
-    run, (x, targets) = stack.problem.compile(_adam), stack.everything()
-    state, thetas = [tf.constant(value) for value in stack.state], tf.constant(stack.thetas)
-    first, second, step = tf.zeros_like(thetas), tf.zeros_like(thetas), tf.constant(0.0, thetas.dtype)
-    rates = learning_rate * (1 + np.cos(np.pi * np.arange(calls * _PER_CALL) / max(1, calls * _PER_CALL))) / 2
-    norms = [stack.gradient_norms(stack.thetas, members)]
-    best = stack.thetas.copy()
-    for rate in np.split(rates, calls) if calls else []:
-        thetas, first, second, step = run(
-            stack.like, thetas, state, x, targets, first, second, step, tf.constant(rate, thetas.dtype)
-        )
-        norms.append(stack.gradient_norms(thetas.numpy(), members))
-        better = norms[-1] < np.min(norms[:-1], axis=0)
-        best[better] = thetas.numpy()[better]
-    return stack.points(best, np.full(len(nets), calls * _PER_CALL), np.transpose(norms))
+    run, start = (stack.problem.compile(program) for program in (_adam, _first_rate))
+    arguments = [tf.constant(value) for value in stack.state], *stack.everything()
+    thetas = best = stack.thetas
+    least = stack.gradient_norms(best, np.arange(len(nets)))
+    (rates,) = (value.numpy() for value in start(stack.like, tf.constant(thetas), *arguments))
+    none, steps, norms = np.zeros_like(thetas), tf.zeros(_PER_CALL, tf.bool), [least]
+    first, second, taken = none, none, np.zeros(len(nets))
+    for _ in range(-(-iterations // _PER_CALL)):
+        values = thetas, *arguments, first, second, taken[:, None], rates[:, None]
+        found = run(stack.like, *values, steps)
+        thetas, first, second, taken, halves, there = (value.numpy() for value in found)
+        taken, lengths = taken[:, 0], np.sqrt(2 * halves)
+        lower = lengths < least * _LOWER
+        least, best = np.where(lower, lengths, least), np.where(lower[:, None], there, best)
+        rates = rates * np.where(lower, _LONGER, _SHORTER)
+        thetas, taken = np.where(lower[:, None], thetas, best), np.where(lower, taken, 0)
+        first, second = (np.where(lower[:, None], moment, 0) for moment in (first, second))
+        norms.append(least)
+    return stack.points(best, np.full(len(nets), len(steps) * (len(norms) - 1)), np.transpose(norms))

@@ -39,46 +39,69 @@ def signs(eigenvalues, zero: float = ZERO) -> tuple[int, int, int]:
     return negative, len(spectrum) - negative - positive, positive
 
 
+def rank_ratio(singular_values, parameters: int) -> float:
+    """The share of a Hessian's eigenvalues that are positive where all residuals of a squared error vanish.
+
+    There H is (2/N)JᵀJ, with as many positive eigenvalues as J has singular values that are not zero.
+
+    Args:
+        singular_values: of J, by `singular_values`.
+        parameters: their number p, or that of the residuals if it is larger, decides what is zero: σ ≤ p ε max σ with
+            the rounding ε of float64, as J itself is not known better.
+
+    Returns:
+        The rank of J as computed, divided by p. Smaller values of σ may be there: it is a lower bound.
+    """
+    values = np.asarray(singular_values)
+    bound = max(parameters, len(values)) * np.finfo(np.float64).eps * values.max()
+    return float((values > bound).sum()) / parameters
+
+
 def minimal_ratio(eigenvalues, zero: float = ZERO) -> float:
     """The share of a Hessian's eigenvalues that are positive (MLDS 2018, homework 1-2); arguments as for `signs`."""
     return signs(eigenvalues, zero)[2] / len(eigenvalues)
 
 
-def sampled_minimal_ratio(
-    model,
+def sampled_minimal_ratios(
+    nets,
     x,
     y,
     radius: float = 1e-3,
     samples: int = 1000,
     seed: int = 0,
     loss=None,
+    thetas=None,
     **options: Unpack[evaluation.Options],
-) -> float:
-    """The share of neighbours θ + radius · u with a higher loss, u uniform on the unit sphere.
+) -> np.ndarray:
+    """The share of neighbours θ + radius · u with a higher loss, u uniform on the unit sphere, for several nets.
 
     At a stationary point and for a small radius it estimates the probability that uᵀHu > 0. With the share r, its
-    standard error is √(r (1 − r) / samples). It costs a forward pass for each sample, all in one compiled call.
+    standard error is √(r (1 − r) / samples). It costs a forward pass for each sample, all of a net in one compiled call.
+    The directions are the same for all nets.
 
     Args:
-        model: a built Keras model in float64; it is not changed.
+        nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         radius: distance of the neighbours from θ, in units of the parameters.
         samples: number of neighbours.
         seed: of the directions.
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        thetas: the points, shape [m, p], as parameters of one net; None for the nets' present parameters.
         options: see `hw1.evaluation.Options`.
 
     Returns:
-        The share, in [0, 1].
+        The shares, in [0, 1], shape [m].
 
     Raises:
         TypeError, ValueError: for a model, examples or options that do not fit.
     """
     check_positive(radius=radius, samples=samples)
-    stack = Stack([model], x, y, loss, **options)
+    stack = Stack(nets, x, y, loss, thetas, **options)
     offsets = np.random.default_rng(seed).standard_normal((samples, stack.thetas.shape[1]))
     offsets *= radius / np.linalg.norm(offsets, axis=1, keepdims=True)
-    thetas = stack.thetas + np.concatenate([np.zeros_like(stack.thetas), offsets])
-    (losses,) = stack.means(loss_program, thetas, np.zeros(samples + 1, int), samples + 1)
-    return float(np.mean(losses[1:] > losses[0]))
+    offsets, shares = np.concatenate([np.zeros_like(offsets[:1]), offsets]), []
+    for member, theta in enumerate(stack.thetas):
+        (losses,) = stack.means(loss_program, theta + offsets, np.full(samples + 1, member), samples + 1)
+        shares.append(np.mean(losses[1:] > losses[0]))
+    return np.array(shares)

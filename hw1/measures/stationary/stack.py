@@ -17,7 +17,8 @@ from hw1 import evaluation, models
 from hw1.measures.products import check_second_derivative
 
 TOLERANCE = 1e-12  # ‖∇L‖₂ that counts as zero: a few hundred roundings of a float64 gradient of size 1
-_GROUP = 25  # members in one compiled call: enough to share its overhead, few enough to stay in the cache
+# Members in one compiled call: enough to share its overhead, few enough to stay in the cache.
+_GROUP, _GROUP_PARAMETERS = 25, 3500
 
 
 class Point(NamedTuple):
@@ -28,7 +29,8 @@ class Point(NamedTuple):
         gradient_norm: ‖∇L(θ)‖₂ of the mean loss.
         loss: L(θ).
         iterations: steps that were taken.
-        norms: ‖∇L‖₂ before the first step and after each (`descend`: each hundred); shape [steps + 1].
+        norms: ‖∇L‖₂ before the first step and after each; shape [steps + 1]. Of `descend`: the least one so far, after
+            each 25 steps.
     """
 
     parameters: np.ndarray
@@ -102,8 +104,18 @@ class Stack:
         group: members in one compiled call.
     """
 
-    def __init__(self, nets: Sequence[keras.Model], x, y, loss, **options: Unpack[evaluation.Options]):
-        """Checks the nets and the examples, and stacks the nets' variables."""
+    def __init__(self, nets: Sequence[keras.Model], x, y, loss, thetas=None, **options: Unpack[evaluation.Options]):
+        """Checks the nets and the examples, and stacks the nets' variables.
+
+        Args:
+            nets: of one architecture, in float64.
+            x: inputs, shape [n, ...].
+            y: targets, shape [n].
+            loss: as for `hw1.evaluation.per_example`.
+            thetas: parameters of the members, shape [m, p], which then all have the state of the one net that is given.
+                None: each net is a member.
+            options: see `hw1.evaluation.Options`.
+        """
         if not nets:
             raise ValueError("at least one model is needed")
         problems = [evaluation.Problem(net, x, y, loss, **options) for net in nets]
@@ -121,7 +133,19 @@ class Stack:
         self.like = self.problem.parameters
         self.state = [np.stack(values) for values in zip(*(problem.state for problem in problems), strict=True)]
         self.thetas = np.stack([models.flat_parameters(net) for net in nets])
-        self.group = min(len(nets), _GROUP)
+        if thetas is not None:
+            self._take(thetas)
+        self.group = min(len(self.thetas), max(_GROUP, _GROUP_PARAMETERS // self.thetas.shape[1]))
+
+    def _take(self, thetas) -> None:
+        """Replaces the one net by members with these parameters."""
+        thetas, size = np.array(thetas, np.float64), self.thetas.shape[1]
+        if len(self.thetas) > 1 or thetas.ndim != 2 or not len(thetas) or thetas.shape[1] != size:
+            raise ValueError(
+                f"parameters of other points must be of shape [points, {size}] and of one model, not of shape "
+                f"{list(thetas.shape)} and of {len(self.thetas)} models"
+            )
+        self.thetas, self.state = thetas, [np.repeat(value, len(thetas), axis=0) for value in self.state]
 
     def means(self, program, thetas, members, size=None) -> list[np.ndarray]:
         """The results of a program that sums over examples, divided by their number; arguments as for `calls`."""
@@ -157,9 +181,13 @@ class Stack:
         (matrices,) = self.means(_hessian_program, thetas, members)
         return (matrices + matrices.transpose(0, 2, 1)) / 2
 
+    def gradients(self, thetas, members) -> np.ndarray:
+        """∇L of the mean loss at `thetas`, shape [m, p]."""
+        return self.means(gradient_program, thetas, members)[1]
+
     def gradient_norms(self, thetas, members) -> np.ndarray:
         """‖∇L‖₂ of the mean loss at `thetas`, shape [m]."""
-        return np.linalg.norm(self.means(gradient_program, thetas, members)[1], axis=1)
+        return np.linalg.norm(self.gradients(thetas, members), axis=1)
 
     def points(self, thetas, iterations, norms) -> list[Point]:
         """The ends of a search, one for each member of the stack."""
@@ -171,24 +199,43 @@ class Stack:
         ]
 
 
-def hessians(nets: Sequence[keras.Model], x, y, loss=None, **options: Unpack[evaluation.Options]) -> np.ndarray:
-    """The Hessians of the mean loss of several nets, by p products each, taken for all nets at once.
+class Expansion(NamedTuple):
+    """Loss, gradient and Hessian of each of m members.
+
+    Attributes:
+        losses: L, shape [m].
+        gradients: ∇L, shape [m, p].
+        hessians: H, shape [m, p, p], symmetric.
+    """
+
+    losses: np.ndarray
+    gradients: np.ndarray
+    hessians: np.ndarray
+
+
+def expansions(
+    nets: Sequence[keras.Model], x, y, loss=None, thetas=None, **options: Unpack[evaluation.Options]
+) -> Expansion:
+    """The mean loss of several nets to second order; H by p products each, taken for all nets at once.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.
         x: inputs, shape [n, ...].
         y: targets, shape [n].
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        thetas: the points, shape [m, p], as parameters of one net; None for the nets' present parameters.
         options: see `hw1.evaluation.Options`.
 
     Returns:
-        Array of shape [members, p, p], symmetric, float64.
+        Arrays with the members as first axis, float64.
 
     Raises:
         TypeError, ValueError: for models or examples that do not fit.
     """
-    stack = Stack(nets, x, y, loss, **options)
-    return stack.hessians(stack.thetas, np.arange(len(nets)))
+    stack = Stack(nets, x, y, loss, thetas, **options)
+    everyone = np.arange(len(stack.thetas))
+    values, slopes = stack.means(gradient_program, stack.thetas, everyone)
+    return Expansion(values, slopes, stack.hessians(stack.thetas, everyone))
 
 
 def check_counts(**counts) -> None:
