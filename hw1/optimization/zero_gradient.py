@@ -19,7 +19,7 @@ cannot fit the points:
 
 At the end of each search these are measured; `step` and `noise` say where it began:
 
-    gradient_norm             ‖∇L‖₂
+    gradient_norm             ‖∇L‖₂; start_gradient_norm: where the search began
     relative_gradient         ‖∇L‖ / (max |λ| ‖θ‖); rounding leaves 1e-16
     distance                  ‖H⁺∇L‖ / ‖θ‖: how far the critical point is, to first order, as a share of ‖θ‖
     slope                     ‖H∇L‖ / (max |λ| ‖∇L‖): near 0 where ‖∇L‖ is at a minimum, zero or not
@@ -134,6 +134,7 @@ COLUMNS = {
         "step",
         "noise",
         "gradient_norm",
+        "start_gradient_norm",
         "relative_gradient",
         "distance",
         "slope",
@@ -260,6 +261,7 @@ def _rows(settings, data, net, starts, points):
         negative, zero, positive = stationary.signs(eigenvalues, settings.zero)
         yield start | {
             "gradient_norm": point.gradient_norm,
+            "start_gradient_norm": point.norms[0],
             "relative_gradient": near.gradient,
             "distance": near.distance,
             "slope": near.slope,

@@ -1,84 +1,137 @@
 """Figure, claims and text. Where is the gradient zero, and in what share of the directions does the loss rise there? Loss and minimal ratio.
 
-Reads the rows of `hw1.optimization.zero_gradient` (seed, method, gradient_norm, loss, the minimal ratios, the extreme
-eigenvalues and numbers of eigenvalues, trained_loss).
+Reads the rows of `hw1.optimization.zero_gradient` (seed, method, hidden, step, noise, gradient norms, nearness, loss,
+the minimal ratios, index, the extreme eigenvalues and numbers of eigenvalues, trained_loss).
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 import scipy.stats
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hw1.findings import style
+from hw1.findings.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from hw1.findings.verdict import HOMEWORK, Claim, claim
-from hw1.findings.words import net, number, part_of, plural, span
-from hw1.statistics import mean_interval, rank_correlation
+from hw1.findings.words import listed, net, number, part_of, plural, show, sign, span
+from hw1.statistics import Interval, jackknife, mean_interval
 
-SECOND_ORDER, NORM = "Levenberg–Marquardt", "gradient norm"  # the two methods
-ZERO_LOSS = 1e-3  # below which a loss counts as zero: far below the plateau
+SECOND_ORDER, NORM, NEWTON = "Levenberg–Marquardt", "gradient norm", "Newton"  # the methods
+DAUPHIN = "Dauphin et al., arXiv 1406.2572"
+ZERO_LOSS = 1e-12  # below which a loss counts as zero: a residual of 1e-6
 ZERO_GRADIENT = 1e-8  # ‖∇L‖₂ below which a gradient counts as zero
+FLAT = 0.05  # slope below which ‖∇L‖ counts as being at a minimum
 PLATEAU = 0.087  # the variance of sin(5πx)/(5πx) over (0, 1]: the least loss of a constant output
-RATIOS = {
-    "minimal_ratio": "minimal ratio: share of eigenvalues above zero",
-    "minimal_ratio_sampled": "sampled: share of neighbours with higher loss",
-}
+PUBLISHED, AT_PLATEAU = (0.3, 0.57), (0.0, 0.25)  # minimal ratios on the slides, near loss zero and at the plateau
+READING = 0.03  # to which a ratio can be read from the slides' plot
+WIDTH_COLOURS = (BLUE, GREEN, PURPLE, SKY, ORANGE)
+RATIO = "minimal ratio"
 
 
 def figure(rows, settings) -> Figure:
-    """Loss against the minimal ratio by both definitions, one point per net and method, coloured by the gradient norm."""
-    fig, panels = style.figure(1, 2, 2.5, sharey=True)
-    markers = {NORM: "o", SECOND_ORDER: "D"}
-    look = {
-        "s": 12,
-        "norm": LogNorm(rows.gradient_norm.min(), rows.gradient_norm.max()),
-        "cmap": "viridis",
-        "linewidths": 0.2,
-        "edgecolors": "white",
-        "zorder": 2,
-    }
-    for axes, (ratio, label) in zip(panels, RATIOS.items(), strict=True):
-        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=label)
-        for method, marker in markers.items():
-            points = rows[rows.method == method]
-            dots = axes.scatter(points[ratio], points.loss, c=points.gradient_norm, marker=marker, **look)
-        axes.axhline(PLATEAU, color="#888888", linewidth=0.8, linestyle=":")
-    panels[0].set_ylabel("loss (mean squared error)")
-    panels[0].text(0.0, PLATEAU / 2, "plateau on the slides", fontsize=6, color="#666666", va="top")
-    fig.colorbar(dots, ax=panels, label="final ‖∇L‖₂", pad=0.01)
-    grey = {"color": "#777777", "linestyle": ""}
-    looks = {
-        "Adam on ‖∇L‖²": {**grey, "marker": markers[NORM]},
-        SECOND_ORDER: {**grey, "marker": markers[SECOND_ORDER]},
-    }
+    """Loss against the minimal ratio: critical points of small nets, trained nets, and all by the sampled definition."""
+    fig, (small, large, sampled) = style.figure(1, 3, 2.7)
+    points = _distinct(rows, settings)
+    looks = {}
+    for place, width in enumerate(settings["widths"]):
+        colour = WIDTH_COLOURS[place % len(WIDTH_COLOURS)]
+        look = {"color": colour, "marker": "osv^P"[place // len(WIDTH_COLOURS) % 5]}
+        looks[f"Newton, {width} units"] = look | {"linestyle": ""}
+        own = points[points.hidden == str(width)]
+        for axes, ratio in ((small, "minimal_ratio"), (sampled, "minimal_ratio_sampled")):
+            count = own.groupby([ratio, "loss"]).seed.nunique().reset_index()
+            area = 5 + 3 * count.seed if axes is small else 8
+            axes.scatter(count[ratio], count.loss, s=area, alpha=0.6, linewidths=0, **look)
+    for ends, ratio, look in (
+        (rows[rows.method == NORM], "minimal_ratio", {"facecolors": "none", "edgecolors": VERMILION}),
+        (_vanished(rows, settings), "minimal_ratio_jacobian", {"color": BLACK, "marker": "D"}),
+    ):
+        for axes, column in ((large, ratio), (sampled, "minimal_ratio_sampled")):
+            axes.scatter(ends[column], ends.loss, s=10, linewidths=0.7, zorder=2, **look)
+    looks["Adam on ‖∇L‖²"] = {"color": VERMILION, "marker": "o", "markerfacecolor": "none", "linestyle": ""}
+    looks[SECOND_ORDER] = {"color": BLACK, "marker": "D", "linestyle": ""}
+    for axes in (small, large, sampled):
+        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=RATIO)
+    sampled.set_xlabel("share of neighbours with higher loss")
+    small.set(ylabel="loss (mean squared error)", title="critical points, small nets")
+    large.set_title(f"trained nets {'-'.join(map(str, [1, *settings['hidden'], 1]))}")
+    sampled.set_title("all, sampled definition")
+    _draw_published(small, large)
     style.legend(fig, looks)
     return fig
 
 
+def _draw_published(small, large):
+    """The ranges of the slides' plot."""
+    small.plot(AT_PLATEAU, [PLATEAU] * 2, color="#888888", linewidth=4, alpha=0.5, solid_capstyle="butt")
+    small.text(AT_PLATEAU[1] + 0.03, PLATEAU, "slides", fontsize=6, color="#666666", va="center")
+    large.axvspan(*PUBLISHED, color="#888888", alpha=0.15, linewidth=0)
+    large.text(np.mean(PUBLISHED), 0.5, "slides,\nloss near 0", fontsize=6, color="#666666", ha="center", va="center", transform=large.get_xaxis_transform())
+
+
 def claims(rows, settings) -> Iterator[Claim]:
-    """The minimal ratio at points of zero gradient, and whether it goes with the loss."""
-    points = rows[(rows.method == SECOND_ORDER) & (rows.gradient_norm < 1e-6)]
-    near = points[points.loss < ZERO_LOSS]
-    counts = {
-        "minimal_ratio": f"|λ| ≤ {settings['zero']:g} max |λ| counts as zero",
-        "minimal_ratio_computed": "every λ > 0 counts as positive",
-    }
-    for column, what in counts.items():
-        yield claim(
-            f"{HOMEWORK} 1-2",
-            f"Where gradient and loss (< {ZERO_LOSS:g}) vanish, a third to a half of the eigenvalues are positive (mean minimal ratio; {what})",
-            mean_interval(near[column]),
-            published="0.3 to 0.57",
-            within=(0.3, 0.57),
-        )
+    """The minimal ratio at points of zero gradient and loss, and how ratio and index go with the loss."""
+    low, high = PUBLISHED[0] - READING, PUBLISHED[1] + READING
     yield claim(
         f"{HOMEWORK} 1-2",
-        "The lower the loss, the higher the minimal ratio (Spearman's correlation over nets)",
-        rank_correlation(points, "loss", "minimal_ratio", by=None),
+        f"Where gradient and loss (< {ZERO_LOSS:g}) vanish, a third to a half of the eigenvalues are positive (mean minimal ratio, by the singular values of the residuals' Jacobian; ± {READING:g} for reading the plot)",
+        mean_interval(_vanished(rows, settings).minimal_ratio_jacobian),
+        published="0.3 to 0.57",
+        within=(low, high),
+    )
+    points, nets = _distinct(rows, settings), f"nets with {listed(map(str, settings['widths']))} hidden units"
+    yield claim(
+        f"{HOMEWORK} 1-2",
+        f"The lower the loss of a critical point, the higher its minimal ratio (Spearman's correlation over the points of one net, mean over {nets})",
+        _correlation(points, "minimal_ratio"),
         published="loss 0.087 at 0 to 0.25, near 0 at 0.3 to 0.57",
         below=0,
     )
+    yield claim(
+        DAUPHIN,
+        f"The higher the loss of a critical point, the larger its index, the share of negative eigenvalues (Spearman's correlation over the points of one net, mean over {nets})",
+        _correlation(points, "index"),
+        above=0,
+    )
+
+
+def _critical(rows, settings):
+    """The ends of searches whose gradient is zero, as far as the Hessian and rounding allow."""
+    return rows[(rows.relative_gradient <= settings["near"]) & (rows.distance <= settings["distance"])]
+
+
+def _vanished(rows, settings):
+    """The ends of second-order steps on the loss where gradient and loss are zero."""
+    ends = _critical(rows[rows.method == SECOND_ORDER], settings)
+    return ends[ends.loss < ZERO_LOSS]
+
+
+def _distinct(rows, settings):
+    """The critical points that Newton's method found, each once for each training that led to it."""
+    found = _critical(rows[rows.method == NEWTON], settings)
+    found = found.assign(hidden=found.hidden.astype(str), loss=[float(f"{loss:.5g}") for loss in found.loss])
+    return found.drop_duplicates(["seed", "hidden", "loss", "negative", "zero", "positive"])
+
+
+def _correlation(points, column) -> Interval:
+    """Spearman's correlation of the loss and a column over the points of one net, averaged over nets.
+
+    The points of all trainings of a net are points of one loss function. The interval is a jackknife over seeds, each
+    of which is left out with all its trainings: the points of one training are not independent.
+    """
+    seeds = np.sort(points.seed.unique())
+
+    def statistic(left):
+        some = points[points.seed.isin(left)]
+        found = [
+            scipy.stats.spearmanr(own.loss, own[column])[0]
+            for _, own in some.groupby("hidden")
+            if len(own) > 2 and min(own.loss.nunique(), own[column].nunique()) > 1
+        ]
+        return float(np.mean(found)) if found else np.nan
+
+    found = jackknife(statistic, seeds) if len(seeds) else Interval(np.nan, np.nan, np.nan)
+    return found._replace(low=max(found.low, -1), high=min(found.high, 1), scale="correlation")
 
 
 def comment(rows, settings) -> dict:
@@ -87,80 +140,87 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Points of zero gradient",
         "method": _method(settings, len(second_order)),
-        "caption": "Loss of the final point against the minimal ratio by both definitions, one point per net and method.",
+        "caption": "Loss of the final point against its minimal ratio: critical points of the small nets (left, area: number of trainings), trained nets (middle; for Levenberg–Marquardt by singular values), and both by the sampled definition (right). Grey: the slides.",
         "comment": [
             _reached(second_order, norm),
-            _kinds(second_order, norm, settings)
-            + _plateau(rows)
-            + _share_of_positive(second_order, settings)
-            + _definitions(second_order),
+            _kinds(second_order, norm, settings) + _at_zero_loss(rows, settings) + _definitions(second_order),
+            _many_losses(rows, settings),
         ],
     }
 
 
 def _method(settings, nets) -> str:
-    """Function, net, training, search, and the two definitions of the minimal ratio."""
+    """Function, nets, training, searches, and the two definitions of the minimal ratio."""
     scale, what = settings["scale"], net([1, *settings["hidden"], 1], settings["activation"])
-    text = f"{plural(nets, 'net')} {what} in float64 learn sin(5πx) / (5πx) from {settings['points']} points on (0, 1\\], which are scaled to (−{scale:g}, {scale:g}\\]. They are trained by full-batch Adam for {settings['epochs']:,} epochs; the step size falls to zero along a cosine. From each trained net two methods search for a point of zero gradient: Adam on $norm(nabla L)^2$, and Levenberg–Marquardt, damped second-order steps on the loss. "
-    return f"{text}The minimal ratio is defined in two ways: as the share of the eigenvalues of the Hessian $H$ of the loss that are positive, where up to {number(settings['zero'], 1)} of the largest counts as zero; and as the share of {settings['samples']:,} random neighbours at distance {number(settings['radius'], 1)} that have a higher loss (sampled)."
+    widths = listed(map(str, settings["widths"]))
+    text = f"{plural(nets, 'net')} {what} in float64 learn sin(5πx) / (5πx) from {settings['points']} points on (0, 1\\], which are scaled to (−{scale:g}, {scale:g}\\]. They are trained by full-batch Adam for {settings['epochs']:,} epochs; the step size falls to zero along a cosine. From each trained net two methods search for a point of zero gradient: Adam on $norm(nabla L)^2$, whose step size each net finds for itself, and Levenberg–Marquardt, damped second-order steps on the loss. "
+    text += f"For critical points of many losses, nets with one hidden layer of {widths} units, too few to fit the points, are trained {settings['trainings']} times each. Newton's method, with damping, solves $nabla L = 0$ from {plural(settings['moments'], 'point')} along each training, with and without noise; a point counts as critical if gradient and distance to the exact point are as near zero as rounding allows. "
+    return f"{text}The minimal ratio is the share of the eigenvalues of the Hessian $H$ of the loss that are positive, where up to {number(settings['zero'], 1)} of the largest counts as zero; or the share of {settings['samples']:,} random neighbours at distance {number(settings['radius'], 1)} that have a higher loss (sampled)."
 
 
 def _reached(second_order, norm) -> str:
-    """The gradient norms and the losses that both methods reach."""
+    """The gradient norms and the losses that both methods reach from the trained nets."""
+    if norm.empty or second_order.empty:
+        return ""
     near, near_norm = (int((points.gradient_norm < ZERO_GRADIENT).sum()) for points in (second_order, norm))
-    text = f"The median loss of the trained nets is {number(norm.trained_loss.median(), 2)}. Levenberg–Marquardt comes below $norm(nabla L)_2 = {number(ZERO_GRADIENT).strip('$')}$ from {part_of(near, len(second_order))} nets (largest {number(second_order.gradient_norm.max(), 2)}), Adam on $norm(nabla L)^2$ from {part_of(near_norm, len(norm))} (median {number(norm.gradient_norm.median(), 2)}). "
-    unmoved = int((norm.loss == norm.trained_loss).sum())
+    text = f"The median loss of the trained nets is {number(norm.trained_loss.median(), 2)}, their median gradient norm {number(norm.start_gradient_norm.median(), 2)}. Levenberg–Marquardt comes below $norm(nabla L)_2 = {number(ZERO_GRADIENT).strip('$')}$ from {part_of(near, len(second_order))} nets (largest {number(second_order.gradient_norm.max(), 2)}), Adam on $norm(nabla L)^2$ from {part_of(near_norm, len(norm))} (median {number(norm.gradient_norm.median(), 2)}). "
+    unmoved = int((norm.gradient_norm >= norm.start_gradient_norm).sum())
     if unmoved:
-        text += f"From {part_of(unmoved, len(norm))} nets the search by Adam returned the trained net itself: no later point at which it measured the gradient had a smaller norm. "
+        text += f"From {part_of(unmoved, len(norm))} nets Adam found no smaller gradient than that of the trained net. "
+    if near_norm < len(norm) and norm.slope.median() < FLAT:
+        text += f"It stops where the gradient lies along directions of almost no curvature: $norm(H nabla L)$ is {number(norm.slope.median(), 2)} of the largest eigenvalue times $norm(nabla L)$ (median). There the norm is almost at a minimum, though it is not zero, and no step size helps. "
     return f"{text}The median losses at the final points are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
 
 
 def _kinds(second_order, norm, settings) -> str:
     """How many minima and saddles there are."""
     saddles, stopped = int((second_order.negative > 0).sum()), int((norm.negative > 0).sum())
-    depth = (second_order.smallest_eigenvalue / second_order.largest_eigenvalue).min()
     text = f"Of the end points of Levenberg–Marquardt, {part_of(saddles, len(second_order))} are saddles (have negative eigenvalues). "
-    if depth < 0:
-        text += f"The most negative eigenvalue as computed is −{number(-depth, 1)} of the largest. "
     if not saddles:
         text += "Without a negative eigenvalue they count as minima; with eigenvalues that are zero, the Hessian alone does not prove it. "
-    return f"{text}Of the points where Adam on the gradient norm stopped, {part_of(stopped, len(norm))} have negative eigenvalues. "
+    return f"{text}Of the points where Adam on the gradient norm stopped, {part_of(stopped, len(norm))} have negative eigenvalues; {span(norm.minimal_ratio)} of the eigenvalues are positive. "
 
 
-def _plateau(rows) -> str:
-    """How many nets end on the plateau that the slides show."""
-    count = int((np.abs(rows.loss - PLATEAU) < 0.1 * PLATEAU).sum())
-    return f"The slides show a plateau at loss {PLATEAU:g}, the variance of the function over (0, 1\\] and so the least loss of a constant output. Of the end points of both methods, {part_of(count, len(rows))} have a loss within 10 % of it. "
-
-
-def _share_of_positive(points, settings) -> str:
-    """The minimal ratio, whether it goes with the loss, and how it depends on what counts as zero."""
-    ratio, computed, sampled = points.minimal_ratio, points.minimal_ratio_computed, points.minimal_ratio_sampled
-    directions = (points.negative + points.zero + points.positive).iloc[0]
-    text = f"At the end points of Levenberg–Marquardt the share of positive eigenvalues is {span(ratio)}{_with_loss(points)}. "
-    text += f"If every eigenvalue that is computed to be above 0 counts as positive, it is {span(computed)}. For a loss of exactly zero, $H$ has at most as many positive eigenvalues as there are training points, {settings['points']} of {directions} (a share of {settings['points'] / directions:.2f}). "
-    if sampled.min() == 1:
-        return f"{text}All sampled neighbours have a higher loss. "
-    return f"{text}The share of sampled neighbours with a higher loss is {span(sampled)}. "
-
-
-def _with_loss(points) -> str:
-    """Says whether the minimal ratio goes with the loss, in brackets."""
-    if points.minimal_ratio.nunique() < 2 or points.loss.nunique() < 2:
-        return ""
-    rank, chance = scipy.stats.spearmanr(points.minimal_ratio, points.loss)
-    if chance > 0.05:
-        trend = "no significant rank correlation with the loss"
-    elif rank < 0:
-        trend = "the lower the loss, the higher the ratio"
-    else:
-        trend = "the lower the loss, the lower the ratio"
-    return f" ({trend}; Spearman {number(rank, 2)}, p = {number(chance, 2)})"
+def _at_zero_loss(rows, settings) -> str:
+    """The share of positive eigenvalues at zero loss, and how far it can be known."""
+    ends = _vanished(rows, settings)
+    if ends.empty:
+        return "Levenberg–Marquardt reached a loss of zero from no net. "
+    parameters = int((ends.negative + ends.zero + ends.positive).iloc[0])
+    most, ratio = min(1, settings["points"] / parameters), mean_interval(ends.minimal_ratio_jacobian)
+    text = f"Where loss and gradient vanish, $H$ is $2 \\/ n J^top J$ with the Jacobian $J$ of the residuals. In the mean {show(ratio)} of the parameters count as positive eigenvalues by the singular values of $J$ ({span(ends.minimal_ratio_jacobian)}). Rounding hides the smaller ones, so that is a lower bound; the upper one is {number(most)}, {settings['points']} points for {parameters} parameters. "
+    low, high = PUBLISHED
+    fits = "lies in" if low <= ratio.value <= high else "lies outside"
+    return f"{text}The mean {fits} the range of the slides, {low:g} to {high:g}. From $H$ itself only {span(ends.minimal_ratio)} can be told from zero: signs of smaller eigenvalues are rounding. "
 
 
 def _definitions(points) -> str:
     """Says whether the two definitions of the minimal ratio agree."""
+    if points.empty:
+        return ""
     ratio, sampled = points.minimal_ratio, points.minimal_ratio_sampled
+    higher = "All sampled neighbours have a higher loss"
+    if sampled.min() < 1:
+        higher = f"The share of sampled neighbours with a higher loss is {span(sampled)}"
     if sampled.median() > ratio.median() + 0.2:
-        return "The second definition gives the larger values: the first counts every direction alike, while the loss of a random neighbour depends most on the directions of largest curvature."
-    return "The two definitions agree." if np.abs(sampled - ratio).max() < 0.1 else ""
+        return f"{higher}: the loss of a random neighbour depends most on the few directions of large curvature, while the first definition counts every direction alike. "
+    return f"{higher}. "
+
+
+def _many_losses(rows, settings) -> str:
+    """The critical points of the small nets: how many, of which losses, and what goes with the loss."""
+    tried, points = rows[rows.method == NEWTON], _distinct(rows, settings)
+    found = len(_critical(tried, settings))
+    text = f"Of {len(tried):,} searches along the trainings of the small nets, {found} ended at a critical point. "
+    if len(tried) > found:
+        others = tried[~tried.index.isin(_critical(tried, settings).index)]
+        text += f"The others ran out of steps or stopped where the norm of the gradient has a minimum (median {number(others.gradient_norm.median(), 2)}). "
+    if points.empty:
+        return text
+    saddles, degenerate = int((points.negative > 0).sum()), int((points.zero > 0).sum())
+    text += f"Counted once for each training, there are {len(points)} points, with losses from {span(points.loss)}; {saddles} are saddles, and {degenerate} have eigenvalues that are zero, as hidden units are constant or alike there. "
+    ratio, index = (_correlation(points, column) for column in ("minimal_ratio", "index"))
+    trend = {-1: "the higher the ratio", 0: "and the ratio shows no clear trend", 1: "the lower the ratio"}[sign(ratio)]
+    text += f"The lower the loss, {trend} (Spearman's correlation {show(ratio, 2)}). "
+    trend = {1: "also grows with the loss", 0: "shows no clear trend", -1: "falls with the loss"}[sign(index)]
+    return f"{text}The share of negative eigenvalues {trend} ({show(index, 2)}). "
