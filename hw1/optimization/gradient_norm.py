@@ -21,7 +21,6 @@ import keras
 
 from hw1 import command, datasets, models, question, training
 
-
 LOOKS = 8  # evaluations on the whole sets: as dear as the steps
 
 

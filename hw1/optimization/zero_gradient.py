@@ -23,6 +23,7 @@ At the end of each search these are measured; `step` and `noise` say where it be
     relative_gradient         ‖∇L‖ / (max |λ| ‖θ‖); rounding leaves 1e-16
     distance                  ‖H⁺∇L‖ / ‖θ‖: how far the critical point is, to first order, as a share of ‖θ‖
     slope                     ‖H∇L‖ / (max |λ| ‖∇L‖): near 0 where ‖∇L‖ is at a minimum, zero or not
+    size                      ‖θ‖
     loss                      the mean squared error
     minimal_ratio             fraction of the eigenvalues of the exact Hessian that are positive, not zero (see below)
     minimal_ratio_jacobian    rank of the residuals' Jacobian J as a fraction of the parameters: the minimal ratio where
@@ -34,12 +35,14 @@ At the end of each search these are measured; `step` and `noise` say where it be
 
 A point counts as critical (settings --near and --distance) if relative_gradient ≤ 1e-11 and distance ≤ 1e-6. The first
 leaves rounding a factor of 10⁵. The second shuts out points where the gradient is small because the loss is flat: at an
-eigenvalue of 1e-10 of the largest, rounding alone makes a distance of 1e-6.
+eigenvalue of 1e-10 of the largest, rounding alone makes a distance of 1e-6. Neither shuts out units so steep that tanh
+is ±1 at nearly all points: there the loss falls for ever while ∇L vanishes exponentially, until rounding hides it. Such
+points have ‖θ‖ of 37 to 275 here, and the others of at most 15, so that 20 tells them apart (setting --largest).
 
 Where function and net agree to a residual of 1e-8, most eigenvalues cannot be counted from H: it is 2/n (JᵀJ + Σ
 rᵢ∇²fᵢ), and the second term, some 1e-11 of the largest eigenvalue, drowns those of JᵀJ, which fall to far below that.
-There the ratio is counted by the singular values of J, whose squares they are; rounding hides those below p ε ≈ 3e-14 of
-the largest. So it is a lower bound; the upper one is n / p, as J has n rows.
+There the ratio is counted by the singular values of J, whose squares they are; rounding hides those below p ε ≈ 3e-14
+of the largest. So it is a lower bound; the upper one is n / p, as J has n rows.
 
 Source: MLDS 2018, homework 1-2; Transtrum and Sethna, arXiv 1201.5885, for the second-order steps; Dauphin et al.,
 arXiv 1406.2572, for critical points near trainings; Frye et al., arXiv 2003.10397, on searches that stop elsewhere.
@@ -92,6 +95,9 @@ class Settings(question.Repeated):
     newton_steps: int = question.option(300, "maximum number of Newton's steps that are tried")
     near: float = question.option(1e-11, "gradient that counts as zero, as a share of max |λ| ‖θ‖")
     distance: float = question.option(1e-6, "largest distance from a critical point, as a share of ‖θ‖")
+    largest: float = question.option(
+        20.0, "largest ‖θ‖ of a critical point, beyond which units are saturated and ∇L vanishes at infinity only"
+    )
     zero: float = question.option(
         1e-10, "fraction of the largest |eigenvalue| up to which an eigenvalue counts as zero", maximum=0.1
     )
@@ -138,6 +144,7 @@ COLUMNS = {
         "relative_gradient",
         "distance",
         "slope",
+        "size",
         "loss",
         "minimal_ratio",
         "minimal_ratio_jacobian",
@@ -265,6 +272,7 @@ def _rows(settings, data, net, starts, points):
             "relative_gradient": near.gradient,
             "distance": near.distance,
             "slope": near.slope,
+            "size": np.linalg.norm(point.parameters),
             "loss": point.loss,
             "minimal_ratio": stationary.minimal_ratio(eigenvalues, settings.zero),
             "minimal_ratio_jacobian": stationary.rank_ratio(singular[at], len(eigenvalues)),

@@ -6,7 +6,6 @@ import pytest
 
 from hw1.findings.deep_vs_shallow import actual_task, simulate_function
 from hw1.findings.generalization import interpolation, parameter_count, random_labels, sensitivity, sharpness
-from hw1.findings.optimization import zero_gradient
 
 SEEDS = range(5)
 NOISE = np.array([-2, -1, 0, 1, 2]) / 1000  # one value per seed, around 0
@@ -104,36 +103,6 @@ def test_the_lowest_training_accuracy_is_that_of_the_rows():
     text = random_labels._between(nets)
     assert "it falls as the share grows" in text
     assert "lowest at 50%, with 0.970; the lowest of a single net is 0.960" in text
-
-
-def searched(**changes):
-    """End points of ten searches, all of them minima unless changed."""
-    columns = {"gradient_norm": 1e-10, "loss": 1e-12, "trained_loss": 1e-4, "negative": 0, "positive": 5, "zero": 5}
-    columns |= {"smallest_eigenvalue": 0.0, "largest_eigenvalue": 2.0, "minimal_ratio": 0.5}
-    columns |= {"minimal_ratio_computed": 0.5, "minimal_ratio_sampled": 1.0}
-    return pd.DataFrame({"seed": range(10)} | columns | changes)
-
-
-def test_points_of_zero_gradient_are_counted():
-    """All, some or none; and a search that returned its start is said to have done so."""
-    moved, stuck = searched(), searched(gradient_norm=1e-3, loss=[1e-4] * 4 + [1e-5] * 6, negative=3)
-    text = zero_gradient._reached(moved, stuck)
-    assert "from all 10 nets" in text
-    assert "from none of the 10" in text
-    assert "From 4 of the 10 nets the search by Adam returned the trained net itself" in text
-    assert "returned the trained net" not in zero_gradient._reached(moved, moved)
-    kinds = zero_gradient._kinds(moved, stuck, {})
-    assert "none of the 10 are saddles" in kinds
-    assert "all 10 have negative eigenvalues" in kinds
-    assert "count as minima" not in zero_gradient._kinds(searched(negative=1), stuck, {})
-
-
-def test_the_share_of_neighbours_is_a_range_only_if_it_is_one():
-    """All neighbours, or from the least to the largest share."""
-    settings = {"points": 5}
-    assert "All sampled neighbours have a higher loss" in zero_gradient._share_of_positive(searched(), settings)
-    rows = searched(minimal_ratio_sampled=np.linspace(0.1, 1, 10))
-    assert "with a higher loss is 0.1 to 1" in zero_gradient._share_of_positive(rows, settings)
 
 
 def test_small_nets_that_missed_the_target_are_set_apart():

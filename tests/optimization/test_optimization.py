@@ -47,12 +47,31 @@ def test_the_surface_holds_the_final_point(runs):
 def test_zero_gradient_comes_nearer_to_zero_with_newton(runs):
     """Second-order steps end nearer to a zero gradient than they began, at no higher loss; the counts are of all."""
     frame = records.read(runs, "zero_gradient")
+    settings = records.settings(runs, "zero_gradient")
     newton, norm = (
         frame[frame.method == name].sort_values("seed") for name in ("Levenberg–Marquardt", "gradient norm")
     )
     assert newton.gradient_norm.median() < norm.gradient_norm.median() / 10
     assert (newton.loss <= newton.trained_loss).all()
     assert np.array_equal(newton.trained_loss, norm.trained_loss)
+    assert (norm.gradient_norm < norm.start_gradient_norm).all()
     total = frame.negative + frame.zero + frame.positive
-    assert total.nunique() == 1
+    assert (total.groupby(frame.hidden.astype(str)).nunique() == 1).all()
     assert np.allclose(frame.minimal_ratio, frame.positive / total, atol=1e-6)
+    assert np.allclose(frame["index"], frame.negative / total, atol=1e-6)
+    along = frame[frame.method == "Newton"]
+    counts = along.groupby(["hidden", "seed"])[["step", "noise"]].nunique()
+    assert (counts.step == settings["moments"]).all()
+    assert (counts.noise == len(settings["noises"])).all()
+    assert set(along.step) >= {0, settings["epochs"]}
+    critical = (along.relative_gradient <= settings["near"]) & (along.distance <= settings["distance"])
+    assert critical.any()
+    assert (along.gradient_norm[critical] < 1e-6 * along.start_gradient_norm[critical]).all()
+
+
+def test_the_gradient_norms_are_of_a_training_whose_accuracy_is_known(runs):
+    """From the first evaluation to the last step, for each net on images."""
+    accuracy, settings = records.tables(runs, "gradient_norm")["accuracy"], records.settings(runs, "gradient_norm")
+    assert accuracy.seed.nunique() == settings["seeds"]
+    assert (accuracy.groupby("seed").step.max() == settings["steps"]).all()
+    assert (accuracy.groupby("seed").step.diff().dropna() > 0).all()

@@ -25,35 +25,38 @@ PLATEAU = 0.087  # the variance of sin(5πx)/(5πx) over (0, 1]: the least loss 
 PUBLISHED, AT_PLATEAU = (0.3, 0.57), (0.0, 0.25)  # minimal ratios on the slides, near loss zero and at the plateau
 READING = 0.03  # to which a ratio can be read from the slides' plot
 WIDTH_COLOURS = (BLUE, GREEN, PURPLE, SKY, ORANGE)
-RATIO = "minimal ratio"
 
 
 def figure(rows, settings) -> Figure:
     """Loss against the minimal ratio: critical points of small nets, trained nets, and all by the sampled definition."""
     fig, (small, large, sampled) = style.figure(1, 3, 2.7)
-    points = _distinct(rows, settings)
+    everywhere = _distinct(rows, settings)
+    points, infinite = _finite(everywhere, settings), everywhere[everywhere["size"] > settings["largest"]]
     looks = {}
     for place, width in enumerate(settings["widths"]):
         colour = WIDTH_COLOURS[place % len(WIDTH_COLOURS)]
         look = {"color": colour, "marker": "osv^P"[place // len(WIDTH_COLOURS) % 5]}
         looks[f"Newton, {width} units"] = look | {"linestyle": ""}
         own = points[points.hidden == str(width)]
-        for axes, ratio in ((small, "minimal_ratio"), (sampled, "minimal_ratio_sampled")):
-            count = own.groupby([ratio, "loss"]).seed.nunique().reset_index()
-            area = 5 + 3 * count.seed if axes is small else 8
-            axes.scatter(count[ratio], count.loss, s=area, alpha=0.6, linewidths=0, **look)
+        count = own.groupby(["minimal_ratio", "loss"]).seed.nunique().reset_index()
+        small.scatter(count.minimal_ratio, count.loss, s=5 + 3 * count.seed, alpha=0.6, linewidths=0, **look)
+        sampled.scatter(own.minimal_ratio_sampled, own.loss, s=8, alpha=0.6, linewidths=0, **look)
+    small.scatter(infinite.minimal_ratio, infinite.loss, s=9, color="#888888", marker="x", linewidths=0.6, zorder=1)
     for ends, ratio, look in (
         (rows[rows.method == NORM], "minimal_ratio", {"facecolors": "none", "edgecolors": VERMILION}),
         (_vanished(rows, settings), "minimal_ratio_jacobian", {"color": BLACK, "marker": "D"}),
     ):
         for axes, column in ((large, ratio), (sampled, "minimal_ratio_sampled")):
             axes.scatter(ends[column], ends.loss, s=10, linewidths=0.7, zorder=2, **look)
+    looks["at infinity"] = {"color": "#888888", "marker": "x", "linestyle": ""}
     looks["Adam on ‖∇L‖²"] = {"color": VERMILION, "marker": "o", "markerfacecolor": "none", "linestyle": ""}
     looks[SECOND_ORDER] = {"color": BLACK, "marker": "D", "linestyle": ""}
     for axes in (small, large, sampled):
-        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel=RATIO)
-    sampled.set_xlabel("share of neighbours with higher loss")
+        axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel="minimal ratio", ylabel="loss")
+    sampled.set_xlabel("share of higher neighbours")
     small.set(ylabel="loss (mean squared error)", title="critical points, small nets")
+    if len(everywhere):
+        small.set_ylim(top=0.3)
     large.set_title(f"trained nets {'-'.join(map(str, [1, *settings['hidden'], 1]))}")
     sampled.set_title("all, sampled definition")
     _draw_published(small, large)
@@ -64,9 +67,18 @@ def figure(rows, settings) -> Figure:
 def _draw_published(small, large):
     """The ranges of the slides' plot."""
     small.plot(AT_PLATEAU, [PLATEAU] * 2, color="#888888", linewidth=4, alpha=0.5, solid_capstyle="butt")
-    small.text(AT_PLATEAU[1] + 0.03, PLATEAU, "slides", fontsize=6, color="#666666", va="center")
+    small.text(AT_PLATEAU[0], PLATEAU * 1.2, "slides", fontsize=6, color="#666666", va="bottom")
     large.axvspan(*PUBLISHED, color="#888888", alpha=0.15, linewidth=0)
-    large.text(np.mean(PUBLISHED), 0.5, "slides,\nloss near 0", fontsize=6, color="#666666", ha="center", va="center", transform=large.get_xaxis_transform())
+    large.text(
+        np.mean(PUBLISHED),
+        0.5,
+        "slides,\nloss near 0",
+        fontsize=6,
+        color="#666666",
+        ha="center",
+        va="center",
+        transform=large.get_xaxis_transform(),
+    )
 
 
 def claims(rows, settings) -> Iterator[Claim]:
@@ -79,7 +91,10 @@ def claims(rows, settings) -> Iterator[Claim]:
         published="0.3 to 0.57",
         within=(low, high),
     )
-    points, nets = _distinct(rows, settings), f"nets with {listed(map(str, settings['widths']))} hidden units"
+    points, nets = (
+        _finite(_distinct(rows, settings), settings),
+        f"nets with {listed(map(str, settings['widths']))} hidden units",
+    )
     yield claim(
         f"{HOMEWORK} 1-2",
         f"The lower the loss of a critical point, the higher its minimal ratio (Spearman's correlation over the points of one net, mean over {nets})",
@@ -113,6 +128,11 @@ def _distinct(rows, settings):
     return found.drop_duplicates(["seed", "hidden", "loss", "negative", "zero", "positive"])
 
 
+def _finite(points, settings):
+    """Those at which no unit is so steep that the gradient vanishes at infinity only."""
+    return points[points["size"] <= settings["largest"]]
+
+
 def _correlation(points, column) -> Interval:
     """Spearman's correlation of the loss and a column over the points of one net, averaged over nets.
 
@@ -131,7 +151,8 @@ def _correlation(points, column) -> Interval:
         return float(np.mean(found)) if found else np.nan
 
     found = jackknife(statistic, seeds) if len(seeds) else Interval(np.nan, np.nan, np.nan)
-    return found._replace(low=max(found.low, -1), high=min(found.high, 1), scale="correlation")
+    value, low, high = np.round(np.clip(found[:3], -1, 1), 12)  # ±1 in full
+    return found._replace(value=float(value), low=float(low), high=float(high), scale="correlation")
 
 
 def comment(rows, settings) -> dict:
@@ -140,7 +161,7 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Points of zero gradient",
         "method": _method(settings, len(second_order)),
-        "caption": "Loss of the final point against its minimal ratio: critical points of the small nets (left, area: number of trainings), trained nets (middle; for Levenberg–Marquardt by singular values), and both by the sampled definition (right). Grey: the slides.",
+        "caption": "Loss of the final point against its minimal ratio: critical points of the small nets (left; area: number of trainings; crosses: points at infinity), trained nets (middle; for Levenberg–Marquardt by singular values), and both by the sampled definition (right). Grey: the slides.",
         "comment": [
             _reached(second_order, norm),
             _kinds(second_order, norm, settings) + _at_zero_loss(rows, settings) + _definitions(second_order),
@@ -154,7 +175,7 @@ def _method(settings, nets) -> str:
     scale, what = settings["scale"], net([1, *settings["hidden"], 1], settings["activation"])
     widths = listed(map(str, settings["widths"]))
     text = f"{plural(nets, 'net')} {what} in float64 learn sin(5πx) / (5πx) from {settings['points']} points on (0, 1\\], which are scaled to (−{scale:g}, {scale:g}\\]. They are trained by full-batch Adam for {settings['epochs']:,} epochs; the step size falls to zero along a cosine. From each trained net two methods search for a point of zero gradient: Adam on $norm(nabla L)^2$, whose step size each net finds for itself, and Levenberg–Marquardt, damped second-order steps on the loss. "
-    text += f"For critical points of many losses, nets with one hidden layer of {widths} units, too few to fit the points, are trained {settings['trainings']} times each. Newton's method, with damping, solves $nabla L = 0$ from {plural(settings['moments'], 'point')} along each training, with and without noise; a point counts as critical if gradient and distance to the exact point are as near zero as rounding allows. "
+    text += f"For critical points of many losses, nets with one hidden layer of {widths} units, too few to fit the points, are trained {settings['trainings']} times each. Newton's method, with damping, solves $nabla L = 0$ from {plural(settings['moments'], 'point')} along each training, with and without noise; a point counts as critical if gradient and distance to the exact point are as near zero as rounding allows, and as one at infinity if $norm(theta)_2 > {settings['largest']:g}$: there units are saturated, and the loss falls for ever. "
     return f"{text}The minimal ratio is the share of the eigenvalues of the Hessian $H$ of the loss that are positive, where up to {number(settings['zero'], 1)} of the largest counts as zero; or the share of {settings['samples']:,} random neighbours at distance {number(settings['radius'], 1)} that have a higher loss (sampled)."
 
 
@@ -168,7 +189,7 @@ def _reached(second_order, norm) -> str:
     if unmoved:
         text += f"From {part_of(unmoved, len(norm))} nets Adam found no smaller gradient than that of the trained net. "
     if near_norm < len(norm) and norm.slope.median() < FLAT:
-        text += f"It stops where the gradient lies along directions of almost no curvature: $norm(H nabla L)$ is {number(norm.slope.median(), 2)} of the largest eigenvalue times $norm(nabla L)$ (median). There the norm is almost at a minimum, though it is not zero, and no step size helps. "
+        text += f"It stops where the gradient lies along directions of almost no curvature: $norm(H nabla L)$ is {number(norm.slope.median(), 2)} of the largest eigenvalue times $norm(nabla L)$ (median). There the norm is almost at a minimum, though it is not zero. "
     return f"{text}The median losses at the final points are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
 
 
@@ -188,7 +209,7 @@ def _at_zero_loss(rows, settings) -> str:
         return "Levenberg–Marquardt reached a loss of zero from no net. "
     parameters = int((ends.negative + ends.zero + ends.positive).iloc[0])
     most, ratio = min(1, settings["points"] / parameters), mean_interval(ends.minimal_ratio_jacobian)
-    text = f"Where loss and gradient vanish, $H$ is $2 \\/ n J^top J$ with the Jacobian $J$ of the residuals. In the mean {show(ratio)} of the parameters count as positive eigenvalues by the singular values of $J$ ({span(ends.minimal_ratio_jacobian)}). Rounding hides the smaller ones, so that is a lower bound; the upper one is {number(most)}, {settings['points']} points for {parameters} parameters. "
+    text = f"Where loss and gradient vanish, $H$ is $2 \\/ n J^top J$ with the Jacobian $J$ of the residuals. In the mean {show(ratio)} of the eigenvalues count as positive by the singular values of $J$ ({span(ends.minimal_ratio_jacobian)}). Rounding hides the smaller ones, so that is a lower bound; the upper one is {number(most)}, {settings['points']} points for {parameters} parameters. "
     low, high = PUBLISHED
     fits = "lies in" if low <= ratio.value <= high else "lies outside"
     return f"{text}The mean {fits} the range of the slides, {low:g} to {high:g}. From $H$ itself only {span(ends.minimal_ratio)} can be told from zero: signs of smaller eigenvalues are rounding. "
@@ -217,10 +238,36 @@ def _many_losses(rows, settings) -> str:
         text += f"The others ran out of steps or stopped where the norm of the gradient has a minimum (median {number(others.gradient_norm.median(), 2)}). "
     if points.empty:
         return text
-    saddles, degenerate = int((points.negative > 0).sum()), int((points.zero > 0).sum())
-    text += f"Counted once for each training, there are {len(points)} points, with losses from {span(points.loss)}; {saddles} are saddles, and {degenerate} have eigenvalues that are zero, as hidden units are constant or alike there. "
-    ratio, index = (_correlation(points, column) for column in ("minimal_ratio", "index"))
-    trend = {-1: "the higher the ratio", 0: "and the ratio shows no clear trend", 1: "the lower the ratio"}[sign(ratio)]
-    text += f"The lower the loss, {trend} (Spearman's correlation {show(ratio, 2)}). "
-    trend = {1: "also grows with the loss", 0: "shows no clear trend", -1: "falls with the loss"}[sign(index)]
-    return f"{text}The share of negative eigenvalues {trend} ({show(index, 2)}). "
+    finite = _finite(points, settings)
+    saddles, degenerate = int((finite.negative > 0).sum()), int((finite.zero > 0).sum())
+    text += f"Counted once for each training, there are {len(points)} points, {len(points) - len(finite)} of them at infinity. "
+    if finite.empty:
+        return text
+    text += f"The other {len(finite)} have losses of {span(finite.loss)}; {saddles} of them are saddles, and {degenerate} have eigenvalues that are zero. {_embedded(finite)}"
+    return text + _trends(finite, points)
+
+
+def _trends(finite, everywhere) -> str:
+    """What goes with the loss over critical points, and whether those at infinity change it."""
+    ratio, index = (_correlation(finite, column) for column in ("minimal_ratio", "index"))
+    text, more = "", _correlation(everywhere, "minimal_ratio")
+    if np.isfinite(ratio.value):
+        trend = {-1: "is higher the lower the loss", 0: "shows no clear trend", 1: "is lower the lower the loss"}
+        text += f"The minimal ratio {trend[sign(ratio)]} (Spearman's correlation with the loss {show(ratio, 2)}; with the points at infinity {show(more, 2)}). "
+    if np.isfinite(index.value):
+        trend = {1: "grows with the loss", 0: "shows no clear trend", -1: "falls with the loss"}[sign(index)]
+        text += f"The share of negative eigenvalues {trend} ({show(index, 2)}). "
+    return text
+
+
+def _embedded(points) -> str:
+    """How many critical points have the loss of one of a narrower net, whose other units are constant or alike."""
+    by_width = {int(width): set(own.loss) for width, own in points.groupby("hidden")}
+    if len(by_width) < 2:
+        return ""
+    wider = points[points.hidden.astype(int) > min(by_width)]
+    narrower = [
+        any(loss in losses for other, losses in by_width.items() if other < int(width))
+        for width, loss in zip(wider.hidden, wider.loss, strict=True)
+    ]
+    return f"Of the {len(wider)} points of wider nets, {sum(narrower)} have the loss of a critical point of a narrower one: units that are constant or alike add saddles, not losses. "

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1.measures.stationary.stack import Point, Stack, check_counts, check_positive, losses_and_gradients
+from hw1.measures.stationary.stack import Point, Stack, check_counts, losses_and_gradients
 
 _PER_CALL = 25  # steps in one compiled call; a net that came no lower in them goes back
 _LONGER, _SHORTER = 1.5, 0.25  # factors of the step size after a call in which a net came lower, or did not

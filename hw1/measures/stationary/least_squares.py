@@ -55,8 +55,8 @@ def singular_values(nets: Sequence[keras.Model], x, y, thetas=None) -> np.ndarra
     """The singular values of the Jacobian J of all residuals, outputs − targets, for several nets.
 
     The Hessian of the mean squared error of N residuals r is (2/N)(JᵀJ + Σ rᵢ∇²rᵢ). Where the residuals vanish, its
-    eigenvalues are (2/N)σ² and zeros. From H they are known to about 1e-14 of the largest in float64, from J to 1e-28, as
-    σ is known to 1e-14 of the largest σ.
+    eigenvalues are (2/N)σ² and zeros. From H they are known to about 1e-14 of the largest in float64, from J to 1e-28,
+    as σ is known to 1e-14 of the largest σ.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.

@@ -76,8 +76,8 @@ def sampled_minimal_ratios(
     """The share of neighbours θ + radius · u with a higher loss, u uniform on the unit sphere, for several nets.
 
     At a stationary point and for a small radius it estimates the probability that uᵀHu > 0. With the share r, its
-    standard error is √(r (1 − r) / samples). It costs a forward pass for each sample, all of a net in one compiled call.
-    The directions are the same for all nets.
+    standard error is √(r (1 − r) / samples). It costs a forward pass for each sample, all of a net in one compiled
+    call. The directions are the same for all nets.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.
