@@ -5,7 +5,7 @@
 
 Nets are trained by mini-batches on two tasks: the function sin(5πx) / (5πx), and images. At every step, before the
 update, the loss of the mini-batch and the norm of its gradient over all parameters, √Σ‖∂L/∂p‖₂², are recorded. The
-table `accuracy` holds loss and accuracy on the whole training and test set of images, 8 times along the training: did
+table `accuracy` holds loss and accuracy on the whole training and test set of images, some 8 times along the training: did
 it succeed?
 
 Source: MLDS 2018, homework 1-2; Goodfellow, Bengio and Courville, Deep Learning, figure 8.1, for images.
@@ -40,7 +40,7 @@ class Settings(question.Images):
     batch_size: int = question.option(64, "images per step", at_most="train")
     function_learning_rate: float = question.option(1e-2, "step size of Adam for the function (our choice)")
     learning_rate: float = question.option(1e-3, "step size of Adam for the images (the default of Keras)")
-    seeds: int = question.option(20, "independent repetitions (initial weights, batch order and, of images, the split)")
+    seeds: int = question.option(15, "independent repetitions (initial weights, batch order and, of images, the split)")
 
 
 SIZES = {

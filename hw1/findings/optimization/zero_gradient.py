@@ -36,7 +36,7 @@ def figure(rows, settings) -> Figure:
     for place, width in enumerate(settings["widths"]):
         colour = WIDTH_COLOURS[place % len(WIDTH_COLOURS)]
         look = {"color": colour, "marker": "osv^P"[place // len(WIDTH_COLOURS) % 5]}
-        looks[f"Newton, {width} units"] = look | {"linestyle": ""}
+        looks[f"{width} units" if place else f"Newton, {width} units"] = look | {"linestyle": ""}
         own = points[points.hidden == str(width)]
         count = own.groupby(["minimal_ratio", "loss"]).seed.nunique().reset_index()
         small.scatter(count.minimal_ratio, count.loss, s=5 + 3 * count.seed, alpha=0.6, linewidths=0, **look)
@@ -55,8 +55,7 @@ def figure(rows, settings) -> Figure:
         axes.set(yscale="log", xlim=(-0.03, 1.03), xlabel="minimal ratio", ylabel="loss")
     sampled.set_xlabel("share of higher neighbours")
     small.set(ylabel="loss (mean squared error)", title="critical points, small nets")
-    if len(everywhere):
-        small.set_ylim(top=0.3)
+    small.margins(y=0.15)
     large.set_title(f"trained nets {'-'.join(map(str, [1, *settings['hidden'], 1]))}")
     sampled.set_title("all, sampled definition")
     _draw_published(small, large)
@@ -97,14 +96,14 @@ def claims(rows, settings) -> Iterator[Claim]:
     )
     yield claim(
         f"{HOMEWORK} 1-2",
-        f"The lower the loss of a critical point, the higher its minimal ratio (Spearman's correlation over the points of one net, mean over {nets})",
+        f"The lower the loss of a critical point, the higher its minimal ratio (Spearman's correlation over the points of one net with ‖θ‖ ≤ {settings['largest']:g}, mean over {nets})",
         _correlation(points, "minimal_ratio"),
         published="loss 0.087 at 0 to 0.25, near 0 at 0.3 to 0.57",
         below=0,
     )
     yield claim(
         DAUPHIN,
-        f"The higher the loss of a critical point, the larger its index, the share of negative eigenvalues (Spearman's correlation over the points of one net, mean over {nets})",
+        f"The higher the loss of a critical point, the larger its index, the share of negative eigenvalues (Spearman's correlation over the points of one net with ‖θ‖ ≤ {settings['largest']:g}, mean over {nets})",
         _correlation(points, "index"),
         above=0,
     )

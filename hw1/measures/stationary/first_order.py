@@ -76,9 +76,9 @@ def descend(nets: Sequence[keras.Model], x, y, loss=None, iterations: int = 1000
     where ∇L lies in the null space of H: the search may end at a minimum of ‖∇L‖ that is not stationary. This is the
     method of the course's slides: train on the loss, then on the norm of its gradient.
 
-    Adam's steps have the length rate · √p, whatever the size of the gradient. A trained net has a gradient of 1e-4 and
-    a curvature of 10: one step at the usual rate of 1e-3 multiplies ‖∇L‖ by 100 or more, and the search never comes
-    back below its start. So the first rate is the best one along the first step, for a gradient that changes linearly.
+    Adam's first step has the length rate · √p, whatever the size of the gradient. The trained nets of `zero_gradient`
+    have gradients of 3e-4 and curvatures of 20: one step at the usual rate of 1e-3 multiplies ‖∇L‖ by 600, and most
+    searches never come back below their start; the best rate is 3e-7. So the first rate is the best one along the first step, for a gradient that changes linearly.
     Then, after each 25 steps, a net that came lower goes on at 1.5 times the rate; another goes back to its best point,
     forgets its moments, and takes a quarter of the rate.
 
