@@ -5,8 +5,8 @@
 
 Nets are trained by mini-batches on two tasks: the function sin(5πx) / (5πx), and images. At every step, before the
 update, the loss of the mini-batch and the norm of its gradient over all parameters, √Σ‖∂L/∂p‖₂², are recorded. The
-table `accuracy` holds loss and accuracy on the whole training and test set of images, some 8 times along the training: did
-it succeed?
+table `accuracy` holds loss and accuracy on the whole training and test set of images, some 8 times along the training:
+did it succeed?
 
 Source: MLDS 2018, homework 1-2; Goodfellow, Bengio and Courville, Deep Learning, figure 8.1, for images.
 

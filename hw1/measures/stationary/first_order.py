@@ -78,9 +78,9 @@ def descend(nets: Sequence[keras.Model], x, y, loss=None, iterations: int = 1000
 
     Adam's first step has the length rate · √p, whatever the size of the gradient. The trained nets of `zero_gradient`
     have gradients of 3e-4 and curvatures of 20: one step at the usual rate of 1e-3 multiplies ‖∇L‖ by 600, and most
-    searches never come back below their start; the best rate is 3e-7. So the first rate is the best one along the first step, for a gradient that changes linearly.
-    Then, after each 25 steps, a net that came lower goes on at 1.5 times the rate; another goes back to its best point,
-    forgets its moments, and takes a quarter of the rate.
+    searches never come back below their start; the best rate is 3e-7. So the first rate is the best one along the first
+    step, for a gradient that changes linearly. Then, after each 25 steps, a net that came lower goes on at 1.5 times
+    the rate; another goes back to its best point, forgets its moments, and takes a quarter of the rate.
 
     Args:
         nets: built Keras models of one architecture, in float64; they are not changed.
@@ -90,7 +90,7 @@ def descend(nets: Sequence[keras.Model], x, y, loss=None, iterations: int = 1000
         iterations: steps of Adam, rounded up to whole 25.
 
     Returns:
-        One `Point` for each net: where the norm was smallest among all points of the search.
+        One `Point` for each net: where the norm was smallest among the points before each step.
 
     Raises:
         TypeError, ValueError: for models, examples or options that do not fit.
