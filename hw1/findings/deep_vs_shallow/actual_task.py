@@ -1,22 +1,25 @@
 """Figure, claims and text. Do deep nets learn images better than shallow ones of equal size? Loss and accuracy per epoch of DNNs and CNNs.
 
-Reads the rows of `hw1.deep_vs_shallow.actual_task` (data, kind, hidden, parameters, seed, epoch, losses, accuracies).
+Reads the rows of `hw1.deep_vs_shallow.actual_task` (data, kind, hidden, parameters, seed, epoch, losses, accuracies,
+status). The last row of each net is where it stopped, at the training loss at which the nets are compared.
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hw1 import nets as architectures
 from hw1.findings import style
-from hw1.findings.style import ACCURACY, BLACK, DEPTH_COLOURS, LOSS, SETS
-from hw1.findings.verdict import HOMEWORK, Claim, claim
-from hw1.findings.words import listed, plural, show, sign
-from hw1.statistics import Interval, last_rows, mean_interval, paired_difference
+from hw1.findings.deep_vs_shallow import colours
+from hw1.findings.style import ACCURACY, BLACK, LOSS, SETS
+from hw1.findings.verdict import ACCURACY_EFFECT, HOMEWORK, OWN, Claim, claim
+from hw1.findings.words import listed, number, plural, show, sign
+from hw1.statistics import Interval, geometric_mean, last_rows, mean_interval
 
 KINDS = {"dnn": "DNN", "cnn": "CNN"}
 
@@ -24,24 +27,38 @@ KINDS = {"dnn": "DNN", "cnn": "CNN"}
 def figure(rows, settings) -> Figure:
     """Loss and accuracy per epoch of DNNs and CNNs, a row of panels per data set.
 
-    Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
+    Lines are means over seeds with 95 % intervals, geometric ones for the loss, as far as no net has stopped; a dot is
+    where a net stopped. Solid is training, dashed test. A dotted line is the training loss at which they stop.
     """
-    sets = rows.data.unique()
+    rows, sets = _of_nets(rows), rows.data.unique()
     fig, panels = style.figure(len(sets), 4, 2.2 * len(sets), squeeze=False)
     for row, name in zip(panels, sets, strict=True):
         for (left, right), kind in zip((row[:2], row[2:]), KINDS, strict=True):
             nets = rows[(rows.data == name) & (rows.kind == kind)]
             _log_loss(left)
+            left.axhline(_target(settings, name), color="#888888", linewidth=0.8, linestyle=":")
             for axes, quantity, label in ((left, "loss", LOSS), (right, "accuracy", ACCURACY)):
                 _draw_nets(axes, nets, quantity)
                 axes.set(xlabel="epoch", ylabel=label, title=f"{name}, {KINDS[kind]}")
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=(1, 2, 5, 10)))
     for axes, kind in ((panels[0][1], "dnn"), (panels[0][3], "cnn")):
-        names = rows[rows.kind == kind].hidden.unique()
-        handles = [Line2D([], [], color=colour) for _, colour in zip(names, DEPTH_COLOURS, strict=False)]
-        axes.legend(handles, names, loc="lower right", fontsize=6)
-    style.legend(fig, style.sets(BLACK))
+        looks = colours(rows[rows.kind == kind].hidden.unique())
+        handles = [Line2D([], [], color=colour, label=hidden) for hidden, colour in looks.items()]
+        axes.legend(handles=handles, loc="lower right", fontsize=6)
+    stopped = {"a net stops": {"color": BLACK, "linestyle": "", "marker": "."}}
+    style.legend(fig, style.sets(BLACK) | stopped)
     return fig
+
+
+def _of_nets(rows):
+    """The rows with the nets' names as text: one such as 31 may have been read as a number."""
+    return rows.astype({"hidden": str})
+
+
+def _target(settings, data) -> float:
+    """The training loss at which the nets of a data set stop."""
+    names = [name.strip() for name in settings["data"].split(",")]
+    return settings["target_losses"][names.index(data) if len(settings["target_losses"]) > 1 else 0]
 
 
 def _log_loss(axes):
@@ -53,43 +70,92 @@ def _log_loss(axes):
 
 
 def _draw_nets(axes, nets, quantity):
-    """Training and test curves of every net in its colour."""
-    for hidden, colour in zip(nets.hidden.unique(), DEPTH_COLOURS, strict=False):
+    """Training and test curves of every net in its colour, and where each seed stopped."""
+    for hidden, colour in colours(nets.hidden.unique()).items():
+        net = nets[(nets.hidden == hidden) & (nets.status != "diverged")]
+        ends = last_rows(net)
         for part, line in SETS.items():
-            net = nets[nets.hidden == hidden]
-            style.curve(axes, net, "epoch", f"{part}_{quantity}", band=True, color=colour, linestyle=line)
+            column = f"{part}_{quantity}"
+            style.curve(axes, _all_training(net), "epoch", column, band=True, color=colour, linestyle=line)
+            axes.plot(ends.epoch, ends[column], ".", color=colour, markersize=2.5)
+    if (nets.status == "diverged").all():
+        axes.text(0.5, 0.5, "all nets diverged", transform=axes.transAxes, ha="center")
+
+
+def _all_training(net):
+    """The rows after whole epochs up to the last one that all seeds of a net have: a mean over some would mislead."""
+    whole = net[net.epoch == net.epoch.round()]
+    return whole[whole.epoch <= whole.groupby("seed").epoch.max().min()]
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """Depth helps on images: test accuracy of the deepest net against the shallowest, for each data set and kind."""
-    last = last_rows(rows, ["data", "kind", "hidden", "seed"])
+    """Depth helps on images at one training loss: accuracy and loss against depth, for each data set and kind."""
     for data, kind in itertools.product(rows.data.unique(), KINDS):
-        nets = last[(last.data == data) & (last.kind == kind)]
-        names = [str(name) for name in settings[f"{kind}s"]]
-        accuracy = nets.astype({"hidden": str}).pivot(index="seed", columns="hidden", values="test_accuracy")
-        accuracy = accuracy.reindex(columns=names)  # a net of which all diverged is missing
+        ends = _ends(rows, data, kind)
+        if len({_depth(kind, hidden) for hidden in ends.hidden}) < 2:
+            continue
+        nets = ends.rename(columns={"hidden": "net", "kind": "model"})
         yield claim(
             f"{HOMEWORK} 1-1",
-            f"Among nets of equal size the deepest {KINDS[kind]} generalises best on {data} (difference in test accuracy, deepest − shallowest)",
-            paired_difference(accuracy[names[0]], accuracy[names[-1]]),
+            f"Of nets of equal size and training loss, the deeper {KINDS[kind]} has the higher test accuracy on {data} (gain per doubling of depth)",
+            _accuracy_trend(ends),
+            nets,
             above=0,
+            effect=ACCURACY_EFFECT,
+        )
+        yield claim(
+            OWN,
+            f"Of nets of equal size and training loss, the deeper {KINDS[kind]} has the lower test loss on {data} (factor per doubling of depth)",
+            _loss_trend(ends),
+            nets,
+            below=1,
         )
 
 
+def _ends(rows, data, kind) -> pd.DataFrame:
+    """The last row of every net of one kind on one data set, the diverged ones included."""
+    return last_rows(_of_nets(rows[(rows.data == data) & (rows.kind == kind)]), ["hidden", "seed"])
+
+
+def _depth(kind, hidden) -> int:
+    """The number of hidden layers of a DNN, or of convolutions of a CNN."""
+    return hidden.count("-") + 1 if kind == "dnn" else len(architectures.TASK_CNNS[hidden]["filters"])
+
+
+def _slopes(ends, column) -> np.ndarray:
+    """For each seed the least-squares slope of a column against log₂ of the depth; NaN where a net has no value."""
+    table = ends.pivot(index="seed", columns="hidden", values=column)
+    depth = np.log2([_depth(ends.kind.iloc[0], hidden) for hidden in table.columns])
+    centred = depth - depth.mean()
+    return table.to_numpy(np.float64) @ centred / (centred @ centred)
+
+
+def _accuracy_trend(ends) -> Interval:
+    """By how much the test accuracy rises with each doubling of the depth, over all nets."""
+    return mean_interval(_slopes(ends, "test_accuracy"))
+
+
+def _loss_trend(ends) -> Interval:
+    """By what factor the test loss changes with each doubling of the depth, over all nets."""
+    return geometric_mean(np.exp(_slopes(ends.assign(log_loss=np.log(ends.test_loss)), "log_loss")))
+
+
 def comment(rows, settings) -> dict:
-    """Whether the deepest net of each kind is better than the shallowest, on each data set."""
+    """Whether deeper nets of each kind are better at one training loss, on each data set."""
+    rows = _of_nets(rows)
     sizes = rows.groupby(["kind", "hidden"], sort=False).parameters.first()
     dense = listed(f"{hidden} ({size:,} parameters)" for hidden, size in sizes["dnn"].items())
     convolutional = "; ".join(
         f"{hidden} ({size:,} parameters): {_layers(hidden)}" for hidden, size in sizes["cnn"].items()
     )
     spread = sizes.max() / sizes.min() - 1
+    targets = listed(f"{_target(settings, data):g} ({data})" for data in rows.data.unique())
     pairs = list(itertools.product(rows.data.unique(), KINDS))
     return {
         "title": "Deep and shallow nets on images",
-        "method": f"DNNs, by the widths of their hidden layers: {dense}. CNNs: {convolutional}. The largest net has {spread:.1%} more parameters than the smallest. All nets have ReLU activations and are trained by Adam with a constant learning rate. The CNNs cost most and are trained for few epochs: nets of one kind are compared after the same number of updates, not at convergence.",
-        "caption": "Loss and accuracy per epoch of nets of equal size and different depth, on each data set: DNNs (left two columns), labelled by the widths of their hidden layers, and CNNs (right two columns).",
-        "comment": [*(_paragraph(rows, *pair) for pair in pairs), _summary(rows, pairs)],
+        "method": f"DNNs, by the widths of their hidden layers: {dense}. CNNs: {convolutional}. The largest net has {spread:.1%} more parameters than the smallest. All nets have ReLU activations and are trained by Adam with a constant learning rate. After equally many epochs a net that learns slowly would look as if it generalised badly. So each stops when its loss on the whole training set is at or below {targets} nats, and test accuracies are compared there.",
+        "caption": "Loss and accuracy per epoch of nets of equal size and different depth, on each data set: DNNs (left two columns), labelled by the widths of their hidden layers, and CNNs (right two columns). Lines are means over the seeds as long as none has stopped; dots show where each net stopped, on the training and on the test set. The dotted line is the training loss at which they stop.",
+        "comment": [*(_paragraph(rows, settings, *pair) for pair in pairs), _summary(rows, pairs)],
     }
 
 
@@ -105,48 +171,52 @@ def _pooled(pool) -> str:
     return f" with {pool} × {pool} maximum pooling" if pool > 1 else ""
 
 
-def _ends(rows, data, kind):
-    """The last rows of the deepest and of the shallowest net of one kind on one data set, by seed."""
-    rows = rows[(rows.data == data) & (rows.kind == kind)]
-    final, nets = last_rows(rows, ["hidden", "seed"]).set_index(["hidden", "seed"]), rows.hidden.unique()
-    return final.loc[nets[0]], final.loc[nets[-1]]
+def _paragraph(rows, settings, data, kind) -> str:
+    """The nets of one kind on one data set: how long they took, how well they generalise, and how depth changes it."""
+    ends = _ends(rows, data, kind)
+    name, nets = f"{data}, {KINDS[kind]}", list(ends.hidden.unique())
+    if (ends.status == "diverged").all():
+        return f"{name}: all nets diverged."
+    of = {hidden: ends[(ends.hidden == hidden)] for hidden in nets}
+    epochs = listed(number(net.epoch.mean(), 2) for net in of.values())
+    accuracies = listed(f"{show(mean_interval(net.test_accuracy))} ({hidden})" for hidden, net in of.items())
+    text = f"{name}, at a training loss of {_target(settings, data):g} nats, after {epochs} epochs on average: test accuracy is {accuracies}. "
+    if len({_depth(kind, hidden) for hidden in nets}) > 1:
+        accuracy, loss = _accuracy_trend(ends), _loss_trend(ends)
+        text += f"With each doubling of depth the accuracy {_change(accuracy)} and the test loss is multiplied by {show(loss)}. "
+    for status, what in (("target not reached", "did not come down to this loss"), ("diverged", "diverged")):
+        missed = int((ends.status == status).sum())
+        text += f"Of {plural(len(ends), 'net')} {missed} {what}. " if missed else ""
+    return text.strip()
+
+
+def _change(trend) -> str:
+    """Says whether the accuracy rises, falls or neither, and by how much."""
+    if sign(trend):
+        return f"{'rises' if sign(trend) > 0 else 'falls'} by {show(trend if trend.value > 0 else _negative(trend), 2)}"
+    return f"does not measurably change ({show(trend, 2)})"
+
+
+def _negative(interval) -> Interval:
+    return interval._replace(value=-interval.value, low=-interval.high, high=-interval.low)
 
 
 def _summary(rows, pairs) -> str:
-    """In how many of the comparisons the deepest net has the higher test accuracy."""
-    ends = [_ends(rows, *pair) for pair in pairs]
-    signs = Counter(sign(paired_difference(deep.test_accuracy, shallow.test_accuracy)) for deep, shallow in ends)
-    return f"In {plural(len(pairs), 'comparison')} of the deepest net with the shallowest, the test accuracy of the deepest is measurably higher in {signs[1]}, measurably lower in {signs[-1]} and not distinguishable in {signs[0]}."
-
-
-def _paragraph(rows, data, kind) -> str:
-    """The nets of one kind on one data set."""
-    rows = rows[(rows.data == data) & (rows.kind == kind)]
-    nets = rows.hidden.unique()
-    final = last_rows(rows, ["hidden", "seed"]).set_index(["hidden", "seed"])
-    accuracies = listed(f"{show(mean_interval(final.loc[hidden].test_accuracy))} ({hidden})" for hidden in nets)
-    deep, shallow = final.loc[nets[0]], final.loc[nets[-1]]
-    text = f"{data}, {KINDS[kind]}: after {rows.epoch.max()} epochs test accuracy is {accuracies}. "
-    for column, quantity in (("train_loss", "training loss"), ("test_accuracy", "test accuracy")):
-        text += _compare(paired_difference(deep[column], shallow[column]), nets, quantity)
-    return text + _still_falling(rows)
-
-
-def _compare(difference, nets, quantity) -> str:
-    """Says whether a quantity of the deepest net is above or below that of the shallowest, and by how much."""
-    pair = f"The {quantity} of {nets[0]}", f"that of {nets[-1]}"
-    if sign(difference) > 0:
-        return f"{pair[0]} is higher than {pair[1]} by {show(difference, 2)}. "
-    if sign(difference) < 0:
-        less = Interval(-difference.value, -difference.high, -difference.low)
-        return f"{pair[0]} is lower than {pair[1]} by {show(less, 2)}. "
-    return f"{pair[0]} is not measurably different from {pair[1]} (difference {show(difference, 2)}). "
-
-
-def _still_falling(rows) -> str:
-    """A warning if the nets, on average, were still learning in the last epoch."""
-    last = rows.groupby("epoch").train_loss.mean().iloc[-2:]
-    fall = 1 - last.iloc[-1] / last.iloc[0]
-    if fall < 0.02:
-        return ""
-    return f"In the last epoch the training loss still fell by {fall:.0%}, so longer training may change the order."
+    """For which nets and data the test accuracy rises with depth at one training loss, and what that means."""
+    signs = {}
+    for data, kind in pairs:
+        ends = _ends(rows, data, kind)
+        if len({_depth(kind, hidden) for hidden in ends.hidden}) > 1:
+            signs[f"{KINDS[kind]}s on {data}"] = sign(_accuracy_trend(ends))
+    if not signs:
+        return "All nets of a kind have one depth, so nothing can be said of it."
+    parts = []
+    for wanted, what in ((1, "rises with depth for"), (-1, "falls for"), (0, "does not measurably change for")):
+        names = [name for name, found in signs.items() if found == wanted]
+        parts += [f"{what} {listed(names)}"] if names else []
+    text = f"At equal size and equal training loss the test accuracy {listed(parts)}. "
+    if set(signs.values()) == {1}:
+        return f"{text}Deeper nets generalise better here, and not only because they fit the training set sooner."
+    if 1 in signs.values():
+        return f"{text}So whether depth helps depends on the task and on the kind of layer."
+    return f"{text}So at this size depth by itself does not make a net generalise better."

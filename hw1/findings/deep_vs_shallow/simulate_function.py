@@ -6,14 +6,13 @@ Reads the rows of `hw1.deep_vs_shallow.simulate_function` (function, hidden, see
 
 from collections.abc import Iterator
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.style import DEPTH_COLOURS
-from hw1.findings.verdict import HOMEWORK, Claim, claim
-from hw1.findings.words import listed, net, number, show, sign
-from hw1.statistics import geometric_mean, last_rows, mean_interval
+from hw1.findings.deep_vs_shallow import colours
+from hw1.findings.verdict import HOMEWORK, OWN, Claim, claim
+from hw1.findings.words import listed, net, number, plural, show, sign
+from hw1.statistics import geometric_mean, last_rows, weakest
 
 FORMULAS = {"sinc": "sin(5πx) / (5πx)", "sign": "sgn(sin(5πx))"}
 # Final mean squared errors on the course's slides, which do not give the number of points.
@@ -21,45 +20,57 @@ KNOWN = {
     "sinc": {"5-10-10-10-10-10-5": 2.9e-6, "10-18-15-4": 3.5e-6, "190": 1.8e-5},
     "sign": {"5-10-10-10-10-10-5": 0.0095, "10-18-15-4": 0.0117, "190": 0.0655},
 }
+GREY = {"color": "#bbbbbb", "linewidth": 3}  # of the function
 
 
 def figure(rows, settings, predictions) -> Figure:
-    """The loss per epoch and the predictions of each net, one row of panels per function.
+    """The loss per epoch, the predictions of all nets in one panel and of each in its own; a row per function.
 
     Losses are geometric means over seeds with 95 % intervals. Predictions are those of the best seed, with the range
     of all seeds as a band. Uses the table `predictions`.
     """
-    functions, nets = settings["functions"], settings["nets"]
-    ratios = [1.5] + [1] * len(nets)
-    fig, panels = style.figure(len(functions), 1 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
-    for (left, *right), function in zip(panels, functions, strict=True):
+    functions, nets = settings["functions"], colours(settings["nets"])
+    ratios = [1.5, 1.5] + [1] * len(nets)
+    fig, panels = style.figure(len(functions), 2 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
+    for (left, together, *alone), function in zip(panels, functions, strict=True):
         left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=FORMULAS[function])
-        for axes, hidden, colour in zip(right, nets, DEPTH_COLOURS, strict=False):
+        left.tick_params(axis="x", labelrotation=30)
+        together.set_title("all nets, best seeds")
+        for axes, (hidden, colour) in zip(alone, nets.items(), strict=True):
             net = _of(rows, function, hidden)
             style.curve(left, net, "epoch", "loss", band=True, color=colour, linewidth=0.8)
-            final = last_rows(net).set_index("seed").loss.fillna(np.inf)
-            _draw_predictions(axes, _of(predictions, function, hidden), final.idxmin(), colour)
-            axes.set_title(f"best seed: {final.min():.2g}")
-        right[0].set_ylabel("output")
-        for axes in right[1:]:
+            final = last_rows(net[net.status != "diverged"]).set_index("seed").loss
+            if final.empty:
+                axes.set_title("all diverged")
+                continue
+            points = _of(predictions, function, hidden)
+            points = points[points.seed.isin(final.index)]
+            for panel in (together, axes):
+                _draw_best(panel, points[points.seed == final.idxmin()], colour)
+            at_x = points.groupby("x").prediction
+            axes.fill_between(at_x.min().index, at_x.min(), at_x.max(), color=colour, alpha=0.25, linewidth=0)
+            axes.set_title(f"best: {final.min():.2g}")
+        together.set_ylabel("output")
+        for axes in (together, *alone):
+            axes.set(xlabel="x", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1))
+            axes.sharey(together)
+        for axes in alone:
             axes.tick_params(labelleft=False)
-    looks = {"function": {"color": "#bbbbbb", "linewidth": 3}}
-    for hidden, colour in zip(nets, DEPTH_COLOURS, strict=False):
-        looks[hidden] = {"color": colour}
-    style.legend(fig, looks)
+        _limits(together, predictions[predictions.function == function].target)
+    style.legend(fig, {"function": GREY} | {hidden: {"color": colour} for hidden, colour in nets.items()})
     return fig
 
 
-def _draw_predictions(axes, predictions, best, colour):
-    """The function in grey, the predictions of the best seed as a line, the range of all seeds as a band."""
-    at_x = predictions.groupby("x").prediction
-    net = predictions[predictions.seed == best]
-    axes.plot(net.x, net.target, color="#bbbbbb", linewidth=3)
+def _draw_best(axes, net, colour):
+    """The function in grey and the predictions of one seed as a line."""
+    axes.plot(net.x, net.target, zorder=1, **GREY)
     axes.plot(net.x, net.prediction, color=colour, linewidth=1)
-    axes.fill_between(net.x, at_x.min(), at_x.max(), color=colour, alpha=0.25, linewidth=0)
-    low, high = net.target.min(), net.target.max()
-    room = 0.15 * (high - low)
-    axes.set(xlabel="x", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1), ylim=(low - room, high + room))
+
+
+def _limits(axes, target):
+    """A y axis around the function, whatever a net predicts."""
+    room = 0.15 * (target.max() - target.min())
+    axes.set_ylim(target.min() - room, target.max() + room)
 
 
 def _of(rows, function, hidden):
@@ -68,18 +79,44 @@ def _of(rows, function, hidden):
 
 
 def claims(rows, settings, **_) -> Iterator[Claim]:
-    """Depth helps to learn a function: the deepest net against the shallowest, for each function."""
-    deep, shallow = settings["nets"][0], settings["nets"][-1]
+    """Depth helps to learn a function, for each function; the smooth one also between the training points."""
+    deep, *others = settings["nets"]
+    if not others:
+        return
     for function in settings["functions"]:
-        losses = {hidden: _final(rows, function, hidden).loss for hidden in (deep, shallow)}
-        known = KNOWN[function]
+        shallow, known = others[-1], KNOWN[function]
         yield claim(
             f"{HOMEWORK} 1-1",
-            f"With equally many parameters, deep {deep} learns {FORMULAS[function]} better than shallow {shallow} (ratio of errors, shallow to deep)",
-            geometric_mean(losses[shallow] / losses[deep]),
+            f"With equally many parameters, deep {deep} learns {FORMULAS[function]} better than shallow {shallow} (ratio of errors at the training points, shallow to deep)",
+            _ratio(rows, function, shallow, deep),
+            _nets(rows, function, (deep, shallow)),
             published=f"{known[deep]:g} against {known[shallow]:g}" if {deep, shallow} <= known.keys() else "",
             above=1,
         )
+        if len(others) > 1:
+            yield claim(
+                f"{HOMEWORK} 1-1",
+                f"With equally many parameters, the deepest net learns {FORMULAS[function]} best (least ratio of errors at the training points, another net to the deepest)",
+                weakest(_ratio(rows, function, other, deep) for other in others),
+                _nets(rows, function, settings["nets"]),
+                published=", ".join(f"{known[name]:g}" for name in settings["nets"] if name in known),
+                above=1,
+            )
+        if function == "sinc":
+            yield claim(
+                OWN,
+                f"With equally many parameters, deep {deep} gives {FORMULAS[function]} better than shallow {shallow} between the training points too (ratio of errors midway between them, shallow to deep)",
+                _ratio(rows, function, shallow, deep, "test_loss"),
+                _nets(rows, function, (deep, shallow)),
+                above=1,
+            )
+
+
+def _nets(rows, function, names):
+    """The last rows of some nets on one function, the diverged ones included."""
+    of_function = rows[(rows.function == function) & rows.hidden.astype(str).isin(names)]
+    last = last_rows(of_function, ["hidden", "seed"])
+    return last.assign(net=last.hidden.astype(str), data=function)
 
 
 def _final(rows, function, hidden):
@@ -87,14 +124,22 @@ def _final(rows, function, hidden):
     return last_rows(_of(rows, function, hidden)).set_index("seed").sort_index()
 
 
+def _ratio(rows, function, one, other, column="loss"):
+    """The error of one net as a multiple of that of another, seed by seed."""
+    return geometric_mean(_final(rows, function, one)[column] / _final(rows, function, other)[column])
+
+
 def comment(rows, settings, predictions) -> dict:
     """The errors of all nets, compared with those on the slides, and whether depth helps."""
     nets = listed(net([1, *map(int, hidden.split("-")), 1], settings["activation"]) for hidden in settings["nets"])
     drawn = predictions.groupby("function").x.nunique().max()
+    points, seeds = settings["points"], settings["seeds"]
+    zeros = "The training target of the sign function is 0 where x is a multiple of 0.2, as sin(5πx) is 0 there. "
+    zeros = zeros if "sign" in settings["functions"] and points % 5 == 0 else ""
     return {
         "title": "Learning a function",
-        "method": f"The nets {nets} minimise the mean squared error by Adam. The learning rate falls to zero along a cosine, in the same way for all nets. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
-        "caption": f"Left: mean squared error at the training points per epoch. Right: the function (grey) and the predictions of each net at {drawn} of the training points, the best seed as a line and the range of all seeds as a band; the error of the best seed is given above each panel.",
+        "method": f"The nets {nets} minimise the mean squared error at the {points} training points x = 1/{points}, 2/{points}, …, 1 by Adam. The learning rate falls to zero along a cosine, in the same way for all nets. {zeros}The error midway between the training points is measured too. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
+        "caption": f"Left: mean squared error at the training points per epoch, geometric mean over {plural(seeds, 'seed')}. Then the function (grey) and the predictions at {drawn} of the training points: of the best of the {plural(seeds, 'seed')} of each net in one panel, and of each net in a panel of its own, with the range of all seeds as a band and the error of the best seed above it.",
         "comment": [_paragraph(rows, settings["nets"], function) for function in settings["functions"]],
     }
 
@@ -102,32 +147,38 @@ def comment(rows, settings, predictions) -> dict:
 def _paragraph(rows, nets, function) -> str:
     """The errors on one function: at the training points, and midway between them."""
     final = {hidden: _final(rows, function, hidden) for hidden in nets}
-    best = listed(f"{number(net.loss.min(), 2)} ({hidden})" for hidden, net in final.items())
-    means = listed(show(geometric_mean(net.loss), 2) for net in final.values())
-    between = listed(number(mean_interval(net.test_loss).value, 2) for net in final.values())
-    text = (
-        f"{FORMULAS[function]}: the best seed reaches a mean squared error of {best}{_known(final, KNOWN[function])}. "
-    )
-    text += f"The geometric means over seeds are {means}. {_depth(final, nets[0], nets[-1])} "
-    text += f"Midway between the training points the error is {between} on average."
+    final = {hidden: net for hidden, net in final.items() if net.loss.notna().any()}
+    if not final:
+        return f"{FORMULAS[function]}: all nets diverged."
+    means = listed(f"{show(geometric_mean(net.loss), 2)} ({hidden})" for hidden, net in final.items())
+    between = listed(show(geometric_mean(net.test_loss), 2) for net in final.values())
+    text = f"{FORMULAS[function]}: the mean squared error at the training points is {means}, as geometric means over seeds{_known(final, KNOWN[function])}. "
+    if len(final) == len(nets) > 1:
+        text += f"{_depth(rows, function, nets)} "
+    text += f"Midway between the training points the error is {between}."
     if function == "sign":
-        text += " The training points do not determine where between them the function jumps."
+        text += " There the training points do not determine where between them the function jumps."
     return text
 
 
 def _known(final, known) -> str:
-    """Says which nets reach the errors on the slides."""
+    """Says how many seeds reach the errors on the slides, and the error of the best."""
     shared = [hidden for hidden in final if hidden in known]
     if not shared:
         return ""
     values = listed(number(known[hidden]) for hidden in shared)
     whose = "" if len(shared) == len(final) else f" for {listed(shared)}"
     reached = listed(f"{(final[hidden].loss <= known[hidden]).sum()}" for hidden in shared)
-    return f"; the slides give {values}{whose}, which {reached} of {len(final[shared[0]])} seeds reach"
+    seeds = len(final[shared[0]])
+    best = listed(number(final[hidden].loss.min(), 2) for hidden in shared)
+    return f"; the slides give {values}{whose}, which {reached} of {plural(seeds, 'seed')} reach, the best of them with {best}"
 
 
-def _depth(final, deepest, shallowest) -> str:
-    """Says whether depth helped, by the ratio of errors over seeds."""
-    ratio = geometric_mean(final[shallowest].loss / final[deepest].loss)
+def _depth(rows, function, nets) -> str:
+    """Says whether depth helped, by the ratio of errors over seeds, of the shallowest net and of those between."""
     verdicts = {1: "Depth helps", 0: "Depth has no measurable effect", -1: "Depth does not help"}
-    return f"{verdicts[sign(ratio, 1)]}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}."
+    deepest, *between, shallowest = nets
+    ratio = _ratio(rows, function, shallowest, deepest)
+    text = f"{verdicts[sign(ratio, 1)]}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}"
+    ratios = [f"that of {hidden} {show(_ratio(rows, function, hidden, deepest), 2)} times" for hidden in between]
+    return f"{', '.join([text, *ratios])}."
