@@ -20,7 +20,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import command, question, recipe
+from hw1 import command, evaluation, question, recipe
 from hw1.measures.interpolation import rows
 
 
@@ -35,6 +35,7 @@ class Settings(question.OneLoss):
         (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
     )
     points: int = question.option(61, "number of values of α from −1 to 2, including both ends", minimum=7)
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the data)")
 
 
 SIZES = {
@@ -87,7 +88,12 @@ def run(settings: Settings, data, pair: str):
 
 
 def _train(settings, data, batch_size, learning_rate):
-    return recipe.train(settings, data, batch_size, optimizer=lambda: keras.optimizers.Adam(learning_rate))
+    """The nets of one batch size and learning rate; those that both pairs have are trained once."""
+
+    def train():
+        return recipe.train(settings, data, batch_size, optimizer=lambda: keras.optimizers.Adam(learning_rate))
+
+    return evaluation.remember((_train, settings, batch_size, learning_rate, data.sha256), train)
 
 
 if __name__ == "__main__":

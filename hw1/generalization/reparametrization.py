@@ -13,18 +13,24 @@ rounding, the net computes the same function. At each α these are measured:
     box_sharpness          Keskar's measure in the full space, per cent
     subspace_sharpness     Keskar's measure on a random manifold, per cent
     eigenvalues_above      number of eigenvalues above λ₁ of the untransformed net
-    log10_determinant      log₁₀ |det H|
+    least_growth           the least factor by which one of the r − n_K largest eigenvalues grows, for r positive
+                           eigenvalues and n_K parameters of the last layer: theorem 5 promises that so many become
+                           arbitrarily large; left out where r ≤ n_K
+    log10_determinant      log₁₀ |det H|, left out for a net whose H is singular
     log10_det_predicted    its value at α = 1 plus log₁₀ Π d⁻²; for two layers Π d⁻² = α^(2 (n₂ − n₁))
     adaptive_sharpness     ‖diag|θ| H diag|θ|‖₂, normalised by the scale of each weight (Kwon et al., arXiv 2102.11600)
 
 The determinant leaves out two kinds of parameters, because with them it would be 0. Parameters that cannot change the
 loss of some net have zero rows in its H; they are left out for all nets. The output weights of the first class are left
-out because adding a constant to all logits changes nothing.
+out because adding a constant to all logits changes nothing. If H is singular even so, its computed determinant is a
+product of rounding errors. Whether it is singular cannot be told from its eigenvalues, as a rescaling spreads them over
+many orders of magnitude; it is told after rows and columns are scaled to one size.
 
 A last unit of work records the loss along the line between two solutions, which the figure draws in the coordinate
 η = (t² + b)^a t. The two nets are trained on the same images.
 
 Source: Dinh et al., arXiv 1703.04933, definition 5, theorems 4 and 5, section 5; MLDS 2018, homework 1-3 (more bonus).
+The measures on a random manifold are our addition.
 
 Deviations: images are averaged over squares of 4 × 4 pixels and the net is 49-8-8-10 in float64, so that the whole
 Hessian can be formed at every α.
@@ -129,9 +135,11 @@ def run(settings: Settings, data, transformation: str):
     bases = [_Base(member, settings.examples) for member in members]
     counted = np.all([base.counts for base in bases], axis=0)
     for member, base in zip(members, bases, strict=True):
+        singular = is_singular(base.hessian[np.ix_(counted, counted)])
         for alpha in settings.alphas:
             for measure, value in _measures(settings, base, counted, alpha, transformation).items():
-                yield {"seed": member.seed, "alpha": alpha, "measure": measure, "value": value}
+                if np.isfinite(value) and not (singular and measure.startswith("log10_det")):
+                    yield {"seed": member.seed, "alpha": alpha, "measure": measure, "value": value}
 
 
 class _Base:
@@ -142,7 +150,7 @@ class _Base:
         self.model, self.x, self.y = model, x, y = model, data.x_train[:examples], data.y_train[:examples]
         self.outputs = np.asarray(model(x, training=False))
         self.hessian = hessian.dense(model, x, y)
-        self.largest = np.linalg.eigvalsh(self.hessian)[-1]
+        self.values = np.linalg.eigvalsh(self.hessian)[::-1]
         self.counts = _counts(model, self.hessian)
 
 
@@ -169,7 +177,7 @@ def _measures(settings, base, counted, alpha, transformation) -> dict[str, float
     scale = models.rescaling(base.model, factors(alpha, layers, transformation))
     model = models.with_parameters(base.model, models.flat_parameters(base.model) * scale)
     matrix = hessian.dense(model, base.x, base.y)
-    values = np.linalg.eigvalsh(matrix)
+    values = np.linalg.eigvalsh(matrix)[::-1]
     theta = np.abs(models.flat_parameters(model))
     expected = base.hessian / np.outer(scale, scale)
     outputs = np.asarray(model(base.x, training=False))
@@ -183,11 +191,50 @@ def _measures(settings, base, counted, alpha, transformation) -> dict[str, float
         "trace": values.sum(),
         "box_sharpness": box.value,
         "subspace_sharpness": subspace.value,
-        "eigenvalues_above": int((values > base.largest * (1 + 1e-9)).sum()),
+        "eigenvalues_above": int((values > base.values[0] * (1 + 1e-9)).sum()),
+        "least_growth": least_growth(
+            base.values, values, sum(int(np.prod(v.shape)) for v in model.layers[-1].variables)
+        ),
         "log10_determinant": _log10_determinant(matrix, counted),
         "log10_det_predicted": _log10_determinant(base.hessian, counted) + shift,
         "adaptive_sharpness": np.abs(np.linalg.eigvalsh(matrix * np.outer(theta, theta))).max(),
     }
+
+
+def least_growth(before, after, last: int) -> float:
+    """The least factor after / before among the leading eigenvalues, as many as are positive less `last`.
+
+    Args:
+        before: eigenvalues of H, descending.
+        after: eigenvalues of the transformed net's H, descending.
+        last: number of parameters of the last layer.
+
+    Returns:
+        The factor; NaN where no eigenvalue is left.
+    """
+    rounding = len(before) * np.finfo(np.float64).eps * np.abs(before).max()
+    leading = int((before > rounding).sum()) - last
+    return float((after[:leading] / before[:leading]).min()) if leading > 0 else np.nan
+
+
+def is_singular(matrix) -> bool:
+    """Whether a symmetric matrix is singular to rounding once its rows and columns have one size (Ruiz 2001).
+
+    The scaled matrix is the same for H and D H D, so that a rescaling of the net cannot change the answer.
+
+    Args:
+        matrix: shape [n, n].
+    """
+    if not len(matrix):
+        return True
+    scaled = np.array(matrix)
+    for _ in range(30):
+        size = np.abs(scaled).max(axis=1)
+        if not size.all():
+            return True
+        scaled /= np.sqrt(np.outer(size, size))
+    sizes = np.abs(np.linalg.eigvalsh(scaled))
+    return bool(sizes.min() < len(matrix) * np.finfo(np.float64).eps * sizes.max())
 
 
 def _counts(model, matrix) -> np.ndarray:

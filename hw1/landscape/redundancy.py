@@ -20,8 +20,8 @@ Rows "descent", "label noise" and "parameter noise" follow w from random starts,
 
 The last tenth of the steps has no noise, so that all runs end in the valley.
 
-Source: Sagun et al., arXiv 1706.04454 (over-parametrised nets have Hessians with many eigenvalues near zero). The kinds
-of noise are our own choice.
+Source: Sagun et al., arXiv 1706.04454 (over-parametrised nets have Hessians with many eigenvalues near zero); Du et
+al., arXiv 1806.00900 (gradient flow conserves w₁² − w₂²). The kinds of noise are our own choice.
 
 Deviations: none; apart from the finite number of steps, everything is exact.
 """

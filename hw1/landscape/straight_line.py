@@ -8,7 +8,11 @@ set are measured on two lines: at (1 − α) θ_start + α θ_end (line "start t
 different initial weights that were trained on the same images (line "end to end"). Table "training" has the learning
 curves for comparison; epoch 0 is the untrained net.
 
-Source: Goodfellow et al., arXiv 1412.6544.
+A rise on a straight line does not show that the two solutions lie in different basins: another path may be free of it.
+
+Source: Goodfellow et al., arXiv 1412.6544, who find that on a straight path from initialization to solution a variety
+of nets "never encounter any significant obstacles", and that the loss has a minimum at each of two solutions on the
+line between them.
 
 Deviations: smaller nets, trained on a part of MNIST, without dropout; maxout units have two pieces.
 """

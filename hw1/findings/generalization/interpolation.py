@@ -5,14 +5,13 @@ Reads the rows of `hw1.generalization.interpolation` (pair, seed, alpha, losses,
 
 from collections.abc import Iterator
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, VERMILION
-from hw1.findings.verdict import Claim, outward_rises, steeper_beyond_the_large_batch
+from hw1.findings.verdict import Claim, steeper_beyond_the_large_batch
 from hw1.findings.words import net_on_images, show, sign
-from hw1.statistics import mean_interval, paired_difference
+from hw1.statistics import geometric_mean, mean_interval, nearest, paired_difference
 
 PAIRS = {"batch size": "batch_sizes", "learning rate": "learning_rates"}  # what differs → its setting
 
@@ -24,7 +23,10 @@ def figure(rows, settings) -> Figure:
     """
     fig, panels = style.figure(1, 2, 2.7)
     for axes, (pair, setting) in zip(panels, PAIRS.items(), strict=True):
-        style.line_between(axes, _of(rows, pair))
+        lines = _of(rows, pair)
+        style.line_between(axes, lines)
+        if lines.empty:
+            axes.text(0.5, 0.5, "all nets diverged", transform=axes.transAxes, ha="center")
         for end, value in zip((0, 1), settings[setting], strict=True):
             axes.text(end, 1.01, f"{value:g}", transform=axes.get_xaxis_transform(), ha="center", fontsize=7)
         axes.set(xlabel="α")
@@ -47,7 +49,7 @@ def claims(rows, settings) -> Iterator[Claim]:
 
 
 def comment(rows, settings) -> dict:
-    """Whether a barrier lies between the two nets, and which of them is sharper along the line."""
+    """Whether the loss rises between the two nets, and on which side of the line it rises more beyond them."""
     paragraphs = [_paragraph(_of(rows, pair), pair, *settings[setting]) for pair, setting in PAIRS.items()]
     closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its scale is the distance between the two nets. The section on sharpness measures all directions in the space of the weights."
     return {
@@ -65,19 +67,25 @@ def _paragraph(lines, pair, small, large) -> str:
         return f"{text}all nets diverged."
     losses = lines.pivot(index="seed", columns="alpha", values="train_loss")
     inside = losses[[alpha for alpha in losses if 0 < alpha < 1]]
-    barrier = mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
-    if sign(barrier) > 0:
-        text += f"a barrier of {show(barrier)} nats of training loss lies between the two nets. "
+    rise = mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
+    if sign(rise) > 0:
+        text += f"between the two nets the training loss rises above that of the worse one, by {show(rise)} nats. "
     else:
-        text += f"no barrier of training loss lies between the two nets ({show(barrier)} nats). "
-    step, behind, beyond = outward_rises(losses)
-    text += f"Further out on the line, by {step:.2g} of their distance, the loss rises by {show(mean_interval(behind))} beyond the net of {pair} {small:g} and by {show(mean_interval(beyond))} beyond that of {large:g}"
-    steeper = sign(paired_difference(np.log(beyond.clip(lower=1e-6)), np.log(behind.clip(lower=1e-6))))
+        text += f"between the two nets the training loss does not measurably rise above that of the worse one ({show(rise)} nats). "
+    step, before, beyond = _outside(losses)
+    text += f"Further out on the line, by {step:.2g} of their distance, it is {show(geometric_mean(before))} beyond the net of {pair} {small:g} and {show(geometric_mean(beyond))} beyond that of {large:g}"
+    steeper = sign(geometric_mean(beyond / before), 1)
     if steeper:
-        text += f": along this line the net of {pair} {small if steeper > 0 else large:g} is the flatter one. "
+        text += f": on this one line the net of {pair} {small if steeper > 0 else large:g} is the flatter one. "
     else:
-        text += ": along this line neither net is measurably flatter. "
+        text += ": on this line neither net is measurably flatter. "
     return text + _generalisation(lines, pair, small, large, steeper)
+
+
+def _outside(losses):
+    """How far out on the line is measured, as a share of the distance of its ends, and the loss there on both sides."""
+    step = min(losses.columns, key=lambda alpha: abs(alpha - 1.5)) - 1
+    return step, nearest(losses, -step), nearest(losses, 1 + step)
 
 
 def _generalisation(lines, pair, small, large, steeper) -> str:

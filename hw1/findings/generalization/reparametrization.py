@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, ORANGE, PURPLE, SKY
-from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import net_on_images, number, show
-from hw1.statistics import geometric_mean, mean_interval
+from hw1.findings.verdict import OWN, Claim, check, claim
+from hw1.findings.words import listed, net_on_images, number, show
+from hw1.statistics import Interval, geometric_mean, mean_interval
 
 DINH = "Dinh et al., arXiv 1703.04933"
 KWON = "Kwon et al., arXiv 2102.11600"
@@ -24,9 +24,10 @@ MEASURES = {
     "subspace_sharpness": ("Keskar, subspace", PURPLE),
     "adaptive_sharpness": ("scale-normalised", GREEN),
 }
-MARKERS = "osD^v<>"  # of the nets
+MARKERS, SHADES = "osD^v<>", (BLACK, BLUE, ORANGE, GREEN)  # of the nets: a marker each, then another colour
 ROUNDING = 1e-12  # relative deviations below this are rounding errors of float64
-ROUNDED = 0.1  # decades of deviation beyond which rounding decides a determinant
+DECADES = 0.01  # of a determinant: the CSV has seven digits of numbers of some thousands
+UNCHANGED = 1e-5  # likewise, of a measure relative to its value at α = 1
 
 
 def figure(rows, settings) -> Figure:
@@ -79,15 +80,21 @@ def _draw_deviations(axes, rows):
 
 def _draw_determinants(axes, rows):
     """The determinant of each net against α, divided by the known power of α."""
-    table = rows.pivot(index=["seed", "alpha"], columns="measure", values="value").reset_index()
+    table = _table(rows).reset_index()
     for order, (seed, net) in enumerate(table.groupby("seed")):
-        known = net.log10_det_predicted - net[net.alpha == 1].log10_det_predicted.item()
-        marker = MARKERS[order % len(MARKERS)]
-        axes.plot(
-            net.alpha, net.log10_determinant - known, f"{marker}-", color=BLACK, linewidth=0.8, label=f"net {seed}"
-        )
+        net = net.dropna(subset=["log10_determinant"])
+        known = net.log10_det_predicted - net[net.alpha == 1].log10_det_predicted.sum()
+        look = {"marker": MARKERS[order % len(MARKERS)], "color": SHADES[order // len(MARKERS) % len(SHADES)]}
+        name = f"net {seed}{': singular' if net.empty else ''}"
+        axes.plot(net.alpha, net.log10_determinant - known, linewidth=0.8, label=name, **look)
     axes.set(ylabel="log₁₀ |det H|", title="determinant / known factor")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1, handletextpad=0.4)
+
+
+def _table(rows):
+    """A column per measure; NaN where a measure was left out, as the determinant of a singular net."""
+    table = rows.pivot(index=["transformation", "seed", "alpha"], columns="measure", values="value")
+    return table.reindex(columns=table.columns.union(["log10_determinant", "log10_det_predicted", "least_growth"]))
 
 
 def _ends(line, two) -> tuple[int, int]:
@@ -120,24 +127,95 @@ def _draw_line(axes, line, ends):
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """Rescalings change the sharpness of a function at will, but not its scale-normalised sharpness."""
-    two = rows[rows.transformation == TWO].set_index(["measure", "alpha", "seed"]).value.sort_index()
-    least = two.index.get_level_values("alpha").min()
-    names = {"spectral_norm": "the spectral norm", "box_sharpness": "Keskar's sharpness"}
-    for measure, name in names.items():
-        yield claim(
-            DINH,
-            f"A net with the same function can be far sharper (factor of {name} at α = {least:g})",
-            geometric_mean(two[measure, least] / two[measure, 1.0]),
-            above=10,
-        )
-    scaled = two["adaptive_sharpness"].unstack("alpha")
+    """What must stay does, and rescalings change the sharpness of a function at will."""
+    both = _table(rows[rows.transformation != LINE])
+    least = both.index.get_level_values("alpha").min()
+    yield check(
+        DINH,
+        "A rescaling leaves the function unchanged (largest change of an output relative to the largest output)",
+        _largest(both.function_change),
+        within=(0, ROUNDING),
+    )
+    yield check(
+        DINH,
+        "The Hessian of the rescaled net is H(Tθ) = D H(θ) D (largest relative deviation)",
+        _largest(both.hessian_error),
+        within=(0, ROUNDING),
+    )
+    names = {
+        "spectral_norm": (DINH, "The same function can be far sharper", "the spectral norm"),
+        "box_sharpness": (DINH, "The same function can be far sharper", "Keskar's sharpness"),
+        "subspace_sharpness": (
+            OWN,
+            "The same function can be far sharper in a random subspace too",
+            "Keskar's sharpness",
+        ),
+    }
+    for measure, (source, sentence, name) in names.items():
+        interval = _factor(both, TWO, measure, least, settings)
+        yield claim(source, f"{sentence} (factor of {name} at α = {least:g})", interval, above=10)
     yield claim(
+        DINH,
+        f"All layers but the last: their eigenvalues grow at will (least factor of the r − n eigenvalues that theorem 5 names, of r positive ones and n parameters of the last layer, at α = {least:g})",
+        geometric_mean(_of_all(both.least_growth.get(MOST), least, settings)),
+        above=10,
+    )
+    yield check(
+        DINH,
+        "The determinant of H changes by the known power of α only, which is the same for every net (largest deviation in decades, nets with regular H)",
+        _largest(_deviations(both)),
+        within=(0, DECADES),
+    )
+    yield check(
+        DINH,
+        "So the order of nets by determinant is kept (share of pairs of nets with regular H)",
+        _pairs_in_order(both.log10_determinant),
+        within=(1, 1),
+    )
+    adaptive = both.adaptive_sharpness.unstack("alpha")
+    yield check(
         KWON,
         "Sharpness normalised by the scale of the weights does not change (largest relative change)",
-        mean_interval(scaled.div(scaled[1.0], axis=0).sub(1).abs().max(axis=1)),
-        below=1e-4,
+        _largest(adaptive.div(adaptive[1.0], axis=0).sub(1).abs().stack()),
+        within=(0, UNCHANGED),
     )
+
+
+def _largest(values) -> Interval:
+    """The largest of some values over transformations, nets and α, with the number of nets that have one."""
+    values = values.dropna()
+    return Interval(values.max(), np.nan, np.nan, values.index.get_level_values("seed").nunique())
+
+
+def _of_all(values, alpha, settings):
+    """The values at one α of all seeds, NaN of those that diverged."""
+    first = settings["first_seed"]
+    seeds = range(first, first + settings["seeds"])
+    return values.xs(alpha, level="alpha").reindex(seeds)
+
+
+def _factor(both, transformation, measure, alpha, settings) -> Interval:
+    """A measure of sharpness at one α as a multiple of its value at α = 1."""
+    values = both.loc[transformation][measure]
+    return geometric_mean(_of_all(values, alpha, settings) / _of_all(values, 1.0, settings))
+
+
+def _deviations(both):
+    """How far determinants are from their known change, in decades."""
+    return (both.log10_determinant - both.log10_det_predicted).abs()
+
+
+def _pairs_in_order(determinants) -> Interval:
+    """The share of pairs of nets whose order by determinant at every α is that at α = 1."""
+    kept, seeds = [], 0
+    for _, of_kind in determinants.dropna().groupby("transformation"):
+        values = of_kind.droplevel("transformation").unstack("alpha")
+        seeds, (first, second) = len(values), np.triu_indices(len(values), 1)
+        signs = np.sign(values.to_numpy()[first] - values.to_numpy()[second])
+        kept.extend(
+            (signs == np.sign(values[1.0].to_numpy()[first] - values[1.0].to_numpy()[second])[:, None]).all(axis=1)
+        )
+    return Interval(float(np.mean(kept)) if kept else np.nan, np.nan, np.nan, seeds)
 
 
 def comment(rows, settings) -> dict:
@@ -175,13 +253,17 @@ def _unmoved(rows, settings) -> str:
     """How many directions can be made sharp, how the determinant changes, and which measure does not."""
     two, most = (rows[rows.transformation == name] for name in (TWO, MOST))
     both, low = rows[rows.transformation != LINE], min(settings["alphas"])
-    table = both.pivot(index=["transformation", "seed", "alpha"], columns="measure", values="value")
+    table = _table(both)
     base = table.xs(1.0, level="alpha").adaptive_sharpness
     adaptive = max((table.adaptive_sharpness / base - 1).abs().max(), 1e-7)
-    text = f"With all layers but the last multiplied by α = {low:g}, {show(mean_interval(_at(most, 'eigenvalues_above', low)))} eigenvalues exceed the largest one at α = 1. "
+    growth = geometric_mean(_of_all(table.least_growth.get(MOST), low, settings))
+    text = f"With all layers but the last multiplied by α = {low:g}, {show(mean_interval(_at(most, 'eigenvalues_above', low)))} eigenvalues exceed the largest one at α = 1"
     text += (
-        f"{_determinants(table, two)} The order of the nets by spectral norm {_order(two, 'spectral_norm')} with α. "
+        f"; of those that theorem 5 of Dinh et al. lets grow at will, each is at least {show(growth, 2)} times as large. "
+        if growth.seeds
+        else ". "
     )
+    text += f"{_determinants(table)} The order of the nets by spectral norm {_order(two, 'spectral_norm')} with α. "
     text += (
         f"The relative change of sharpness normalised by the scale of each weight is at most {number(adaptive, 1)}. "
     )
@@ -189,22 +271,26 @@ def _unmoved(rows, settings) -> str:
     return f"{text}The line (bottom right) is that between the nets of the seeds {first} and {last}, drawn in three coordinates."
 
 
-def _determinants(table, two) -> str:
-    """How far the determinants follow the predicted factor, apart from those that rounding decides."""
-    deviations = (table.log10_determinant - table.log10_det_predicted).abs().groupby("seed").max()
-    lost = deviations[deviations > ROUNDED]
-    kept, text = deviations.drop(lost.index), ""
-    if len(lost):
-        text = f"For {len(lost)} of the {len(deviations)} nets the computed determinant deviates by up to {number(lost.max(), 2)} decades from the predicted factor. This is rounding, since the factor is exact. "
+def _determinants(table) -> str:
+    """How far the determinants follow the predicted factor, apart from those of singular nets."""
+    deviations = _deviations(table).groupby("seed").max()
+    singular, kept = deviations[deviations.isna()].index, deviations.dropna()
+    text = ""
+    if len(singular):
+        of = f"the net {singular[0]}" if len(singular) == 1 else f"the nets {listed(map(str, singular))}"
+        text = f"The Hessian of {of} is singular, so that a computed determinant would be a product of rounding errors; it is left out. "
     if kept.empty:
         return text.strip()
     # The CSV has seven digits, so a deviation below the last one is read as zero.
-    largest, others = (
-        max(kept.max(), 1e-3),
-        "The determinants of the others change" if len(lost) else "The determinant changes",
+    largest = max(kept.max(), 1e-3)
+    share = _pairs_in_order(table.log10_determinant)
+    order = "does not change" if share.value == 1 else "changes"
+    order = (
+        f", so the order of {'the other' if len(singular) else 'these'} nets by determinant {order} with α"
+        if len(kept) > 1
+        else ""
     )
-    order = _order(two[two.seed.isin(kept.index)], "log10_determinant")
-    return f"{text}{others} by the predicted factor to within {largest:.1g} decades, the same for every net, so the order of these nets by determinant {order} with α."
+    return f"{text}The determinant {'of the others ' if len(singular) else ''}changes by the predicted factor to within {largest:.1g} decades, the same for every net{order}."
 
 
 def _order(rows, measure) -> str:

@@ -16,6 +16,7 @@ from hw1.findings.words import by_sign, listed, number, show, sign
 from hw1.statistics import mean_interval
 
 GOODFELLOW = "Goodfellow et al., arXiv 1412.6544"
+LOOKS = {"relu": BLUE, "tanh": VERMILION, "maxout": GREEN}
 SMALL_RISE = 0.01  # of the loss at the start: a smaller rise along the line counts as none
 FROM_START, BETWEEN = "start to end", "end to end"  # the two lines
 
@@ -26,7 +27,7 @@ def figure(rows, settings, training) -> Figure:
     Lines are geometric means over seeds with 95 % intervals. Solid is training, dashed test.
     """
     fig, (first, second, third) = style.figure(1, 3, 2.5, sharey=True)
-    colours = dict(zip(settings["nets"], (BLUE, VERMILION, GREEN), strict=False))
+    colours = {net: LOOKS[net] for net in settings["nets"]}
     first.set_title("start (0) to end (1) of training")
     second.set_title("training")
     third.set_title("one solution (0) to another (1)")
@@ -34,11 +35,14 @@ def figure(rows, settings, training) -> Figure:
     _draw(second, training, "epoch", colours)
     _draw(third, _on_line(rows, BETWEEN), "alpha", colours)
     second.set_xlabel("epoch")
+    first.set_ylabel(LOSS)
+    for axes in (first, second, third):
+        if not axes.lines:  # no net is left
+            axes.text(0.5, 0.5, "all nets diverged", transform=axes.transAxes, ha="center")
     for axes in (first, third):
         axes.set_xlabel("α")
         for end in (0, 1):
             axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
-    first.set_ylabel(LOSS)
     style.legend(fig, {net: {"color": colour} for net, colour in colours.items()} | style.sets(BLACK))
     return fig
 
@@ -57,33 +61,35 @@ def _draw(axes, rows, by, colours):
 
 
 def claims(rows, settings, **_) -> Iterator[Claim]:
-    """No obstacle from start to end of training, but one between two solutions."""
+    """No significant obstacle on the line from start to end of training, but a rise between two solutions."""
     for net in settings["nets"]:
         nets = rows[rows.net == net]
         yield claim(
             GOODFELLOW,
-            f"From start to end the training loss falls all the way: {net} net (largest rise as a fraction of the loss at the start)",
+            f"On the line from start to end of training the loss meets no obstacle: {net} net (largest rise of the training loss as a fraction of that at the start)",
             _rise(nets),
+            nets,
             below=SMALL_RISE,
         )
         yield claim(
             GOODFELLOW,
-            f"Between two solutions lies a barrier: {net} net (rise of the training loss above the worse end, nats)",
+            f"On the line between two solutions the loss rises above both: {net} net (rise of the training loss above the worse end, nats)",
             _barrier(nets),
+            nets,
             above=0,
         )
 
 
 def _losses(rows, line):
-    """Training loss between the ends of one kind of line: a row per seed, a column per α from 0 to 1."""
+    """Training loss between the ends of one kind of line: a row per seed (NaN if it diverged), a column per α in [0, 1]."""
     inside = _on_line(rows, line)
-    return inside[inside.alpha.between(0, 1)].pivot(index="seed", columns="alpha", values="train_loss")
+    losses = inside[inside.alpha.between(0, 1)].pivot(index="seed", columns="alpha", values="train_loss")
+    return losses.reindex(rows.seed.unique())
 
 
 def _rise(rows):
     """The largest rise of the training loss from start to end of training, as a fraction of the loss at the start."""
-    losses = _losses(rows, FROM_START).to_numpy()
-    return mean_interval([_largest_rise(curve) / curve[0] for curve in losses])
+    return _over_seeds(_losses(rows, FROM_START), lambda curve: _largest_rise(curve) / curve[0])
 
 
 def _largest_rise(losses) -> float:
@@ -93,16 +99,20 @@ def _largest_rise(losses) -> float:
 
 def _barrier(rows):
     """How far the training loss between two solutions rises above that of the worse one, in nats."""
-    losses = _losses(rows, BETWEEN).to_numpy()
-    return mean_interval([curve[1:-1].max() - max(curve[0], curve[-1]) for curve in losses])
+    return _over_seeds(_losses(rows, BETWEEN), lambda curve: curve[1:-1].max() - max(curve[0], curve[-1]))
+
+
+def _over_seeds(losses, statistic):
+    """The mean of a statistic of each seed's curve; a seed that diverged has no value."""
+    return mean_interval([statistic(curve) if curve.size else np.nan for curve in losses.to_numpy()])
 
 
 def comment(rows, settings, training) -> dict:
-    """Whether the loss falls on the line from start to end, and whether a barrier lies between two solutions."""
+    """Whether the loss falls on the line from start to end, and whether it rises between two solutions."""
     layers = "-".join(map(str, settings["hidden"]))
     return {
         "title": "Straight lines",
-        "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a narrower barrier would be missed. The two solutions have different initial weights and saw the same images.",
+        "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a narrower rise would be missed. The two solutions have different initial weights and saw the same images.",
         "caption": "Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Dotted lines mark the ends.",
         "comment": [_from_start(rows, settings), _between(rows, settings), _conclusion(rows, settings)],
     }
@@ -110,7 +120,9 @@ def comment(rows, settings, training) -> dict:
 
 def _from_start(rows, settings) -> str:
     """Whether the training loss falls all the way from start to end."""
-    rises = {net: _rise(rows[rows.net == net]) for net in _measured(rows, settings)}
+    rises = {net: _rise(rows[rows.net == net]) for net in _on_line(rows, FROM_START).net.unique()}
+    if not rises:
+        return ""
     values = listed(f"{show(rise, 2)} ({net})" for net, rise in rises.items())
     clauses = {
         -1: f"the loss falls all the way, but for rises below {SMALL_RISE:.0%}",
@@ -129,29 +141,31 @@ def _measured(rows, settings):
 
 
 def _between(rows, settings) -> str:
-    """Whether a barrier lies between two solutions, in loss and in accuracy."""
-    barriers = {net: _barrier(rows[rows.net == net]) for net in _measured(rows, settings)}
+    """Whether the loss rises on the line between two solutions, and the accuracy falls."""
+    between = _on_line(rows, BETWEEN)
+    if between.empty:
+        return ""
+    barriers = {net: _barrier(rows[rows.net == net]) for net in between.net.unique()}
     values = listed(f"{show(barrier)} ({net})" for net, barrier in barriers.items())
     clauses = {
-        1: "a barrier lies between the solutions",
-        0: "no barrier is measurable",
-        -1: "there is no barrier: every point between the solutions has a lower loss than the worse one",
+        1: "the loss on the line rises above both",
+        0: "no rise is measurable",
+        -1: "there is no rise: every point of the line has a lower loss than the worse solution",
     }
     signs = {net: sign(barrier) for net, barrier in barriers.items()}
-    between = _on_line(rows, BETWEEN)
     inside = between[between.alpha.between(0, 1, inclusive="neither")].groupby(["net", "seed"]).train_accuracy.min()
     ends = between[between.alpha.isin([0, 1])]
-    return f"Between two solutions the training loss rises above that of the worse one by {values} nats: {by_sign(signs, clauses, 'net', 'nets')}. Training accuracy, {number(ends.train_accuracy.mean())} on average at the ends, has a mean minimum of {number(inside.mean())} between them."
+    return f"On the line between two solutions the training loss rises above that of the worse one by {values} nats: {by_sign(signs, clauses, 'net', 'nets')}. Training accuracy, {number(ends.train_accuracy.mean())} on average at the ends, has a mean minimum of {number(inside.mean())} between them."
 
 
 def _conclusion(rows, settings) -> str:
-    """What the lines say of the shape of the surface."""
+    """What the lines say of the shape of the surface, and what they do not."""
     nets = {net: rows[rows.net == net] for net in _measured(rows, settings)}
+    if not nets:
+        return "All nets diverged."
     smooth = all(sign(_rise(net), SMALL_RISE) < 0 for net in nets.values())
-    barriers = all(sign(_barrier(net)) > 0 for net in nets.values())
-    text = (
-        "Neither line tells how flat a minimum is across it, so this is no evidence for or against flat minima as such."
-    )
-    if not (smooth and barriers):
-        return text
-    return f"The straight line to a solution is thus free of obstacles, as the source says, while the line from one solution to another is not. The two solutions need not be different functions: nets that differ only in the order of their hidden units compute the same function and still lie far apart. {text}"
+    rises = all(sign(_barrier(net)) > 0 for net in nets.values())
+    across = "A line tells nothing of the directions across it, so neither shows how flat a minimum is."
+    if not (smooth and rises):
+        return across
+    return f"The line to a solution is free of obstacles, as the source says. The line from one solution to another is not. That shows no more than a rise on this line: a path around it may exist, and nets that differ only in the order of their hidden units compute the same function and still lie far apart. {across}"
