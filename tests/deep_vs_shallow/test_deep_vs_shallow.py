@@ -62,8 +62,39 @@ def test_units_of_part_1_1_cover_every_net():
 
 
 def test_both_tasks_are_trained_on_their_own_data(runs):
-    """The rows of a net differ between the data sets, and its parameters are recorded as built."""
-    frame = records.read(runs, "actual_task").set_index(["data", "kind", "hidden", "seed", "epoch"])
-    assert (frame.loc["mnist10k"].test_loss != frame.loc["fashion10k"].test_loss).all()
+    """The first epoch of a net differs between the data sets, and its parameters are recorded as built."""
+    frame = records.read(runs, "actual_task")
+    first = frame[frame.epoch == 1].set_index(["data", "kind", "hidden", "seed"])
+    assert (first.loc["mnist10k"].test_loss != first.loc["fashion10k"].test_loss).all()
     for (_, kind, hidden), rows in frame.groupby(["data", "kind", "hidden"]):
         assert set(rows.parameters) == {actual_task.build(kind, hidden).count_params()}
+
+
+def test_each_net_stops_at_the_target_loss(runs):
+    """Its last row, and no row before, is at or below it; a net that never comes there is said to have missed it."""
+    frame, settings = records.read(runs, "actual_task"), records.settings(runs, "actual_task")
+    (target,) = settings["target_losses"]
+    for (_, kind, *_), net in frame.groupby(["data", "kind", "hidden", "seed"]):
+        reached = net.status.iloc[0] == "ok"
+        assert (net.train_loss.iloc[:-1] > target).all()
+        assert (net.train_loss.iloc[-1] <= target) == reached
+        assert reached or net.epoch.iloc[-1] == settings[f"{kind}_epochs"]
+    assert (frame.status == "ok").mean() > 0.5
+
+
+def test_each_kind_of_net_has_its_repetitions(runs):
+    """DNNs cost less and have more of them."""
+    frame, settings = records.read(runs, "actual_task"), records.settings(runs, "actual_task")
+    assert settings["dnn_seeds"] > settings["seeds"]
+    for (_, kind, _), rows in frame.groupby(["data", "kind", "hidden"]):
+        assert rows.seed.nunique() == settings["dnn_seeds" if kind == "dnn" else "seeds"]
+
+
+def test_target_losses_are_one_for_all_or_one_for_each_data_set():
+    """Those of the report are in the order of the data sets; another number of them is refused by name."""
+    settings = question.make_settings(actual_task)
+    assert [actual_task.target_loss(settings, name) for name in settings.data] == list(settings.target_losses)
+    one = question.make_settings(actual_task, target_losses=(0.2,))
+    assert [actual_task.target_loss(one, name) for name in one.data] == [0.2, 0.2]
+    with pytest.raises(ValueError, match="target_losses"):
+        question.make_settings(actual_task, data=("mnist10k",))

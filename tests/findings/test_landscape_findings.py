@@ -48,11 +48,12 @@ def test_verdicts_follow_the_rows(share, bulk):
 
 
 def test_evaluation_of_a_barrier():
-    """Interior maximum of the error less the larger end, which can be negative."""
+    """Interior maximum of the error less the larger end, which can be negative; a seed without a line has none."""
     accuracy = {0: (0.9, 0.5, 0.8), 1: (0.9, 0.95, 0.8)}
     rows = [(s, a, v) for s, values in accuracy.items() for a, v in zip((0, 0.5, 1), values, strict=True)]
-    found = loss_functions._barriers(pd.DataFrame(rows, columns=["seed", "alpha", "train_accuracy"]))
-    np.testing.assert_allclose(found, [0.3, -0.15])
+    lines = pd.DataFrame(rows, columns=["seed", "alpha", "train_accuracy"])
+    found = loss_functions._barriers(lines, {"first_seed": 0, "seeds": 3})
+    np.testing.assert_allclose(found, [0.3, -0.15, np.nan])
 
 
 def test_flat_claims_follow_the_rows():

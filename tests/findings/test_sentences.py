@@ -4,46 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hw1.findings.deep_vs_shallow import actual_task, simulate_function
 from hw1.findings.generalization import interpolation, parameter_count, random_labels, sensitivity, sharpness
 
 SEEDS = range(5)
 NOISE = np.array([-2, -1, 0, 1, 2]) / 1000  # one value per seed, around 0
-
-
-def ends_of(data, deep, shallow):
-    """Rows of the deepest and the shallowest DNN on a data set, with these test accuracies."""
-    nets = [(name, accuracy) for name, accuracy in (("30-20", deep), ("31", shallow))]
-    rows = [
-        {"data": data, "kind": "dnn", "hidden": name, "seed": seed, "test_accuracy": accuracy + sign * NOISE[seed]}
-        for sign, (name, accuracy) in zip((1, -1), nets, strict=True)
-        for seed in SEEDS
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_depth_is_counted_over_the_comparisons():
-    """Better, worse, and not to be told apart."""
-    rows = pd.concat([ends_of("a", 0.9, 0.8), ends_of("b", 0.8, 0.9), ends_of("c", 0.9, 0.9), ends_of("d", 0.9, 0.8)])
-    text = actual_task._summary(rows, [(data, "dnn") for data in "abcd"])
-    assert text.startswith("In 4 comparisons")
-    assert "measurably higher in 2, measurably lower in 1 and not distinguishable in 1." in text
-
-
-@pytest.mark.parametrize(("difference", "said"), [(0.1, "higher than"), (-0.1, "lower than"), (0, "(difference ")])
-def test_a_difference_is_named_by_its_direction(difference, said):
-    """And only if its interval leaves zero out."""
-    interval = actual_task.paired_difference(pd.Series(difference + NOISE), pd.Series(0 * NOISE))
-    text = actual_task._compare(interval, ["30-20", "31"], "test accuracy")
-    assert said in text
-    assert ("not measurably" in text) == (difference == 0)
-
-
-def test_errors_on_the_slides_are_compared_seed_by_seed():
-    """How many seeds are at or below them, not whether one of them is."""
-    final = {"190": pd.DataFrame({"loss": [1e-5, 1.8e-5, 2e-5]})}
-    assert "1.8 dot 10^(-5)$, which 2 of 3 seeds reach" in simulate_function._known(final, {"190": 1.8e-5})
-    assert simulate_function._known(final, {"10-4": 1.0}) == ""
 
 
 def of_sizes(**accuracies):

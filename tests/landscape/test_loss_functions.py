@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from hw1 import claims, question, records
 from hw1.findings import drawing
+from hw1.findings.verdict import INCOMPARABLE
 from hw1.landscape import loss_functions
 
 
@@ -38,6 +39,12 @@ def test_the_parts_make_the_hessian(runs):
     assert (frame[frame.loss != "hinge"].gauss_newton > 0).all()
 
 
+def test_hessians_are_measured_of_the_first_seeds(runs):
+    """Of as many as are asked for; the lines are of all."""
+    frame, settings = records.read(runs, "loss_functions"), records.settings(runs, "loss_functions")
+    assert set(frame.seed) == set(range(settings["measured"])) < set(range(settings["seeds"]))
+
+
 def test_losses_start_from_the_same_weights_and_are_learned(runs):
     """One accuracy per seed before training; afterwards each loss has fallen."""
     frame = records.read(runs, "loss_functions").set_index(["loss", "seed", "epoch"])
@@ -53,7 +60,9 @@ def test_lines_join_the_solutions(runs):
     end = frame[frame.epoch == 8].set_index(["loss", "seed"])
     lines = tables["lines"]
     assert set(lines.kind) == {"other loss", "other seed"}
+    assert set(lines.seed) == {0, 1, 2}
     known = lines[(lines.alpha == 0) | (lines.alpha == 1) & (lines.kind == "other loss")]
+    known = known[known.seed.isin(frame.seed)]
     assert len(known) == 3 * 2 * 3
     for row in known.itertuples():
         net = end.loc[(row.loss if row.alpha == 0 else row.other, row.seed)]
@@ -75,13 +84,15 @@ def test_spectra_are_of_the_own_loss_and_of_the_nll(runs):
 
 
 def test_nets_that_diverge_are_rows(tmp_path):
-    """Every net diverges: a row per net with its status, a figure and claims that stay undecided."""
+    """Every net diverges: a row per net with its status, a figure, and claims of which nothing can be said."""
     settings = question.make_settings(loss_functions, "smoke", learning_rate=1e38, losses=("nll", "squared"))
     question.run_units(loss_functions, settings, tmp_path)
     frame = records.read(tmp_path, "loss_functions")
     assert (frame.status == "diverged").all()
     assert len(frame) == len(loss_functions.units(settings)) * settings.seeds
-    assert set(claims.judge(tmp_path, None).verdict) <= {"undecided"}
+    ledger = claims.judge(tmp_path, ["loss_functions"])
+    assert len(ledger)
+    assert set(ledger.verdict) == {INCOMPARABLE}
     assert all(path.exists() for path in drawing.draw("loss_functions", tmp_path))
 
 

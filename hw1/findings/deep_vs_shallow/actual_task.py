@@ -180,7 +180,8 @@ def _paragraph(rows, settings, data, kind) -> str:
     of = {hidden: ends[(ends.hidden == hidden)] for hidden in nets}
     epochs = listed(number(net.epoch.mean(), 2) for net in of.values())
     accuracies = listed(f"{show(mean_interval(net.test_accuracy))} ({hidden})" for hidden, net in of.items())
-    text = f"{name}, at a training loss of {_target(settings, data):g} nats, after {epochs} epochs on average: test accuracy is {accuracies}. "
+    reached = listed(number(net.train_loss.mean(), 2) for net in of.values())
+    text = f"{name}, stopped at a training loss of {_target(settings, data):g} nats (at {reached} on average, after {epochs} epochs): test accuracy is {accuracies}. "
     if len({_depth(kind, hidden) for hidden in nets}) > 1:
         accuracy, loss = _accuracy_trend(ends), _loss_trend(ends)
         text += f"With each doubling of depth the accuracy {_change(accuracy)} and the test loss is multiplied by {show(loss)}. "

@@ -6,6 +6,7 @@ Reads the rows of `hw1.deep_vs_shallow.simulate_function` (function, hidden, see
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
@@ -20,7 +21,7 @@ KNOWN = {
     "sinc": {"5-10-10-10-10-10-5": 2.9e-6, "10-18-15-4": 3.5e-6, "190": 1.8e-5},
     "sign": {"5-10-10-10-10-10-5": 0.0095, "10-18-15-4": 0.0117, "190": 0.0655},
 }
-GREY = {"color": "#bbbbbb", "linewidth": 3}  # of the function
+GREY = {"color": "#bbbbbb", "linewidth": 4}  # of the function
 
 
 def figure(rows, settings, predictions) -> Figure:
@@ -36,7 +37,8 @@ def figure(rows, settings, predictions) -> Figure:
         left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=FORMULAS[function])
         left.tick_params(axis="x", labelrotation=30)
         together.set_title("all nets, best seeds")
-        for axes, (hidden, colour) in zip(alone, nets.items(), strict=True):
+        widths = np.linspace(2.6, 0.8, len(nets))  # each net can be seen behind those that are drawn later
+        for axes, (hidden, colour), width in zip(alone, nets.items(), widths, strict=True):
             net = _of(rows, function, hidden)
             style.curve(left, net, "epoch", "loss", band=True, color=colour, linewidth=0.8)
             final = last_rows(net[net.status != "diverged"]).set_index("seed").loss
@@ -45,8 +47,10 @@ def figure(rows, settings, predictions) -> Figure:
                 continue
             points = _of(predictions, function, hidden)
             points = points[points.seed.isin(final.index)]
-            for panel in (together, axes):
-                _draw_best(panel, points[points.seed == final.idxmin()], colour)
+            best = points[points.seed == final.idxmin()]
+            for panel, thickness in ((together, width), (axes, 1)):
+                panel.plot(best.x, best.target, zorder=1, **GREY)
+                panel.plot(best.x, best.prediction, color=colour, linewidth=thickness)
             at_x = points.groupby("x").prediction
             axes.fill_between(at_x.min().index, at_x.min(), at_x.max(), color=colour, alpha=0.25, linewidth=0)
             axes.set_title(f"best: {final.min():.2g}")
@@ -59,12 +63,6 @@ def figure(rows, settings, predictions) -> Figure:
         _limits(together, predictions[predictions.function == function].target)
     style.legend(fig, {"function": GREY} | {hidden: {"color": colour} for hidden, colour in nets.items()})
     return fig
-
-
-def _draw_best(axes, net, colour):
-    """The function in grey and the predictions of one seed as a line."""
-    axes.plot(net.x, net.target, zorder=1, **GREY)
-    axes.plot(net.x, net.prediction, color=colour, linewidth=1)
 
 
 def _limits(axes, target):
