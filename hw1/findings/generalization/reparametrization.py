@@ -85,10 +85,12 @@ def _draw_determinants(axes, rows):
         net = net.dropna(subset=["log10_determinant"])
         known = net.log10_det_predicted - net[net.alpha == 1].log10_det_predicted.sum()
         look = {"marker": MARKERS[order % len(MARKERS)], "color": SHADES[order // len(MARKERS) % len(SHADES)]}
-        name = f"net {seed}{': singular' if net.empty else ''}"
+        name = f"{seed}{': singular' if net.empty else ''}"
         axes.plot(net.alpha, net.log10_determinant - known, linewidth=0.8, label=name, **look)
     axes.set(ylabel="log₁₀ |det H|", title="determinant / known factor")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1, handletextpad=0.4)
+    axes.legend(
+        title="net", fontsize=6, loc="center left", bbox_to_anchor=(0.98, 0.5), handlelength=1, handletextpad=0.4
+    )
 
 
 def _table(rows):
