@@ -136,7 +136,7 @@ def test_both_nets_of_a_straight_line_saw_the_same_images(trainings):
 
 def test_solutions_that_a_line_of_loss_functions_joins_saw_the_same_images(trainings):
     """Those of the same loss and a further seed, and those of the other loss."""
-    _, data = run(loss_functions, {"loss": "nll"}, first_seed=3, losses=("nll", "squared"))
+    _, data = run(loss_functions, {"loss": "nll"}, first_seed=3, seeds=2, losses=("nll", "squared"))
     own, other = trainings
     for number, seed in enumerate((3, 4)):
         assert own[number].seed == other[number].seed == seed
