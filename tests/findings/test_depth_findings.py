@@ -85,6 +85,9 @@ def test_diverged_nets_and_one_seed_leave_no_empty_panel(seeds):
         figure.draw_without_rendering()
         assert len(list(actual_task.claims(frame, SETTINGS))) == 4
         assert actual_task.comment(frame, SETTINGS)["comment"]
+    one = len(seeds) == 1
+    assert ("too few to tell" in actual_task.comment(rows, SETTINGS)["comment"][-1]) == one
+    assert ("with this one seed" in actual_task._paragraph(rows, SETTINGS, "a", "dnn")) == one
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["all nets diverged"] * 2
     assert "a, CNN: all nets diverged." in actual_task.comment(lost, SETTINGS)["comment"]
@@ -172,7 +175,9 @@ def test_functions_with_one_seed_or_diverged_nets(errors):
     rows, settings, points = of_functions({"5-5": errors, "190": [1e-3] * len(errors)}, range(len(errors)))
     simulate_function.figure(rows, settings, points).draw_without_rendering()
     assert len(list(simulate_function.claims(rows, settings))) == 3
-    assert all(simulate_function.comment(rows, settings, points)["comment"])
+    first = simulate_function.comment(rows, settings, points)["comment"][0]
+    assert "no measurable effect" not in first
+    assert ("With one seed: the error" in first) == bool(np.isfinite(errors[0]))
 
 
 def test_errors_on_the_slides_are_compared_seed_by_seed():

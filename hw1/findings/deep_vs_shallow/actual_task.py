@@ -193,6 +193,8 @@ def _paragraph(rows, settings, data, kind) -> str:
 
 def _change(trend) -> str:
     """Says whether the accuracy rises, falls or neither, and by how much."""
+    if not np.isfinite(trend.low):
+        return f"changes by {number(trend.value, 2)} with this one seed"
     if sign(trend):
         return f"{'rises' if sign(trend) > 0 else 'falls'} by {show(trend if trend.value > 0 else _negative(trend), 2)}"
     return f"does not measurably change ({show(trend, 2)})"
@@ -208,9 +210,10 @@ def _summary(rows, pairs) -> str:
     for data, kind in pairs:
         ends = _ends(rows, data, kind)
         if len({_depth(kind, hidden) for hidden in ends.hidden}) > 1:
-            signs[f"{KINDS[kind]}s on {data}"] = sign(_accuracy_trend(ends))
+            trend = _accuracy_trend(ends)
+            signs |= {f"{KINDS[kind]}s on {data}": sign(trend)} if np.isfinite(trend.low) else {}
     if not signs:
-        return "All nets of a kind have one depth, so nothing can be said of it."
+        return "These nets are too few to tell what depth changes."
     parts = []
     for wanted, what in ((1, "rises with depth for"), (-1, "falls for"), (0, "does not measurably change for")):
         names = [name for name, found in signs.items() if found == wanted]

@@ -177,6 +177,7 @@ def _depth(rows, function, nets) -> str:
     verdicts = {1: "Depth helps", 0: "Depth has no measurable effect", -1: "Depth does not help"}
     deepest, *between, shallowest = nets
     ratio = _ratio(rows, function, shallowest, deepest)
-    text = f"{verdicts[sign(ratio, 1)]}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}"
+    verdict = verdicts[sign(ratio, 1)] if np.isfinite(ratio.low) else "With one seed"
+    text = f"{verdict}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}"
     ratios = [f"that of {hidden} {show(_ratio(rows, function, hidden, deepest), 2)} times" for hidden in between]
     return f"{', '.join([text, *ratios])}."

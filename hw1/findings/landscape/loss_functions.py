@@ -122,7 +122,7 @@ def claims(rows, settings, lines, **_) -> Iterator[Claim]:
                 below=0,
             )
     for name in settings["losses"]:
-        partner = _partner(lines, name)
+        partner = _partner(settings, name)
         if partner is None:
             continue
         other, same = (_barriers(_lines(lines, name, kind), settings) for kind in (OTHER_LOSS, OTHER_SEED))
@@ -154,10 +154,10 @@ def _lines(lines, loss, kind):
     return lines[(lines.loss == loss) & (lines.kind == kind)]
 
 
-def _partner(lines, loss) -> str | None:
-    """The loss to whose solutions lines lead from those of another one; None if there are no such lines."""
-    partners = _lines(lines, loss, OTHER_LOSS).other
-    return None if partners.empty else partners.iloc[0]
+def _partner(settings, loss) -> str | None:
+    """The loss to whose solutions lines lead from those of another one: the next; None if there is only one."""
+    losses = settings["losses"]
+    return losses[(losses.index(loss) + 1) % len(losses)] if len(losses) > 1 else None
 
 
 def _barriers(lines, settings):
@@ -189,15 +189,16 @@ def comment(rows, settings, spectrum, lines) -> dict:
     """What the Hessian is made of, how the losses' solutions compare, and whether barriers lie between them."""
     rows = rows[rows.status != "diverged"]
     names = [name for name in settings["losses"] if name in set(rows.loss)]
+    paragraphs = [
+        _parts(rows, names, settings),
+        _curvature(rows, spectrum, names, settings),
+        _barrier_text(lines, names, settings),
+    ]
     return {
         "title": "Loss functions",
         "method": f"Nets are trained with each loss for {settings['epochs'][-1]} epochs from the same initial weights; they are compared after equally many updates, not at equal losses. Here nll is the negative log-likelihood (cross-entropy), squared the squared error, hinge the multi-class hinge loss. Norms and spectra are computed on {settings['examples']} training images. G is the Gauss–Newton part of the Hessian H, R = H − G the residual.",
         "caption": "Top: spectral norms of H and of its two parts along training, one panel a loss, and the residual's share of the norm. Bottom: the largest eigenvalues at the end, of each net's own loss and of the nll; training error on the lines to the solution of the next loss (same initial weights) and to one of another seed.",
-        "comment": [
-            _parts(rows, names, settings),
-            _curvature(rows, spectrum, names, settings),
-            _barrier_text(lines, names, settings),
-        ],
+        "comment": paragraphs if names else ["All nets diverged."],
     }
 
 
@@ -264,7 +265,7 @@ def _barrier_text(lines, names, settings) -> str:
         text = f"Between solutions of two seeds, the training error rises above the worse end by {listed(f'{show(mean_interval(rises), 2)} ({name})' for name, rises in same.items())}. "
     if not other:
         return text.strip()
-    pairs = {name: f"{name}–{_partner(lines, name)}" for name in other}
+    pairs = {name: f"{name}–{_partner(settings, name)}" for name in other}
     texts = [_crossed(pairs[name], rises) for name, rises in other.items()]
     text += f"Between solutions of two losses from the same initial weights, it rises by more than {100 * BARRIER:g} points on {listed(texts)}. "
     shares = {pairs[name]: sign(_share_of_barriers(rises), 0.5) for name, rises in other.items()}

@@ -110,11 +110,12 @@ def _over_seeds(losses, statistic):
 def comment(rows, settings, training) -> dict:
     """Whether the loss falls on the line from start to end, and whether it rises between two solutions."""
     layers = "-".join(map(str, settings["hidden"]))
+    paragraphs = (part(rows, settings) for part in (_from_start, _between, _conclusion))
     return {
         "title": "Straight lines",
         "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a narrower rise would be missed. The two solutions have different initial weights and saw the same images.",
         "caption": "Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Dotted lines mark the ends.",
-        "comment": [_from_start(rows, settings), _between(rows, settings), _conclusion(rows, settings)],
+        "comment": [text for text in paragraphs if text],
     }
 
 
