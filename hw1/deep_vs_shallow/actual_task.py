@@ -50,7 +50,7 @@ class Settings(question.Images):
     )
     dnn_epochs: int = question.option(60, "largest number of passes over the training set for a DNN")
     cnn_epochs: int = question.option(20, "largest number of passes over the training set for a CNN")
-    dnn_seeds: int = question.option(20, "independent repetitions of the DNNs")
+    dnn_seeds: int = question.option(16, "independent repetitions of the DNNs")
     seeds: int = question.option(5, "independent repetitions of the CNNs (initial weights, batch order and split)")
     batch_size: int = question.option(
         25, "examples per step (our choice: an epoch of a CNN takes hardly longer than with 100)", at_most="train"

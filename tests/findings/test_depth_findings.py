@@ -149,13 +149,15 @@ def test_all_predictions_are_in_one_panel_too():
     assert [len({line.get_color() for line in axes.lines}) for axes in alone] == [2] * 3
 
 
-def test_the_deepest_must_beat_every_other():
-    """Better than the shallowest by much and than the middle one by nothing: the second claim does not hold."""
+def test_depth_is_judged_by_the_ratio_of_errors():
+    """At the training points for both functions, and between them for the smooth one; a tie is no effect."""
     errors = np.array([1.0, 1.1, 0.9, 1.05, 0.95])
-    losses = {"5-5-5": 1e-5 * errors, "10-4": 0.5e-5 * errors[::-1], "190": 1e-3 * errors[::-1]}
-    rows, settings, _ = of_functions(losses)
-    verdicts = [line.verdict for line in simulate_function.claims(rows, settings) if "sgn" in line.claim]
-    assert verdicts == [HELD, NOT]
+    for deep, verdict in ((1e-5 * errors, HELD), (1e-1 * errors, NOT), (1e-3 * errors, SMALL)):
+        losses = {"5-5-5": deep, "10-4": 1e-9 * errors, "190": 1e-3 * errors[::-1]}
+        rows, settings, _ = of_functions(losses)
+        found = list(simulate_function.claims(rows, settings))
+        assert [line.verdict for line in found] == [verdict] * 3
+        assert ["midway" in line.claim for line in found] == [False, True, False]
 
 
 def test_errors_are_compared_in_one_kind_of_mean():

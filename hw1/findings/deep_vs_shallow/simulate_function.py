@@ -13,7 +13,7 @@ from hw1.findings import style
 from hw1.findings.deep_vs_shallow import colours
 from hw1.findings.verdict import HOMEWORK, OWN, Claim, claim
 from hw1.findings.words import listed, net, number, plural, show, sign
-from hw1.statistics import geometric_mean, last_rows, weakest
+from hw1.statistics import geometric_mean, last_rows
 
 FORMULAS = {"sinc": "sin(5πx) / (5πx)", "sign": "sgn(sin(5πx))"}
 # Final mean squared errors on the course's slides, which do not give the number of points.
@@ -91,15 +91,6 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
             published=f"{known[deep]:g} against {known[shallow]:g}" if {deep, shallow} <= known.keys() else "",
             above=1,
         )
-        if len(others) > 1:
-            yield claim(
-                f"{HOMEWORK} 1-1",
-                f"With equally many parameters, the deepest net learns {FORMULAS[function]} best (least ratio of errors at the training points, another net to the deepest)",
-                weakest(_ratio(rows, function, other, deep) for other in others),
-                _nets(rows, function, settings["nets"]),
-                published=", ".join(f"{known[name]:g}" for name in settings["nets"] if name in known),
-                above=1,
-            )
         if function == "sinc":
             yield claim(
                 OWN,
