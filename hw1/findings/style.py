@@ -117,6 +117,14 @@ def sets(colour: str) -> dict[str, dict]:
     return {"training": {"color": colour, "linestyle": TRAIN}, "test": {"color": colour, "linestyle": TEST}}
 
 
+def of_depths(nets) -> dict[str, object]:
+    """Net → its colour, from the deepest to the shallowest; as many different ones as there are nets."""
+    nets, colours = list(nets), list(dict.fromkeys(DEPTH_COLOURS))
+    if len(nets) > len(colours):
+        colours = matplotlib.colormaps["turbo"](np.linspace(0.02, 0.98, len(nets)))
+    return dict(zip(nets, colours[: len(nets)], strict=True))
+
+
 def shades(batch_sizes) -> dict[int, tuple]:
     """Batch size → colour, from dark to light."""
     sizes = sorted(batch_sizes)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hw1 import nets
-from hw1.findings.deep_vs_shallow import actual_task, colours, simulate_function
+from hw1.findings import style
+from hw1.findings.deep_vs_shallow import actual_task, simulate_function
 from hw1.findings.verdict import HELD, INCOMPARABLE, NOT, SMALL
 
 SEEDS = range(5)
@@ -119,7 +120,7 @@ def test_the_summary_follows_the_trends(accuracies, said):
 @pytest.mark.parametrize("count", [1, 3, 7, 8, 20])
 def test_every_net_has_a_look_of_its_own(count):
     """However many there are: none is left out, and no two are alike."""
-    looks = colours(map(str, range(count)))
+    looks = style.of_depths(map(str, range(count)))
     assert list(looks) == [str(number) for number in range(count)]
     assert len({tuple(np.ravel(look)) for look in looks.values()}) == count
 
@@ -145,7 +146,7 @@ def test_all_predictions_are_in_one_panel_too():
     figure = simulate_function.figure(rows, settings, points)
     _, together, *alone = figure.axes[:5]
     drawn = {line.get_color() for line in together.lines} - {simulate_function.GREY["color"]}
-    assert drawn == set(colours(settings["nets"]).values())
+    assert drawn == set(style.of_depths(settings["nets"]).values())
     assert [len({line.get_color() for line in axes.lines}) for axes in alone] == [2] * 3
 
 

@@ -15,7 +15,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hw1 import nets as architectures
 from hw1.findings import style
-from hw1.findings.deep_vs_shallow import colours
 from hw1.findings.style import ACCURACY, BLACK, LOSS, SETS
 from hw1.findings.verdict import ACCURACY_EFFECT, HOMEWORK, OWN, Claim, claim
 from hw1.findings.words import listed, number, plural, show, sign
@@ -42,7 +41,7 @@ def figure(rows, settings) -> Figure:
                 axes.set(xlabel="epoch", ylabel=label, title=f"{name}, {KINDS[kind]}")
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=(1, 2, 5, 10)))
     for axes, kind in ((panels[0][1], "dnn"), (panels[0][3], "cnn")):
-        looks = colours(rows[rows.kind == kind].hidden.unique())
+        looks = style.of_depths(rows[rows.kind == kind].hidden.unique())
         handles = [Line2D([], [], color=colour, label=hidden) for hidden, colour in looks.items()]
         axes.legend(handles=handles, loc="lower right", fontsize=6)
     stopped = {"a net stops": {"color": BLACK, "linestyle": "", "marker": "."}}
@@ -71,7 +70,7 @@ def _log_loss(axes):
 
 def _draw_nets(axes, nets, quantity):
     """Training and test curves of every net in its colour, and where each seed stopped."""
-    for hidden, colour in colours(nets.hidden.unique()).items():
+    for hidden, colour in style.of_depths(nets.hidden.unique()).items():
         net = nets[(nets.hidden == hidden) & (nets.status != "diverged")]
         ends = last_rows(net)
         for part, line in SETS.items():

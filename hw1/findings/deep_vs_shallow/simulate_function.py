@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.deep_vs_shallow import colours
 from hw1.findings.verdict import HOMEWORK, OWN, Claim, claim
 from hw1.findings.words import listed, net, number, plural, show, sign
 from hw1.statistics import geometric_mean, last_rows
@@ -30,7 +29,7 @@ def figure(rows, settings, predictions) -> Figure:
     Losses are geometric means over seeds with 95 % intervals. Predictions are those of the best seed, with the range
     of all seeds as a band. Uses the table `predictions`.
     """
-    functions, nets = settings["functions"], colours(settings["nets"])
+    functions, nets = settings["functions"], style.of_depths(settings["nets"])
     ratios = [1.5, 1.5] + [1] * len(nets)
     fig, panels = style.figure(len(functions), 2 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
     for (left, together, *alone), function in zip(panels, functions, strict=True):
