@@ -24,6 +24,7 @@ import numpy as np
 import scipy.linalg
 
 _CHANCE = 0.01  # our choice: an exclusion holds with 99 %; 90 % would save about one product in ten
+_SMALLEST = 1e-130  # of products with random vectors: squares of numbers far below them must not be 0
 _ROUNDING = 1e-13  # β below this share of ‖H‖ is rounding: H maps the space into itself
 
 
@@ -37,6 +38,20 @@ def product(operator, vector: np.ndarray) -> np.ndarray:
     if not np.isfinite(image).all():
         raise ValueError("a product of the operator with a vector is not finite")
     return image
+
+
+def check_size(images: np.ndarray) -> np.ndarray:
+    """Products with random vectors, as they are.
+
+    Raises:
+        ValueError: if they are so small that squares of their entries are 0.
+    """
+    if 0 < np.abs(images).max(initial=0) < _SMALLEST:
+        raise ValueError(
+            f"the Hessian is so small (entries of a product: {np.abs(images).max():.2g}) that squares of its entries "
+            "are 0 in float64: measure the loss times a large number"
+        )
+    return images
 
 
 class Space:
@@ -73,6 +88,8 @@ class Space:
         """Adds a vector to the Krylov space, for one product."""
         at, self.size, self.products = self.size, self.size + 1, self.products + 1
         image = product(self._operator, self._next)
+        if not self.norm:
+            check_size(image)
         self.basis[at], self.images[at] = self._next, image
         column, rest = self._split(image)
         self.projected[at, : self.size] = self.projected[: self.size, at] = column

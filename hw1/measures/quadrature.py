@@ -16,6 +16,7 @@ import numpy as np
 import scipy.linalg
 
 from hw1.evaluation import checks
+from hw1.measures import krylov
 
 
 class Density(NamedTuple):
@@ -63,6 +64,8 @@ def _quadrature(operator, steps, start):
     for step in range(steps):
         basis[step] = vector
         image = operator.matvec(vector)
+        if not step:
+            krylov.check_size(image)
         diagonal[step] = vector @ image
         image = image - diagonal[step] * vector
         if step:

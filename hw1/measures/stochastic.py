@@ -50,7 +50,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw1.evaluation import checks
-from hw1.measures import lanczos
+from hw1.measures import krylov, lanczos
 
 
 class Estimate(float):
@@ -154,7 +154,7 @@ class Deflated(NamedTuple):
 def deflate(operator, probes: int, seed: int) -> Deflated:
     """The products of Hutch++ with random signs."""
     rng, size, third = checks.generator(seed), operator.shape[0], probes // 3
-    basis = np.linalg.qr(operator.matmat(rng.choice([-1.0, 1.0], (size, third))))[0]
+    basis = np.linalg.qr(krylov.check_size(operator.matmat(rng.choice([-1.0, 1.0], (size, third)))))[0]
     signs = rng.choice([-1.0, 1.0], (third, size)).T
     return Deflated(basis, operator.matmat(basis), signs, operator.matmat(signs - basis @ (basis.T @ signs)))
 
@@ -193,7 +193,7 @@ def leave_one_out(operator, vectors, blocks, uniform: bool = False) -> list[Esti
         An estimate for each block.
     """
     size, count = vectors.shape
-    products = operator.matmat(vectors)
+    products = krylov.check_size(operator.matmat(vectors))
     basis = np.linalg.qr(products)[0]
     image = operator.matmat(basis)
 
