@@ -41,7 +41,7 @@ def product(operator, vector: np.ndarray) -> np.ndarray:
 
 
 def check_size(images: np.ndarray) -> np.ndarray:
-    """Products with random vectors, as they are.
+    """Products with random vectors, or a whole matrix, as they are.
 
     Raises:
         ValueError: if they are so small that squares of their entries are 0.

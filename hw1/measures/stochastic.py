@@ -111,7 +111,7 @@ def frobenius_norm(operator, probes: int, seed: int) -> Estimate:
     """
     check(probes)
     if probes >= operator.shape[0]:
-        return Estimate(np.linalg.norm(lanczos.matrix(operator)), 0.0)
+        return Estimate(np.linalg.norm(krylov.check_size(lanczos.matrix(operator))), 0.0)
     found = deflate(operator, probes, seed)
     square = average(np.sum(found.image**2), np.sum(found.rest_image**2, axis=0))
     value = np.sqrt(max(square, 0.0))
