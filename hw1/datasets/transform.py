@@ -1,4 +1,4 @@
-"""Data sets made from others: permuted labels, averaged pixels, fewer classes."""
+"""Data sets made from others: permuted labels, shuffled pixels, noise, averaged pixels, fewer classes."""
 
 import numbers
 from dataclasses import replace
@@ -40,6 +40,51 @@ def shuffle_labels(y: np.ndarray, fraction: float = 1.0, seed: int = 0) -> np.nd
     shuffled = y.copy()
     shuffled[chosen] = y[rng.permutation(chosen)]
     return shuffled
+
+
+def shuffle_pixels(data: Dataset, seed: int = 0, each: bool = False) -> Dataset:
+    """Permutes the pixels of all images, training and test images, with all channels of a pixel together.
+
+    Args:
+        data: images of shape [n, h, w] or [n, h, w, c].
+        seed: of the permutations.
+        each: whether every image gets a permutation of its own ("random pixels" in Zhang et al., arXiv 1611.03530)
+            instead of one for all ("shuffled pixels"). Then only the values of the pixels tell of the class.
+
+    Returns:
+        New images; labels stay.
+    """
+    rng = np.random.default_rng([integer("seed", seed, 0), 4])
+    pixels = int(np.prod(data.shape[:2]))
+    one = rng.permutation(pixels)
+
+    def shuffled(x):
+        flat = x.reshape(len(x), pixels, -1)
+        if each:
+            orders = rng.permuted(np.tile(np.arange(pixels), (len(x), 1)), axis=1)
+            return np.take_along_axis(flat, orders[..., None], axis=1).reshape(x.shape)
+        return flat[:, one].reshape(x.shape)
+
+    return replace(data, x_train=shuffled(data.x_train), x_test=shuffled(data.x_test))
+
+
+def gaussian_images(data: Dataset, seed: int = 0) -> Dataset:
+    """Puts Gaussian noise in place of all images, training and test images; labels stay.
+
+    Mean and variance are those of all pixels of the training images together (Zhang et al., arXiv 1611.03530). The
+    noise is not clipped, so that the two hold: pixels may be negative.
+
+    Args:
+        data: images of any shape.
+        seed: of the noise.
+
+    Returns:
+        Images of the same shapes and dtype, with the labels of `data`.
+    """
+    rng = np.random.default_rng([integer("seed", seed, 0), 5])
+    mean, deviation = data.x_train.mean(dtype=np.float64), data.x_train.std(dtype=np.float64)
+    noise = [rng.normal(mean, deviation, x.shape).astype(x.dtype) for x in (data.x_train, data.x_test)]
+    return replace(data, x_train=noise[0], x_test=noise[1])
 
 
 def average_pool(data: Dataset | Splits, side: int) -> Dataset | Splits:
