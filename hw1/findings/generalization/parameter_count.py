@@ -1,133 +1,312 @@
-"""Figure, claims and text. How do loss and accuracy depend on the number of parameters? Final values of nets of one hidden layer.
+"""Figure, claims and text. What does the number of parameters change, and when is a net over-parametrised?
 
-Reads the rows of `hw1.generalization.parameter_count` (parameters, seed, losses, accuracies, status).
+Reads the rows of `hw1.generalization.parameter_count` (part, loss, examples, noise, parameters, seed, losses,
+accuracies, status). What is a threshold is decided on training errors alone; what is the best of several sizes is
+decided by the other seeds, never by the one that it is judged by.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.style import ACCURACY, BLUE, LOSS, TEST, TRAIN, VERMILION
-from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import plural, show, sign
-from hw1.statistics import Interval, mean_interval, paired_difference
+from hw1.findings.style import ACCURACY, BLUE, GREEN, LOSS, PURPLE, TEST, TRAIN, VERMILION
+from hw1.findings.verdict import ACCURACY_EFFECT, Claim, claim
+from hw1.findings.words import listed, number, show, sign
+from hw1.statistics import Interval, geometric_mean, jackknife, mean_interval, paired_difference
 
 NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
+BELKIN = "Belkin et al., arXiv 1812.11118"
+NAKKIRAN = "Nakkiran et al., arXiv 1912.02292"
+FITTED = 0.01  # the training error at and below which a net fits its training set
+NAMES = {"nll": "cross-entropy", "squared": "squared error"}
+LOOKS = {"nll": {"color": GREEN, "marker": "o"}, "squared": {"color": PURPLE, "marker": "s"}}
+NOTHING = Interval(np.nan, np.nan, np.nan)
+
+
+def _sizes(rows) -> pd.DataFrame:
+    """The nets of the first part: all sizes, true labels."""
+    return rows[rows.part == "size"]
+
+
+def _dense(rows, loss, noise, examples) -> pd.DataFrame:
+    """The nets around one threshold, with their errors; those that diverged have none."""
+    nets = rows[(rows.part == "threshold") & (rows.loss == loss) & (rows.noise == noise) & (rows.examples == examples)]
+    return nets.assign(train_error=1 - nets.train_accuracy, test_error=1 - nets.test_accuracy)
+
+
+def _errors(rows, loss, noise, examples, part="test") -> pd.DataFrame:
+    """A row per seed and a column per number of parameters, ascending."""
+    return _dense(rows, loss, noise, examples).pivot(index="seed", columns="parameters", values=f"{part}_error")
+
+
+def conditions(loss: str, examples: int, settings) -> int:
+    """How many conditions a net that fits must meet: one per example, with the squared error one per output too."""
+    return examples * (settings["classes"] if loss == "squared" else 1)
+
+
+def threshold(errors: pd.Series) -> float:
+    """The number of parameters from which on a net fits, interpolated between the sizes on both sides of it.
+
+    Args:
+        errors: the training errors of one seed, by number of parameters, ascending.
+
+    Returns:
+        Where the training error is `FITTED`, on a logarithmic scale. NaN if the largest net does not fit or the
+        smallest does, as then the threshold is not among the sizes.
+    """
+    misses = np.flatnonzero(~(errors.to_numpy() <= FITTED))
+    if not len(misses) or misses[-1] == len(errors) - 1:
+        return np.nan
+    below, above = errors.iloc[misses[-1]], errors.iloc[misses[-1] + 1]
+    ends = np.log(errors.index[misses[-1] : misses[-1] + 2])
+    return float(np.exp(ends[0] + (below - FITTED) / (below - above) * (ends[1] - ends[0])))
+
+
+def thresholds(rows, loss, noise, settings) -> pd.DataFrame:
+    """The threshold of each seed (index) for each number of training examples (columns)."""
+    counts = sorted(settings["examples"])
+    return pd.DataFrame(
+        {count: _errors(rows, loss, noise, count, "train").apply(threshold, axis=1) for count in counts}
+    )
+
+
+def exponent(table: pd.DataFrame) -> Interval:
+    """The exponent in threshold ∝ examples^exponent, a fit through all seeds; seeds without a threshold are missing."""
+    whole = table.dropna()
+    if len(whole) < 1 or table.shape[1] < 2:
+        return NOTHING._replace(missing=len(table))
+    counts = np.log(table.columns.to_numpy(float))
+    found = jackknife(lambda logs: np.polyfit(counts, logs.mean(axis=0), 1)[0], np.log(whole.to_numpy()))
+    return found._replace(missing=len(table) - len(whole))
+
+
+def peak(rows, loss, noise, settings) -> tuple[pd.DataFrame, float] | None:
+    """Test errors with the most examples (seed, parameters), and the size at the threshold; None where there is none.
+
+    That size is the one nearest to the geometric mean of the seeds' thresholds.
+    """
+    count = max(settings["examples"])
+    found = geometric_mean(thresholds(rows, loss, noise, settings)[count]).value
+    errors = _errors(rows, loss, noise, count)
+    if not np.isfinite(found):
+        return None
+    return errors, errors.columns[abs(np.log(errors.columns / found)).argmin()]
+
+
+def chosen_by_others(values: pd.DataFrame) -> pd.Series:
+    """The value of each seed (rows) at the size (columns) with the lowest mean over the *other* seeds."""
+    best = [values.drop(index=seed).mean().idxmin() if len(values) > 1 else np.nan for seed in values.index]
+    return pd.Series(
+        [np.nan if pd.isna(size) else values.loc[seed, size] for seed, size in zip(values.index, best, strict=True)],
+        index=values.index,
+    )
+
+
+def rise(rows, loss, noise, settings) -> Interval:
+    """Test error at the threshold less that of the best smaller size, which the other seeds choose."""
+    found = peak(rows, loss, noise, settings)
+    if found is None or found[1] == found[0].columns[0]:
+        return NOTHING
+    errors, size = found
+    return paired_difference(errors[size], chosen_by_others(errors.loc[:, errors.columns < size]))
+
+
+def _falls(rows, loss, noise, settings) -> pd.Series | None:
+    """Of each seed, the test error at the threshold less that of the largest net; None if they are one."""
+    found = peak(rows, loss, noise, settings)
+    if found is None or found[1] == found[0].columns[-1]:
+        return None
+    return found[0][found[1]] - found[0].iloc[:, -1]
+
+
+def fall(rows, loss, noise, settings) -> Interval:
+    """Test error at the threshold less that of the largest net."""
+    found = _falls(rows, loss, noise, settings)
+    return NOTHING if found is None else mean_interval(found)
+
+
+def _noise_effect(rows, loss, settings) -> Interval:
+    """How much more the test error falls behind the threshold with the most noise than with the least."""
+    noises = sorted(settings["noises"])
+    with_noise, without = (_falls(rows, loss, noise, settings) for noise in (noises[-1], noises[0]))
+    if len(noises) < 2 or with_noise is None or without is None:
+        return NOTHING
+    return paired_difference(with_noise, without)
+
+
+def fitting(nets) -> list[int]:
+    """The sizes at which every seed reaches the target loss, ascending."""
+    return [size for size, of_size in nets.groupby("parameters") if (of_size.status == "ok").all()]
+
+
+def slope(nets, column: str) -> Interval:
+    """The slope of a column against log10 of the number of parameters, over all sizes that fit; mean over seeds."""
+    sizes = fitting(nets)
+    if len(sizes) < 2:
+        return NOTHING
+    table = nets.pivot(index="seed", columns="parameters", values=column)[sizes]
+    return mean_interval(np.polyfit(np.log10(sizes), table.to_numpy().T, 1)[0])
 
 
 def figure(rows, settings) -> Figure:
-    """Final loss and accuracy against the number of parameters, means over seeds with 95 % intervals."""
-    fig, (left, right) = style.figure(1, 2, 2.5)
+    """Loss and accuracy against size; test error around the threshold; the threshold against the number of examples."""
+    fig, ((left, right), (descent, scaling)) = style.figure(2, 2, 4.6)
+    sizes, target = _sizes(rows), settings["target_loss"]
     left.set_yscale("log")
-    training, test = {"color": BLUE, "linestyle": TRAIN}, {"color": VERMILION, "linestyle": TEST}
+    sets = {"training": {"color": BLUE, "linestyle": TRAIN}, "test": {"color": VERMILION, "linestyle": TEST}}
     for axes, quantity, label in ((left, "loss", LOSS), (right, "accuracy", ACCURACY)):
-        style.curve(axes, rows, "parameters", f"train_{quantity}", **training)
-        style.curve(axes, rows, "parameters", f"test_{quantity}", **test)
+        for part, look in zip(("train", "test"), sets.values(), strict=True):
+            style.curve(axes, sizes, "parameters", f"{part}_{quantity}", **look)
         style.log_x(axes, "parameters")
         axes.set_ylabel(label)
-    target = settings["target_loss"]
     left.axhline(target, color="#888888", linewidth=0.8, linestyle=":")
-    left.text(0.02, target * 1.08, "target", transform=left.get_yaxis_transform(), fontsize=6.5)
-    style.legend(fig, {"training": training, "test": test})
+    left.text(0.02, target * 1.15, "target", transform=left.get_yaxis_transform(), fontsize=6.5)
+    handles = [right.plot([], [], label=label, **look)[0] for label, look in sets.items()]
+    right.legend(handles=handles, loc="lower right")
+    scaling.set_yscale("log")
+    noises, most, entries = sorted(settings["noises"]), max(settings["examples"]), []
+    for loss in settings["losses"]:
+        for noise in noises:
+            dotted = {"linestyle": ":", "markerfacecolor": "white"} if noise != noises[-1] else {"linestyle": "-"}
+            look = LOOKS[loss] | dotted
+            entries.append(descent.plot([], [], label=f"{NAMES[loss]}, {noise:.0%} noise", **look)[0])
+            nets = _dense(rows, loss, noise, most)
+            nets = nets.assign(multiple=nets.parameters / conditions(loss, most, settings))
+            style.curve(descent, nets, "multiple", "test_error", **look)
+            table = thresholds(rows, loss, noise, settings)
+            style.curve(scaling, table.melt(var_name="examples", value_name="size"), "examples", "size", **look)
+            middle = geometric_mean(table[most]).value / conditions(loss, most, settings)
+            if noise == noises[-1] and np.isfinite(middle):
+                descent.axvline(middle, color=look["color"], linewidth=0.8, linestyle="--")
+    counts = np.array(sorted(settings["examples"]))
+    for loss, label in (("nll", "one per example"), ("squared", "one per output")):
+        if loss in settings["losses"]:
+            wanted = [conditions(loss, count, settings) for count in counts]
+            scaling.plot(counts, wanted, color="#888888", linewidth=0.8, linestyle="-.")
+            scaling.text(counts[0], wanted[0] * 1.12, label, fontsize=6, color="#666666")
+    style.log_x(descent, f"parameters / conditions ({most:,} examples)")
+    style.log_x(scaling, "training examples")
+    descent.set_ylabel("test error")
+    scaling.set_ylabel("parameters needed to fit")
+    fig.legend(handles=entries, loc="outside lower center", ncols=len(entries))
     return fig
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """Parameters beyond those that fit the training set still raise test accuracy."""
-    accuracy = rows.pivot(index="seed", columns="parameters", values="test_accuracy")
-    fits = _fitting(rows)
-    gain = Interval(np.nan, np.nan, np.nan)
-    if len(fits) > 1:
-        gain = paired_difference(accuracy[fits[-1]], accuracy[fits[0]])
+    """More parameters beyond fitting; then threshold and double descent, for each loss with the most noise."""
     yield claim(
         NEYSHABUR,
-        "Beyond the size that fits the training set, more parameters still raise test accuracy (difference, largest net − smallest that fits)",
-        gain,
+        "Beyond the size that fits the training set, more parameters still raise test accuracy (slope per decade of parameters, over all sizes that fit)",
+        slope(_sizes(rows), "test_accuracy"),
         above=0,
+        effect=ACCURACY_EFFECT,
     )
-
-
-def _fitting(rows) -> list[int]:
-    """The sizes at which every seed reaches the target loss, ascending."""
-    return [size for size, nets in rows.groupby("parameters") if (nets.status == "ok").all()]
+    noise, most = max(settings["noises"]), max(settings["examples"])
+    for loss in settings["losses"]:
+        name, table = NAMES[loss], thresholds(rows, loss, noise, settings)
+        yield claim(
+            BELKIN,
+            f"The size that first fits the training set is proportional to the number of examples: {name} (exponent)",
+            exponent(table),
+            published="1",
+            within=(0.5, 1.5),
+        )
+        if loss == "squared":
+            yield claim(
+                BELKIN,
+                f"The first net that fits has as many parameters as there are examples times classes: {name} (ratio)",
+                geometric_mean(table[most] / conditions(loss, most, settings)),
+                published="1",
+                within=(0.5, 2),
+            )
+        for statistic, sentence, source in (
+            (rise, "The test error at this size is higher than with fewer parameters", BELKIN),
+            (fall, "The test error falls again beyond this size", BELKIN),
+        ):
+            than = "best smaller size" if statistic is rise else "largest net"
+            yield claim(
+                source,
+                f"{sentence}: {name}, {noise:.0%} noisy labels (difference to the {than})",
+                statistic(rows, loss, noise, settings),
+                above=0,
+                effect=ACCURACY_EFFECT,
+            )
+        yield claim(
+            NAKKIRAN,
+            f"Noisy labels make the peak of the test error higher: {name} (fall beyond it, noisy − true labels)",
+            _noise_effect(rows, loss, settings),
+            above=0,
+            effect=ACCURACY_EFFECT,
+        )
 
 
 def comment(rows, settings) -> dict:
-    """From which size on nets fit the training set, and what more parameters change."""
-    narrowest, widest, pool = settings["widths"][0], settings["widths"][-1], settings["pool"]
-    shape = settings.get("shape")
+    """From which size on nets fit the training set, what more parameters change, and what happens in between."""
+    narrowest, widest, pool = min(settings["widths"]), max(settings["widths"]), settings["pool"]
+    shape, counts = settings.get("shape"), [f"{count:,}" for count in sorted(settings["examples"])]
     inputs = f" from {math.prod(shape) // pool**2} inputs" if shape else ""
+    noises = listed([f"{noise:.0%}" for noise in sorted(settings["noises"])])
+    dense = [_descent(rows, loss, settings) for loss in settings["losses"]]
     return {
         "title": "Number of parameters",
-        "method": f"Nets with one hidden layer of {narrowest:,} to {widest:,} units (ReLU){inputs} are trained by Adam with a constant step size. The images are averaged over squares of {pool} × {pool} pixels, so that nets of very different size can be trained in minutes.",
-        "caption": "Final loss (left) and accuracy (right) against the number of parameters. Training stops at the target training loss (dotted) or after the last epoch.",
-        "comment": [_fit(rows, settings) + _test_accuracy(rows) + _test_loss(rows), _oversized(rows)],
+        "method": f"Nets with one hidden layer of {narrowest:,} to {widest:,} units (ReLU){inputs} are trained on {settings['train']:,} images by Adam, until the training loss is at or below {settings['target_loss']:g}, past zero training error, or for {settings['updates']:,} steps in which the step size falls to 0. The images are averaged over squares of {pool} × {pool} pixels, so that nets of very different size can be trained in minutes. Sizes around the one that first fits the training set are trained on {listed(counts)} images, with {noises} of the labels permuted, with cross-entropy (one condition per example) and squared error (one per output).",
+        "caption": f"Above: loss and accuracy after training against the number of parameters, {settings['train']:,} true labels. Below: test error around the size that first fits (training error {FITTED:g}; dashed: with the most noise), and that size against the number of examples.",
+        "comment": [part for part in (_fit(rows, settings) + _beyond(rows), "".join(dense)) if part],
     }
 
 
-def _oversized(rows) -> str:
-    """In how many sizes beyond the smallest that fits the training set a net is measurably better or worse."""
-    fits = _fitting(rows)
-    if len(fits) < 2:
-        return ""
-    smallest, *larger = fits
-    text = f"Of {plural(len(larger), 'larger size')} that fit the training set, compared with the smallest that does ({smallest:,} parameters), "
-    parts = []
-    for column, quantity in (("test_accuracy", "test accuracy"), ("test_loss", "test loss")):
-        base = _of(rows, smallest, column)
-        signs = Counter(sign(paired_difference(_of(rows, size, column), base)) for size in larger)
-        parts.append(
-            f"{quantity} is measurably higher in {signs[1]}, lower in {signs[-1]} and not distinguishable in {signs[0]}"
-        )
-    worse = sign(paired_difference(_of(rows, larger[-1], "test_accuracy"), _of(rows, smallest, "test_accuracy"))) < 0
-    verdict = "is" if worse else "is not"
-    return f"{text}{'; '.join(parts)}. The largest of them {verdict} measurably less accurate on the test set than the smallest."
-
-
-def _of(rows, size, column):
-    """A column of the nets of one size, by seed."""
-    return rows[rows.parameters == size].set_index("seed")[column]
-
-
 def _fit(rows, settings) -> str:
-    """How many nets there are, and which of them fit the training set."""
-    sizes, fits = sorted(rows.parameters.unique()), _fitting(rows)
+    """How many sizes there are, and from which one on all larger nets fit the training set."""
+    nets = _sizes(rows)
+    sizes, fits = sorted(nets.parameters.unique()), fitting(nets)
     text = f"The {len(sizes)} nets have {sizes[0]:,} to {sizes[-1]:,} parameters. "
-    if fits:
-        text += f"From {fits[0]:,} parameters on, every seed reaches the training loss {settings['target_loss']:g}; "
+    missed = [size for size in sizes if size not in fits]
+    first = next((size for size in fits if not missed or size > missed[-1]), None)
+    if first:
+        text += f"From {first:,} parameters on, every seed reaches the training loss {settings['target_loss']:g}; "
     else:
-        text += "No net reaches the target training loss; "
-    smallest = mean_interval(_of(rows, sizes[0], "train_accuracy"))
+        text += "The largest nets do not all reach the target training loss; "
+    smallest = mean_interval(nets[nets.parameters == sizes[0]].train_accuracy)
     return f"{text}the smallest net ends at training accuracy {show(smallest)}. "
 
 
-def _test_accuracy(rows) -> str:
-    """The size with the highest test accuracy, and how far below it the largest net is."""
-    means = rows.groupby("parameters").test_accuracy.mean()
-    best, largest = means.idxmax(), means.index[-1]
-    drop = paired_difference(_of(rows, best, "test_accuracy"), _of(rows, largest, "test_accuracy"))
-    text = (
-        f"Test accuracy is highest with {best:,} parameters, {show(mean_interval(_of(rows, best, 'test_accuracy')))}, "
-    )
-    if best == largest:
-        return f"{text}the largest net: more parameters do not lower test accuracy here. "
-    if sign(drop) > 0:
-        return f"{text}and lower by {show(drop, 2)} in the largest net. "
-    return f"{text}and not measurably lower in the largest net (difference {show(drop, 2)}). "
-
-
-def _test_loss(rows) -> str:
-    """The size with the lowest test loss, and whether there is a peak beyond it."""
-    means = rows.groupby("parameters").test_loss.mean()
-    best, largest = means.idxmin(), means.index[-1]
-    rise = paired_difference(_of(rows, largest, "test_loss"), _of(rows, best, "test_loss"))
-    text = f"Test loss is lowest with {best:,} parameters, {show(mean_interval(_of(rows, best, 'test_loss')))}"
-    text += f", and higher by {show(rise, 2)} in the largest net. " if sign(rise) > 0 else ". "
-    between = means[(means.index > best) & (means.index < largest)]
-    if len(between) and between.max() > 1.05 * means[largest]:
-        text += f"Between the two it peaks at {between.max():.3g} ({between.idxmax():,} parameters) and falls again for wider nets."
+def _beyond(rows) -> str:
+    """What more parameters change over all sizes that fit, and how a size chosen on other seeds compares."""
+    nets, text = _sizes(rows), ""
+    sizes = fitting(nets)
+    for column, quantity in (("test_accuracy", "test accuracy"), ("test_loss", "test loss")):
+        found = slope(nets, column)
+        if np.isfinite(found.value):
+            moves = {1: "rises", -1: "falls", 0: "does not measurably change"}[sign(found)]
+            text += f"Over the {len(sizes)} sizes that fit, {quantity} {moves} with the number of parameters ({show(found, 2)} per decade). "
+    table = 1 - nets.pivot(index="seed", columns="parameters", values="test_accuracy")
+    gap = paired_difference(table.iloc[:, -1], chosen_by_others(table))
+    if np.isfinite(gap.value):
+        apart = {1: "less accurate than", -1: "more accurate than", 0: "not measurably different from"}[sign(gap)]
+        text += f"The largest net is {apart} the size that the other seeds find best (difference of test error {show(gap, 2)})."
     return text
+
+
+def _descent(rows, loss, settings) -> str:
+    """Where the threshold of a loss is, how it grows with the number of examples, and what the test error does there."""
+    noise, most = max(settings["noises"]), max(settings["examples"])
+    table, name = thresholds(rows, loss, noise, settings), NAMES[loss]
+    size = geometric_mean(table[most])
+    if not np.isfinite(size.value):
+        return f"With {name} and {noise:.0%} noise, the size that first fits {most:,} examples is not among the sizes. "
+    ratio, growth = number(size.value / conditions(loss, most, settings), 2), exponent(table)
+    text = f"With {name} and {noise:.0%} noise, nets fit {most:,} examples from {show(size)} parameters on, {ratio} per condition"
+    text += f"; with N examples that size grows as N to the power {show(growth, 2)}. " if growth.seeds else ". "
+    up, down = rise(rows, loss, noise, settings), fall(rows, loss, noise, settings)
+    if not (np.isfinite(up.value) and np.isfinite(down.value)):
+        return text
+    where = {(1, 1): "is highest there and falls again: double descent", (1, 0): "is higher there than before"}
+    where |= {(0, 1): "falls beyond it", (-1, 1): "falls up to it and beyond it"}
+    said = where.get((sign(up), sign(down)), "has no peak there that could be measured")
+    return (
+        f"{text}The test error {said} ({show(up, 2)} above the best smaller size, {show(down, 2)} above the largest). "
+    )
