@@ -69,6 +69,11 @@ def images(data):
     return [x.reshape(len(x), -1).mean(axis=1) for x in (data.x_train, data.x_test)]
 
 
+def alike(values):
+    """The values up to their mean and scale: what a question that centres and scales its images keeps of them."""
+    return (values - values.mean()) / values.std()
+
+
 def share_images(*members):
     """Whether all members saw the same training and test images, in one order."""
     first, *others = ([getattr(member.data, key).tobytes() for key in ("x_train", "x_test")] for member in members)
@@ -85,13 +90,13 @@ def test_a_question_trains_on_the_split_of_each_seed(given, name, splits):
     seen = []
     for seed in settings.all_seeds:
         seen.append(np.concatenate(images(found.of(seed))))
-        np.testing.assert_allclose(seen[-1], np.concatenate(images(loaded.of(seed))), rtol=1e-5)
+        np.testing.assert_allclose(alike(seen[-1]), alike(np.concatenate(images(loaded.of(seed)))), atol=1e-4)
     same = [np.array_equal(a, b) for a, b in itertools.combinations(seen, 2)]
     assert same == [splits == "fixed"] * len(same)
 
 
 FEWER = {
-    "parameter_count": {"widths": (8,)},
+    "parameter_count": {"widths": (16,)},
     "sensitivity": {"batch_sizes": (20,)},
     "straight_line": {"nets": ("relu",)},
     "adversarial": {"batch_sizes": (20,)},
@@ -104,9 +109,8 @@ def test_rows_differ_between_splits(at_smoke_size, name, tmp_path):
     module, folder = catalogue.experiment(name), at_smoke_size(name)
     question.run_units(module, question.make_settings(module, "smoke", splits="fixed", **FEWER[name]), tmp_path)
     fixed, seeded = (records.read(each, name) for each in (tmp_path, folder))
-    keys = [
-        key for key in ("hidden", "batch_size", "net", "line", "attack", "epsilon", "alpha", "seed") if key in fixed
-    ]
+    cells = ("part", "loss", "examples", "noise", "hidden", "batch_size", "net", "line", "attack", "epsilon", "alpha")
+    keys = [key for key in (*cells, "seed") if key in fixed]
     pairs = fixed.merge(seeded, on=keys, suffixes=("_fixed", "_seeded"))
     assert len(pairs) == len(fixed)
     for column in ("train_loss", "test_loss"):
@@ -191,16 +195,16 @@ def test_remedies_are_measured_on_the_images_as_they_are(monkeypatch):
 
 
 @pytest.mark.parametrize("splits", ["seed", "fixed"])
-def test_random_labels_are_permuted_with_the_split(given, splits):
-    """A permutation for each seed where each has its images, and one for all where these are fixed; tests stay true."""
+def test_random_labels_are_permuted_anew_by_each_seed(given, splits):
+    """Also where the images are fixed; images and test labels stay as they are."""
     settings, found = given(random_labels, splits=splits, fractions=(1.0,), first_seed=1)
     loaded = datasets.load_splits(settings.data, settings.train, settings.test, splits)
+    permutations = []
     for seed in settings.all_seeds:
         noisy, true = found.of(seed), loaded.of(seed)
         np.testing.assert_array_equal(noisy.x_train, true.x_train)
         np.testing.assert_array_equal(noisy.y_test, true.y_test)
-        expected = datasets.shuffle_labels(true.y_train, 1.0, 0 if splits == "fixed" else seed)
-        np.testing.assert_array_equal(noisy.y_train, expected)
+        np.testing.assert_array_equal(np.bincount(noisy.y_train), np.bincount(true.y_train))
         assert (noisy.y_train != true.y_train).mean() > 0.8
-    first, second = (found.of(seed).y_train for seed in settings.all_seeds)
-    assert np.array_equal(first, second) == (splits == "fixed")
+        permutations.append(noisy.y_train)
+    assert not np.array_equal(*permutations)

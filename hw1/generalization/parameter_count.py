@@ -46,6 +46,7 @@ from hw1 import command, datasets, models, question, training
 
 STRIDE = 100_000  # a member's number is its seed + STRIDE · its cell, a width with a share of permuted labels
 NEIGHBOURS = 3  # widths within this factor are trained in one stack
+ALONE = 200  # nets wider than this are trained without others: padding them costs more than a program for each
 
 
 def squared(y, outputs):
@@ -157,10 +158,10 @@ def width_of(count: float, data) -> int:
 
 
 def groups(widths) -> list[list[int]]:
-    """Different widths in ascending order, in lists of those that are within a factor of `NEIGHBOURS`."""
+    """Different widths in ascending order, in lists of those that are trained in one stack."""
     found = []
     for width in sorted(set(widths)):
-        if not found or width > NEIGHBOURS * found[-1][0]:
+        if not found or width > min(ALONE, NEIGHBOURS * found[-1][0]):
             found.append([])
         found[-1].append(width)
     return found
@@ -176,7 +177,7 @@ def _train(settings, data, loss, examples, widths, noises):
             for seed in settings.all_seeds
         }
     )
-    scale = min(1, 200 / max(widths)) ** 0.5
+    scale = min(1, ALONE / max(widths)) ** 0.5
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate * scale, settings.updates)
 
     def build(member):

@@ -99,11 +99,11 @@ def peak(rows, loss, noise, settings) -> tuple[pd.DataFrame, float] | None:
 
 def chosen_by_others(values: pd.DataFrame) -> pd.Series:
     """The value of each seed (rows) at the size (columns) with the lowest mean over the *other* seeds."""
-    best = [values.drop(index=seed).mean().idxmin() if len(values) > 1 else np.nan for seed in values.index]
-    return pd.Series(
-        [np.nan if pd.isna(size) else values.loc[seed, size] for seed, size in zip(values.index, best, strict=True)],
-        index=values.index,
-    )
+    found = {}
+    for seed in values.index:
+        means = values.drop(index=seed).mean().dropna()
+        found[seed] = values.loc[seed, means.idxmin()] if len(means) else np.nan
+    return pd.Series(found)
 
 
 def rise(rows, loss, noise, settings) -> Interval:
@@ -271,7 +271,11 @@ def _fit(rows, settings) -> str:
     else:
         text += "The largest nets do not all reach the target training loss; "
     smallest = mean_interval(nets[nets.parameters == sizes[0]].train_accuracy)
-    return f"{text}the smallest net ends at training accuracy {show(smallest)}. "
+    return (
+        f"{text}the smallest net ends at training accuracy {show(smallest)}. "
+        if smallest.seeds
+        else f"{text}the smallest net diverged. "
+    )
 
 
 def _beyond(rows) -> str:

@@ -277,9 +277,9 @@ def _images(nets, settings) -> str:
 def _between(nets) -> str:
     """How time and test accuracy change between the smallest and the largest share; empty if there are only these two."""
     labels = _labels(nets)
-    if labels.fraction.nunique() < 3:
+    if labels.dropna(subset="test_accuracy").fraction.nunique() < 3:
         return ""
-    means = labels.groupby("fraction")[["test_accuracy", "memorised"]].mean()
+    means = labels.groupby("fraction")[["test_accuracy", "memorised"]].mean().dropna(subset="test_accuracy")
     falls = all(a > b for a, b in itertools.pairwise(means.test_accuracy))
     accuracies = ", ".join(f"{mean:.3f} at {share:.0%}" for share, mean in means.test_accuracy.items())
     text = f"Over the shares of permuted labels, mean test accuracy is {accuracies}: it {'falls' if falls else 'does not always fall'} as the share grows. "
