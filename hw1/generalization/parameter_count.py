@@ -65,7 +65,7 @@ class Settings(question.Images):
         8, "independent repetitions (initial weights, batch order, noisy labels and the split)"
     )
     train: int = question.option(1000, "training examples (size)")
-    test: int = question.option(4000, "test examples")
+    test: int = question.option(3000, "test examples")
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     widths: tuple[int, ...] = question.option(
         (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer (size)"
@@ -78,11 +78,12 @@ class Settings(question.Images):
         (0.0, 0.2), "shares of the training labels that are permuted (threshold)", minimum=0, maximum=1
     )
     multiples: tuple[float, ...] = question.option(
-        (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0),
+        (0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0),
         "numbers of parameters, as multiples of the number of conditions (threshold)",
     )
+    narrowest: int = question.option(3, "narrowest hidden layer (threshold)", at_most="widest")
     widest: int = question.option(400, "widest hidden layer (threshold)")
-    updates: int = question.option(6000, "largest number of optimizer steps")
+    updates: int = question.option(4000, "largest number of optimizer steps")
     target_loss: float = question.option(1e-3, "training loss, past zero training error, at which training stops")
     batch_size: int = question.option(50, "examples per step, or all if there are fewer")
     learning_rate: float = question.option(1e-2, "first step size of Adam for at most 200 hidden units")
@@ -142,7 +143,8 @@ def run(settings: Settings, data, part: str, loss: str, examples: int):
     if part == "threshold":
         conditions = examples * (data.classes if loss == "squared" else 1)
         wanted = [width_of(multiple * conditions, data) for multiple in settings.multiples]
-        widths, noises = [width for width in wanted if width <= settings.widest] or [settings.widest], settings.noises
+        kept = [width for width in wanted if settings.narrowest <= width <= settings.widest]
+        widths, noises = kept or [settings.widest], settings.noises
     for group in groups(widths):
         yield from _train(settings, data, loss, examples, group, noises)
 
@@ -189,7 +191,7 @@ def _train(settings, data, loss, examples, widths, noises):
         splits.sharing(lambda member: member % STRIDE + STRIDE * cells[member // STRIDE][1]),
         batch_size=min(settings.batch_size, examples),
         updates=settings.updates,
-        evaluate_updates=max(1, round(settings.updates / 10 * scale)),
+        evaluate_updates=max(1, round(settings.updates / 10 * scale**0.5)),
         target_loss=settings.target_loss,
         loss=LOSSES[loss],
         optimizer=lambda: keras.optimizers.Adam(rate),

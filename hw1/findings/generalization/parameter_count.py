@@ -8,6 +8,7 @@ decided by the other seeds, never by the one that it is judged by.
 import math
 from collections.abc import Iterator
 
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -106,33 +107,34 @@ def chosen_by_others(values: pd.DataFrame) -> pd.Series:
     return pd.Series(found)
 
 
-def rise(rows, loss, noise, settings) -> Interval:
-    """Test error at the threshold less that of the best smaller size, which the other seeds choose."""
+def _rises(rows, loss, noise, settings) -> pd.Series | None:
+    """Of each seed, the test error at the threshold less that of the best smaller size; None if there is none."""
     found = peak(rows, loss, noise, settings)
     if found is None or found[1] == found[0].columns[0]:
-        return NOTHING
-    errors, size = found
-    return paired_difference(errors[size], chosen_by_others(errors.loc[:, errors.columns < size]))
-
-
-def _falls(rows, loss, noise, settings) -> pd.Series | None:
-    """Of each seed, the test error at the threshold less that of the largest net; None if they are one."""
-    found = peak(rows, loss, noise, settings)
-    if found is None or found[1] == found[0].columns[-1]:
         return None
-    return found[0][found[1]] - found[0].iloc[:, -1]
+    errors, size = found
+    return errors[size] - chosen_by_others(errors.loc[:, errors.columns < size])
+
+
+def rise(rows, loss, noise, settings) -> Interval:
+    """Test error at the threshold less that of the best smaller size, which the other seeds choose."""
+    found = _rises(rows, loss, noise, settings)
+    return NOTHING if found is None else mean_interval(found)
 
 
 def fall(rows, loss, noise, settings) -> Interval:
     """Test error at the threshold less that of the largest net."""
-    found = _falls(rows, loss, noise, settings)
-    return NOTHING if found is None else mean_interval(found)
+    found = peak(rows, loss, noise, settings)
+    if found is None or found[1] == found[0].columns[-1]:
+        return NOTHING
+    errors, size = found
+    return paired_difference(errors[size], errors.iloc[:, -1])
 
 
-def _noise_effect(rows, loss, settings) -> Interval:
-    """How much more the test error falls behind the threshold with the most noise than with the least."""
+def noise_effect(rows, loss, settings) -> Interval:
+    """How much more the test error rises up to the threshold with the most noise than with the least."""
     noises = sorted(settings["noises"])
-    with_noise, without = (_falls(rows, loss, noise, settings) for noise in (noises[-1], noises[0]))
+    with_noise, without = (_rises(rows, loss, noise, settings) for noise in (noises[-1], noises[0]))
     if len(noises) < 2 or with_noise is None or without is None:
         return NOTHING
     return paired_difference(with_noise, without)
@@ -178,7 +180,8 @@ def figure(rows, settings) -> Figure:
             nets = nets.assign(multiple=nets.parameters / conditions(loss, most, settings))
             style.curve(descent, nets, "multiple", "test_error", **look)
             table = thresholds(rows, loss, noise, settings)
-            style.curve(scaling, table.melt(var_name="examples", value_name="size"), "examples", "size", **look)
+            known = table.dropna(axis=1)  # the mean over the seeds that have one would be that of other seeds
+            style.curve(scaling, known.melt(var_name="examples", value_name="size"), "examples", "size", **look)
             middle = geometric_mean(table[most]).value / conditions(loss, most, settings)
             if noise == noises[-1] and np.isfinite(middle):
                 descent.axvline(middle, color=look["color"], linewidth=0.8, linestyle="--")
@@ -187,9 +190,12 @@ def figure(rows, settings) -> Figure:
         if loss in settings["losses"]:
             wanted = [conditions(loss, count, settings) for count in counts]
             scaling.plot(counts, wanted, color="#888888", linewidth=0.8, linestyle="-.")
-            scaling.text(counts[0], wanted[0] * 1.12, label, fontsize=6, color="#666666")
+            scaling.text(counts[-1], wanted[-1] * 1.05, label, fontsize=6, color="#666666", ha="right", va="bottom")
     style.log_x(descent, f"parameters / conditions ({most:,} examples)")
-    style.log_x(scaling, "training examples")
+    scaling.set(xscale="log", xlabel="training examples", ylim=(min(counts) / 2, None))
+    scaling.set_xticks(counts, [f"{count:,}" for count in counts])
+    scaling.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    style.log_ticks(scaling.yaxis)
     descent.set_ylabel("test error")
     scaling.set_ylabel("parameters needed to fit")
     fig.legend(handles=entries, loc="outside lower center", ncols=len(entries))
@@ -237,8 +243,8 @@ def claims(rows, settings) -> Iterator[Claim]:
             )
         yield claim(
             NAKKIRAN,
-            f"Noisy labels make the peak of the test error higher: {name} (fall beyond it, noisy − true labels)",
-            _noise_effect(rows, loss, settings),
+            f"Noisy labels make the peak of the test error higher: {name} (rise up to it, {noise:.0%} − {min(settings['noises']):.0%} noise)",
+            noise_effect(rows, loss, settings),
             above=0,
             effect=ACCURACY_EFFECT,
         )
