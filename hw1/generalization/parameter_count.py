@@ -18,7 +18,8 @@ Is the test error highest there, and does it fall again (double descent)?
 A net stops when its training loss is at or below 0.001, past zero training error: a wrong example costs at least ln 2
 nats or a squared error of ½. Or it stops when its optimizer steps are used up. Nothing stops early by a look at test
 images. The step size falls by a cosine to 0 within those steps, so that nets near the threshold are not kept from
-fitting by the noise of the steps, and the first step size of nets above 200 units is smaller, ∝ 1 / √width.
+fitting by the noise of the steps, and the first step size of nets above 200 units is smaller, ∝ 1 / √width. The
+threshold is that of this training (Nakkiran et al.: effective model complexity): with more steps, smaller nets fit.
 
 Source: MLDS 2018, homework 1-3 (at least 10 nets of one structure); Neyshabur et al., arXiv 1412.6614; Sagun, *when is
 a model over-parametrised?*; Belkin et al., arXiv 1812.11118; Nakkiran et al., arXiv 1912.02292.

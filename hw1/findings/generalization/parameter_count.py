@@ -186,11 +186,14 @@ def figure(rows, settings) -> Figure:
             if noise == noises[-1] and np.isfinite(middle):
                 descent.axvline(middle, color=look["color"], linewidth=0.8, linestyle="--")
     counts = np.array(sorted(settings["examples"]))
-    for loss, label in (("nll", "one per example"), ("squared", "one per output")):
+    for loss, label, side, far in (
+        ("nll", "one per example", "top", 0.9),
+        ("squared", "one per output", "bottom", 1.05),
+    ):
         if loss in settings["losses"]:
             wanted = [conditions(loss, count, settings) for count in counts]
             scaling.plot(counts, wanted, color="#888888", linewidth=0.8, linestyle="-.")
-            scaling.text(counts[-1], wanted[-1] * 1.05, label, fontsize=6, color="#666666", ha="right", va="bottom")
+            scaling.text(counts[-1], wanted[-1] * far, label, fontsize=6, color="#666666", ha="right", va=side)
     style.log_x(descent, f"parameters / conditions ({most:,} examples)")
     scaling.set(xscale="log", xlabel="training examples", ylim=(min(counts) / 2, None))
     scaling.set_xticks(counts, [f"{count:,}" for count in counts])

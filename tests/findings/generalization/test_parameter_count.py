@@ -6,7 +6,6 @@ import pytest
 
 from hw1.findings.generalization import parameter_count
 from hw1.findings.verdict import HELD, INCOMPARABLE, NOT
-from hw1.statistics import Interval
 
 SETTINGS = {
     "classes": 10,
@@ -208,10 +207,19 @@ def test_any_rows_are_drawn_judged_and_described(rows):
 def test_where_the_threshold_is_the_largest_size_nothing_is_said_of_what_lies_beyond():
     """A difference of a net to itself is no result."""
     rows = run()
-    rows = rows[(rows.part == "size") | ~rows.parameters.isin([4 * 400 * k * m for k in (1, 10) for m in (1, 2)])]
-    largest = rows[(rows.part == "threshold") & (rows.examples == 400) & (rows.loss == "nll")].parameters.max()
-    rows = rows[~((rows.examples == 400) & (rows.loss == "nll") & (rows.parameters > 2**0.5 * 800 + 1))]
-    assert largest > 0
-    assert parameter_count.fall(rows, "nll", 0.2, SETTINGS) == pytest.approx(
-        Interval(np.nan, np.nan, np.nan), nan_ok=True
-    )
+    nll = (rows.part == "threshold") & (rows.loss == "nll") & (rows.examples == 400)
+    _, size = parameter_count.peak(rows, "nll", 0.2, SETTINGS)
+    assert parameter_count.fall(rows, "nll", 0.2, SETTINGS).value == pytest.approx(0.1, abs=0.01)
+    cut = rows[~nll | (rows.parameters <= size)]
+    assert np.isnan(parameter_count.fall(cut, "nll", 0.2, SETTINGS).value)
+    assert np.isfinite(parameter_count.rise(cut, "nll", 0.2, SETTINGS).value)
+    low = rows[~nll | (rows.parameters >= 0.9 * size / 2)]
+    assert np.isfinite(parameter_count.rise(low, "nll", 0.2, SETTINGS).value)
+
+
+def test_noise_is_compared_each_with_its_own_threshold():
+    """A peak of 0.1 with noise and none without it."""
+    found = parameter_count.noise_effect(run(noisy_only=True), "squared", SETTINGS)
+    assert found.value == pytest.approx(0.1, abs=0.01)
+    one = SETTINGS | {"noises": [0.2]}
+    assert np.isnan(parameter_count.noise_effect(run(), "squared", one).value)
