@@ -187,29 +187,39 @@ def _label(nets) -> str:
     return ", ".join(str(values[0]) for values in found if len(values) == 1)
 
 
-def steeper_beyond_the_large_batch(rows, net) -> Iterator[Claim]:
-    """Keskar et al.'s lines, from rows of seed, α (0: small batch, 1: large) and train_loss, perhaps with a status."""
-    losses = rows.pivot(index="seed", columns="alpha", values="train_loss")
-    step, behind, beyond = outward_rises(losses)
+def steeper_beyond_the_large_batch(line: pd.DataFrame, net: str, nets: pd.DataFrame) -> Iterator[Claim]:
+    """Keskar et al.'s lines: the loss grows more beyond the net of the large batch than beyond that of the small one.
+
+    Args:
+        line: rows of seed, alpha (0: small batch, 1: large batch) and train_loss.
+        net: what the claim calls the nets.
+        nets: rows of both nets of each seed, those that diverged included; seeds without a line are missing.
+    """
+    line = line.dropna(subset=["alpha", "train_loss"])
+    step, behind, beyond = outward_growth(line.pivot(index="seed", columns="alpha", values="train_loss"))
     yield claim(
         KESKAR,
-        f"On the line between two nets the loss rises faster beyond the large batch's: {net} (ratio of rises, {step:.2g} outward)",
-        geometric_mean(beyond.clip(lower=1e-6) / behind.clip(lower=1e-6)),
-        rows if "status" in rows else None,
+        f"On the line between two nets the loss grows more beyond the large batch's: {net} (ratio of the factors of growth, {step:.2g} outward)",
+        geometric_mean((beyond / behind).reindex(sorted(nets.seed.unique()))),
+        nets,
         above=1,
     )
 
 
-def outward_rises(losses: pd.DataFrame) -> tuple[float, pd.Series, pd.Series]:
-    """How far the loss rises outside the two ends of a line, α = 0 and α = 1, one step away from each.
+def outward_growth(losses: pd.DataFrame) -> tuple[float, pd.Series, pd.Series]:
+    """By which factor the loss grows outside the two ends of a line, α = 0 and α = 1, one step away from each.
+
+    A factor is positive also where the loss falls, so that the ratio of two of them always exists.
 
     Args:
-        losses: a row per seed and a column per α.
+        losses: a row per seed and a column per α; it may be empty.
 
     Returns:
-        The step, about half the distance between the ends, as a share of that distance; the rise from α = 0 to −step
-        and the rise from α = 1 to 1 + step, one number per seed.
+        The step, about half the distance between the ends, as a share of that distance; the loss at −step over that at
+        α = 0 and the loss at 1 + step over that at α = 1, one number per seed.
     """
+    if losses.empty:
+        return 0.5, *[pd.Series(dtype=float)] * 2
     step = min(losses.columns, key=lambda alpha: abs(alpha - 1.5)) - 1
     behind, start, end, beyond = (nearest(losses, alpha) for alpha in (-step, 0, 1, 1 + step))
-    return step, behind - start, beyond - end
+    return step, behind / start, beyond / end

@@ -10,11 +10,11 @@ the whole training set,
     φ(ε, A) = 100 · (max_{z ∈ C} f(θ + Az) − f(θ)) / (1 + f(θ)),  C = {z : |z_i| ≤ ε (|(A⁺θ)_i| + 1)},
 
 in the full space (A = I) and on a random manifold of 100 dimensions, each with two values of ε
-(`hw1.measures.sharpness`). SB and LB of one seed share A. Table "line" has f at θ_α = (1 − α) θ_SB + α θ_LB, table
-"convergence" the learning curve of each training. The plain dense net is trained with more batch sizes, for φ against
-batch size.
+(`hw1.measures.sharpness`). SB and LB of one seed share A. Column "distance" has ‖θ − θ₀‖, θ₀ the initial weights.
+Table "line" has f at θ_α = (1 − α) θ_SB + α θ_LB, table "convergence" the learning curve of each training. The plain
+dense net is trained with more batch sizes, for φ against batch size.
 
-Source: Keskar et al., arXiv 1609.04836: tables 3 and 4, figures 2, 3 and 4.
+Source: Keskar et al., arXiv 1609.04836: tables 2 to 4, figures 2, 3 and 4, section 3 (distance from the start).
 
 Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256; the large batch is still
 10 % of the data and about 20 times the small one. The nets are narrower (--size=paper has the source's 5 × 512), and
@@ -62,7 +62,8 @@ class Settings(question.OneLoss):
     manifold: int = question.option(100, "dimension of the random manifold, as in the source")
     iterations: int = question.option(10, "iterations of L-BFGS-B from each start, as in the source")
     starts: int = question.option(2, "starts of L-BFGS-B, one along the gradient and the others in random corners")
-    points: int = question.option(13, "number of values of α from −1 to 2, including both ends", minimum=7)
+    inner: int = question.option(9, "number of values of α between the two solutions", minimum=1)
+    outer: int = question.option(2, "number of values of α beyond each solution, up to −1 and 2")
 
 
 SIZES = {
@@ -77,7 +78,7 @@ SIZES = {
         "updates": 300,
         "manifold": 5,
         "iterations": 3,
-        "points": 7,
+        "inner": 1,
         "seeds": 2,
     },
     "report": {},
@@ -91,7 +92,8 @@ SIZES = {
         "batch_sizes": (256, 6000),
         "sweep": (64, 128, 512, 1000, 2000, 15000),
         "updates": 200000,
-        "points": 61,
+        "inner": 19,
+        "outer": 20,
     },
 }
 
@@ -102,6 +104,7 @@ COLUMNS = {
         "seed",
         "updates",
         *question.LOSSES_AND_ACCURACIES,
+        "distance",
         "space",
         "epsilon",
         "value",
@@ -120,8 +123,8 @@ def units(settings: Settings) -> list[dict]:
     """One unit of work per net."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
         raise ValueError(f"--batch_sizes takes two values, the smaller first; not {settings.batch_sizes}")
-    if settings.points % 3 != 1:
-        raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 16, so that α = 0 and 1 are among them")
+    if settings.outer % 2:
+        raise ValueError(f"--outer={settings.outer}: must be even, so that α = −0.5 and 1.5 are among them")
     return [{"net": net} for net in settings.nets]
 
 
@@ -136,13 +139,13 @@ def run(settings: Settings, data, net: str):
     boxes = [(space, epsilon) for space in ("full", "manifold") for epsilon in settings.epsilons]
     for size, members in zip(settings.batch_sizes, ends, strict=True):
         for member in members:
-            yield from _sharpness(settings, size, member, boxes)
+            yield from _measured(settings, net, size, member, boxes)
             yield from _convergence(size, member)
     for small, large in zip(*ends, strict=True):
         yield from _line(settings, small, large)
     for size in sorted(set(settings.sweep) - set(settings.batch_sizes)) if net == "plain" else ():
         for member in _train(settings, data, net, size):
-            yield from _sharpness(settings, size, member, boxes[:1])
+            yield from _measured(settings, net, size, member, boxes[:1])
 
 
 def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
@@ -169,8 +172,10 @@ def _train(settings, data, net, batch_size):
     return recipe.train(settings, data, batch_size, lambda seed: build(settings, net, data, seed))
 
 
-def _sharpness(settings, batch_size, member, boxes):
+def _measured(settings, net, batch_size, member, boxes):
     """Yields a row per box, given as (space, ε)."""
+    start = build(settings, net, member.data, member.seed)
+    distance = np.linalg.norm(models.flat_parameters(member.model) - models.flat_parameters(start))
     for space, epsilon in boxes:
         row = {"batch_size": batch_size, **member.row, "space": space, "epsilon": epsilon, "message": member.status}
         if member.status != "diverged":
@@ -185,6 +190,7 @@ def _sharpness(settings, batch_size, member, boxes):
                 seed=member.seed,
             )
             row |= {
+                "distance": float(distance),
                 **{name: getattr(found, name) for name in ("value", "loss", "largest")},
                 "iterations": sum(found.iterations),
                 "message": "; ".join(sorted({message.partition(":")[0].lower() for message in found.messages})),
@@ -204,7 +210,8 @@ def _line(settings, small, large):
     """Yields a row per α, or none if one of the two nets diverged."""
     if "diverged" in (small.status, large.status):
         return
-    alphas = np.round(np.linspace(-1, 2, settings.points), 10)
+    inside, outside = np.linspace(0, 1, settings.inner + 2), np.linspace(0, 1, settings.outer + 1)[1:]
+    alphas = np.round([*-outside[::-1], *inside, *1 + outside], 10)
     for row in rows(small.model, large.model, alphas, small.data):
         yield {"table": "line", "seed": small.seed, **row}
 

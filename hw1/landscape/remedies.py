@@ -5,26 +5,33 @@
 
 A dense net is trained with a small and with a large batch, and with the large batch and each of these remedies:
 
-    data augmentation      20 random versions of each image, rotated by up to 10° and shifted by up to 0.2 of the side
+    data augmentation      random versions of each image, rotated by up to 10° and shifted by up to 0.2 of the side
     conservative training  three steps of Adam per mini-batch B on f_B(θ) + λ/2 ‖θ − θ_k‖², θ_k being θ before B
     robust training        half of each example's loss is taken at x + ε sign(∂ℓ/∂x), the fast gradient sign method
-    growing batches        some epochs with the small batch, then the large batch with a fresh optimizer
+    warm start             few or many epochs with the small batch, then the large one
+    growing batches        the batch size doubles from the small to the large one (dynamic sampling)
 
-All nets are trained to one loss on the unmodified training set, in inference mode. With augmentation and robust
-training the loss falls slowly, so training ends after at most 1,200 mini-batches. The loss reached is recorded, and a
-net above the target has the status "target not reached". The sharpness φ is measured on the unmodified training set, at
-the larger ε of the source.
+The small batch is trained with augmentation too. Each way of training ends at a gate of its own. What minimises the
+training loss ends when that is at or below one target. Augmented and robust training minimise another objective and
+cannot be held to that target: they end at their plateau. Their objective is averaged over windows of 50,000 images;
+the plateau is reached when no mean of the last two windows is more than 1 % below the lowest one before. A net that is
+not there after its last mini-batch has the status "target not reached". Column "objective" has the objective's mean
+over the last window, or the training loss. Losses, accuracies and the sharpness φ are of the unmodified images, in
+inference mode, φ at the larger ε of the source.
 
-Source: Keskar et al., arXiv 1609.04836, section 4 (and Goodfellow et al., arXiv 1412.6572, for robust training).
+Source: Keskar et al., arXiv 1609.04836, sections 3 (warm starts) and 4, appendix E (and Goodfellow et al., arXiv
+1412.6572, for robust training).
 
 Deviations: 5,000 training images, and a dense net instead of the source's convolutional ones. No horizontal flips,
 which make no sense for digits. Shifts are by whole pixels. The versions of an image are made once, not anew in every
-step. Adam keeps its moments from one mini-batch to the next, which the source does not specify. Robust training has two
-values of ε, since the source gives none: 0.25 as in Goodfellow et al., and a smaller one.
+step. Adam keeps its moments from one mini-batch to the next, which the source does not specify, and begins anew where
+the batch size changes. Robust training has two values of ε, since the source gives none: 0.25 as in Goodfellow et al.,
+and a smaller one. The source names growing batches but does not try them; the schedule is ours.
 """
 
 import dataclasses
 import functools
+import itertools
 import math
 import sys
 
@@ -44,8 +51,12 @@ class Settings(question.OneLoss):
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
     target_loss: float = question.option(0.02, "training loss in nats to which every net is trained")
     updates: int = question.option(20000, "maximum number of mini-batches")
-    slow_updates: int = question.option(1200, "mini-batches with augmentation and at most in robust training")
-    copies: int = question.option(20, "versions of each image with augmentation")
+    slow_updates: tuple[int, ...] = question.option(
+        (20000, 4000), "maximum number of mini-batches in augmented and robust training, small and large batch"
+    )
+    window: int = question.option(50000, "images over which an objective is averaged in the search for its plateau")
+    fall: float = question.option(0.01, "relative fall of an objective that is none", minimum=0, maximum=1)
+    copies: int = question.option(10, "versions of each image with augmentation")
     learning_rate: float = question.option(
         1e-3, "step size of Adam (optimizer and step size of the source; the default of Keras)"
     )
@@ -60,10 +71,14 @@ class Settings(question.OneLoss):
     )
     proximal: float = question.option(1e-3, "λ of conservative training (as in the source)")
     attacks: tuple[float, ...] = question.option((0.1, 0.25), "values of ε of robust training (pixels are in [0, 1])")
-    warm_epochs: int = question.option(2, "growing batches: epochs with the small batch (our choice)")
+    warm_epochs: tuple[int, ...] = question.option(
+        (1, 10), "warm start: few and many epochs with the small batch (our choice; the source goes from 1 to 100)"
+    )
+    growing_epochs: int = question.option(2, "growing batches: epochs with each batch size (our choice)")
     epsilon: float = question.option(1e-3, "size ε of the box of φ (the larger one of the source)")
-    starts: int = question.option(2, "starts of L-BFGS-B, one along the gradient and the others in random corners")
-    manifold: int = question.option(100, "dimension of the random manifold, as in the source")
+    starts: int = question.option(
+        1, "starts of L-BFGS-B, the first along the signs of the gradient and others in random corners"
+    )
 
 
 SIZES = {
@@ -74,10 +89,12 @@ SIZES = {
         "batch_sizes": (10, 100),
         "target_loss": 0.3,
         "updates": 300,
-        "slow_updates": 40,
+        "slow_updates": (200, 40),
+        "window": 1000,
         "copies": 2,
         "attacks": (0.1,),
-        "manifold": 5,
+        "warm_epochs": (1, 2),
+        "growing_epochs": 1,
         "seeds": 2,
     },
     "report": {},
@@ -88,8 +105,9 @@ SIZES = {
         "hidden": (512,) * 5,
         "batch_sizes": (256, 6000),
         "updates": 200000,
-        "slow_updates": 20000,
-        "copies": 10,
+        "slow_updates": (400000, 20000),
+        "window": 600000,
+        "warm_epochs": (2, 50),
     },
 }
 
@@ -99,7 +117,7 @@ COLUMNS = {
         "seed",
         "updates",
         *question.LOSSES_AND_ACCURACIES,
-        "space",
+        "objective",
         "value",
         "loss",
         "largest",
@@ -112,23 +130,24 @@ def units(settings: Settings) -> list[dict]:
     """One unit of work per way of training."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
         raise ValueError(f"--batch_sizes takes two values, the smaller first; not {settings.batch_sizes}")
-    remedies = ["data augmentation", "conservative training", *_robust(settings), "growing batches"]
+    if len(settings.slow_updates) != 2:
+        raise ValueError(
+            f"--slow_updates takes two values, of the small and the large batch; not {settings.slow_updates}"
+        )
+    remedies = [*_augmented(settings), "conservative training", *_robust(settings), *_warm(settings), "growing batches"]
     return [{"remedy": name} for name in ("small batch", "large batch", *remedies)]
 
 
 def run(settings: Settings, data, remedy: str):
-    """Yields a row per seed and space of φ."""
+    """Yields a row per seed."""
     for member in _trained(settings, data, remedy):
-        for space, manifold in (("full", None), ("manifold", settings.manifold)):
-            row = {**member.row, "space": space}
-            if member.status != "diverged":
-                options = {"starts": settings.starts, "seed": member.seed}
-                images = data.of(member.seed)  # unmodified, also if training saw other versions
-                found = keskar_sharpness(
-                    member.model, images.x_train, images.y_train, settings.epsilon, manifold, **options
-                )
-                row |= {"value": found.value, "loss": found.loss, "largest": found.largest}
-            yield row
+        row = {"objective": member.final["train_loss"], **member.row}
+        if member.status != "diverged":
+            images = data.of(member.seed)  # unmodified, also if training saw other versions
+            options = {"starts": settings.starts, "seed": member.seed}
+            found = keskar_sharpness(member.model, images.x_train, images.y_train, settings.epsilon, **options)
+            row |= {"value": found.value, "loss": found.loss, "largest": found.largest}
+        yield row
 
 
 def augment(settings: Settings, data):
@@ -186,56 +205,112 @@ def robust(net, x, y, loss, epsilon: float):
     return (plain + loss(y, net(moved, training=True))) / 2
 
 
+def plateau(means, fall: float) -> int | None:
+    """Where a curve has stopped falling: at the first value that is, like the one before it, above a bound.
+
+    The bound lies the share `fall` below the lowest of all values before these two.
+
+    Args:
+        means: the means of an objective over successive windows.
+        fall: the relative fall that counts as none.
+
+    Returns:
+        The index of the value, at least 2; None if the curve falls to its end.
+    """
+    for place in range(2, len(means)):
+        if min(means[place - 1 : place + 1]) > (1 - fall) * min(means[: place - 1]):
+            return place
+    return None
+
+
+def _augmented(settings):
+    """Name → batch size of each training with augmentation."""
+    return dict(zip(("augmented small batch", "data augmentation"), settings.batch_sizes, strict=True))
+
+
 def _robust(settings):
     """Name → ε of each kind of robust training."""
     return {f"robust training, ε = {epsilon:g}": epsilon for epsilon in settings.attacks}
+
+
+def _warm(settings):
+    """Name → number of epochs with the small batch of each warm start."""
+    return {f"warm start, {epochs} epoch{'s' * (epochs > 1)}": epochs for epochs in settings.warm_epochs}
 
 
 def _trained(settings, data, remedy):
     """Trains the members of a unit."""
     small, large = settings.batch_sizes
     train = functools.partial(recipe.train, settings, data)
-    if remedy == "small batch":
-        return train(small)
-    if remedy == "data augmentation":
-        return _train_augmented(settings, data, large)
+    if remedy in ("small batch", "large batch"):
+        return train(small if remedy == "small batch" else large)
     if remedy == "conservative training":
         steps = {"inner_steps": settings.inner_steps, "proximal": settings.proximal}
         looks = -(-recipe.LOOK_EVERY // settings.inner_steps)  # the same number of steps between evaluations
         return train(large, **steps, evaluate_updates=looks)
+    if remedy in _warm(settings):
+        return _in_stages(train, [(small, _warm(settings)[remedy]), (large, None)])
     if remedy == "growing batches":
-        return _grow(train, train(small, epochs=settings.warm_epochs), large)
-    if remedy == "large batch":
-        return train(large)
+        sizes = [small * 2**power for power in range((large - 1).bit_length()) if small * 2**power < large]
+        return _in_stages(train, [*((size, settings.growing_epochs) for size in sizes), (large, None)])
+    if remedy in _augmented(settings):
+        return _to_plateau(settings, data, augment(settings, data), _augmented(settings)[remedy])
     objective = functools.partial(robust, epsilon=_robust(settings)[remedy])
-    return train(large, objective=objective, updates=settings.slow_updates)
+    return _to_plateau(settings, data, data, large, objective=objective)
 
 
-def _train_augmented(settings, data, batch_size):
-    """Trains members on augmented images; their histories end with loss and accuracy on the unmodified images."""
-    updates = settings.slow_updates
-    options = {"updates": updates, "evaluate_updates": updates, "target_loss": None}
-    members = recipe.train(settings, augment(settings, data), batch_size, **options)
+def _to_plateau(settings, data, seen, batch_size, **options):
+    """Trains members on the images `seen`, and takes each back to where its objective came to its plateau.
+
+    Their histories keep that one evaluation, of the unmodified images of `data`, and the objective there.
+    """
+    updates = dict(zip(settings.batch_sizes, settings.slow_updates, strict=True))[batch_size]
+    options |= {"updates": updates, "evaluate_updates": max(1, settings.window // batch_size), "target_loss": None}
+    members = recipe.train(settings, seen, batch_size, record=("weights", "steps"), **options)
     for member in members:
-        if member.status != "diverged":
-            images = data.of(member.seed)
-            loss, accuracy = evaluation.evaluate(member.model, images.x_train, images.y_train)
-            member.history |= {"train_loss": np.array([loss]), "train_accuracy": np.array([accuracy])}
-            member.status = "ok" if loss <= settings.target_loss else "target not reached"
+        if member.status == "diverged":
+            continue
+        done = np.rint(member.history["epoch"] * -(-seen.train // batch_size)).astype(int)
+        means = [member.steps["loss"][begin:end].mean() for begin, end in itertools.pairwise([0, *done])]
+        place = plateau(means, settings.fall)
+        member.status = "target not reached" if place is None else "ok"
+        place = len(means) - 1 if place is None else place
+        member.updates, images = int(done[place]), data.of(member.seed)
+        member.model = models.with_parameters(member.model, member.weights[place])
+        member.history = {name: values[[place]] for name, values in member.history.items()}
+        loss, accuracy = evaluation.evaluate(member.model, images.x_train, images.y_train)
+        member.history |= {"train_loss": np.array([loss]), "train_accuracy": np.array([accuracy])}
+        member.history |= {"objective": means[place : place + 1]}
     return members
 
 
-def _grow(train, begun, batch_size):
-    """Continues training from the members that did not diverge; their updates count both parts."""
-    warm = {member.seed: member for member in begun if member.status != "diverged"}
+def _in_stages(train, stages):
+    """Trains members with one batch size after the other, each with a fresh optimizer.
 
-    def copy(seed):
-        return models.with_parameters(warm[seed].model, models.flat_parameters(warm[seed].model))
+    Args:
+        train: takes a batch size and options of `hw1.recipe.train`.
+        stages: batch sizes with their numbers of epochs; None trains on to the target.
 
-    grown = train(batch_size, copy, seeds=warm) if warm else []
-    for member in grown:
-        member.updates += warm[member.seed].updates
-    return sorted([*grown, *(m for m in begun if m.seed not in warm)], key=lambda member: member.seed)
+    Returns:
+        The members; their updates count all stages. Those that came to the target or diverged took no further ones.
+    """
+    members = {}
+    for batch_size, epochs in stages:
+        build = functools.partial(_copy, members) if members else None
+        going = [seed for seed, member in members.items() if member.status == "target not reached"]
+        if members and not going:
+            break
+        options = {"seeds": going} if members else {}
+        before = {seed: members[seed].updates for seed in going}
+        for member in train(batch_size, build, epochs=epochs, **options):
+            member.updates += before.get(member.seed, 0)
+            members[member.seed] = member
+    return [members[seed] for seed in sorted(members)]
+
+
+def _copy(members, seed):
+    """A copy of the net of a seed, as the start of its next stage."""
+    return models.with_parameters(members[seed].model, models.flat_parameters(members[seed].model))
 
 
 if __name__ == "__main__":

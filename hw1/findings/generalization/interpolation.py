@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, VERMILION
-from hw1.findings.verdict import Claim, steeper_beyond_the_large_batch
+from hw1.findings.verdict import Claim, outward_growth, steeper_beyond_the_large_batch
 from hw1.findings.words import net_on_images, show, sign
-from hw1.statistics import geometric_mean, mean_interval, nearest, paired_difference
+from hw1.statistics import geometric_mean, mean_interval, paired_difference
 
 PAIRS = {"batch size": "batch_sizes", "learning rate": "learning_rates"}  # what differs → its setting
 
@@ -43,9 +43,9 @@ def _of(rows, pair):
 
 def claims(rows, settings) -> Iterator[Claim]:
     """The minimum of the large batch is the sharper one on the line between a small and a large batch."""
-    lines = _of(rows, "batch size")
+    lines = rows[rows.pair == "batch size"]
     if len(lines):
-        yield from steeper_beyond_the_large_batch(lines, "course net")
+        yield from steeper_beyond_the_large_batch(lines, "course net", lines)
 
 
 def comment(rows, settings) -> dict:
@@ -72,20 +72,14 @@ def _paragraph(lines, pair, small, large) -> str:
         text += f"between the two nets the training loss rises above that of the worse one, by {show(rise)} nats. "
     else:
         text += f"between the two nets the training loss does not measurably rise above that of the worse one ({show(rise)} nats). "
-    step, before, beyond = _outside(losses)
-    text += f"Further out on the line, by {step:.2g} of their distance, it is {show(geometric_mean(before))} beyond the net of {pair} {small:g} and {show(geometric_mean(beyond))} beyond that of {large:g}"
-    steeper = sign(geometric_mean(beyond / before), 1)
+    step, behind, beyond = outward_growth(losses)
+    text += f"Further out on the line, by {step:.2g} of their distance, the loss grows by a factor of {show(geometric_mean(behind))} beyond the net of {pair} {small:g} and of {show(geometric_mean(beyond))} beyond that of {large:g}"
+    steeper = sign(geometric_mean(beyond / behind), 1)
     if steeper:
         text += f": on this one line the net of {pair} {small if steeper > 0 else large:g} is the flatter one. "
     else:
         text += ": on this line neither net is measurably flatter. "
     return text + _generalisation(lines, pair, small, large, steeper)
-
-
-def _outside(losses):
-    """How far out on the line is measured, as a share of the distance of its ends, and the loss there on both sides."""
-    step = min(losses.columns, key=lambda alpha: abs(alpha - 1.5)) - 1
-    return step, nearest(losses, -step), nearest(losses, 1 + step)
 
 
 def _generalisation(lines, pair, small, large, steeper) -> str:

@@ -1,7 +1,7 @@
 """Figure, claims and text. Do large batches end in sharp minima, and do these generalise worse? Keskar et al.'s figures and tables.
 
-Reads the rows of `hw1.landscape.large_batch` (net, batch_size, seed, losses, accuracies, space, epsilon, value, status)
-and its tables "line" (net, seed, alpha, losses, accuracies) and "convergence" (net, batch_size, seed, epoch, losses).
+Reads the rows of `hw1.landscape.large_batch` (net, batch_size, seed, losses, accuracies, distance, space, epsilon, value,
+status) and its tables "line" (net, seed, alpha, losses, accuracies) and "convergence" (net, batch_size, seed, epoch, losses).
 `value` is the sharpness φ in per cent.
 """
 
@@ -13,12 +13,28 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, PURPLE, SETS, VERMILION
-from hw1.findings.verdict import KESKAR, Claim, claim, outward_rises, steeper_beyond_the_large_batch
-from hw1.findings.words import by_sign, listed, show, sign, training_loss
-from hw1.statistics import geometric_mean, paired_difference, rank_correlation
+from hw1.findings.verdict import (
+    ACCURACY_EFFECT,
+    KESKAR,
+    OWN,
+    Claim,
+    claim,
+    outward_growth,
+    steeper_beyond_the_large_batch,
+)
+from hw1.findings.words import by_sign, listed, part_of, show, sign, training_loss
+from hw1.statistics import correlation_within, geometric_mean, mean_interval, paired_difference, rank_correlation
 
 SPACES = {"full": "full space", "manifold": "random manifold"}
-PUBLISHED = {"full": "F1: 205 / 1.23", "manifold": "F1: 9.22 / 0.11"}  # 5 × 512, batch normalisation, ε = 1e-3
+# Tables 2 to 4 of the source for its net F1 (5 × 512, batch normalisation, MNIST), and section 3 for all of its nets.
+PUBLISHED = {
+    ("full", 1e-3): "F1: 205 / 1.23",
+    ("full", 5e-4): "F1: 42.9 / 0.61",
+    ("manifold", 1e-3): "F1: 9.22 / 0.11",
+    ("manifold", 5e-4): "F1: 9.17 / 0.05",
+}
+PUBLISHED_ACCURACY = "F1: 0.9781 − 0.9803"
+PUBLISHED_DISTANCE = "0.1 to 0.33"
 MARKERS = "os^v"  # of the values of ε, the first of them filled
 
 
@@ -94,147 +110,207 @@ def _against_batch_size(axes, rows, settings):
     axes.set_title(f"{net} net, full space")
 
 
-def _first_epsilon(rows, settings):
-    """The rows of the first value of ε."""
-    return rows[np.isclose(rows.epsilon, settings["epsilons"][0])]
+def _at(rows, space, epsilon):
+    """The rows of one box, one per net, batch size and seed."""
+    return rows[(rows.space == space) & np.isclose(rows.epsilon, epsilon)]
 
 
 def _full(rows, settings):
-    """The rows of the full space and the first value of ε: one row per net and batch size."""
-    return _first_epsilon(rows, settings)[lambda some: some.space == "full"]
+    """The rows of the full space and the first value of ε: one row per net, batch size and seed."""
+    return _at(rows, "full", settings["epsilons"][0])
 
 
 def _pairs(rows, settings, column):
-    """A column as two series over the seeds: of the small and of the large batch."""
+    """A column as two series over the seeds: of the small and of the large batch; NaN where a net diverged."""
     values = rows.pivot(index="seed", columns="batch_size", values=column)
     return [values.reindex(columns=settings["batch_sizes"])[size] for size in settings["batch_sizes"]]
 
 
+def _ratio(rows, settings, column):
+    """A column of the large batch over that of the small one, as an interval."""
+    small, large = _pairs(rows, settings, column)
+    return geometric_mean(large / small)
+
+
+def _gain(rows, settings):
+    """Test accuracy of the large batch less that of the small one, as an interval."""
+    small, large = _pairs(rows, settings, "test_accuracy")
+    return paired_difference(large, small)
+
+
+def _barrier(line, seeds):
+    """The highest training loss between the two nets less the higher one of theirs, as an interval."""
+    losses = line.pivot(index="seed", columns="alpha", values="train_loss").reindex(seeds)
+    inside = losses[[alpha for alpha in losses if 0 < alpha < 1]]
+    return mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
+
+
 def claims(rows, settings, line, **_) -> Iterator[Claim]:
     """Small against large batch at one training loss, pairs of one seed; then all batch sizes of the plain net."""
-    rows = _first_epsilon(rows[rows.status != "diverged"], settings)
     for net in settings["nets"]:
         nets = rows[rows.net == net]
-        compared = nets[nets.batch_size.isin(settings["batch_sizes"])]
-        for space, name in SPACES.items():
-            small, large = _pairs(nets[nets.space == space], settings, "value")
-            yield claim(
-                KESKAR,
-                f"Large batches end in sharper minima: {net} net, {name} (geometric mean of φ of the large batch / φ of the small batch)",
-                geometric_mean(large / small),
-                compared,
-                published=PUBLISHED[space] if net == "normalised" else "",
-                above=1,
-            )
-        small, large = _pairs(nets[nets.space == "full"], settings, "test_accuracy")
-        yield claim(
-            KESKAR,
-            f"Large batches generalise worse: {net} net (difference in test accuracy, large − small batch)",
-            paired_difference(large, small),
-            compared,
-            below=0,
-        )
+        yield from _claims_of_pairs(nets[nets.batch_size.isin(settings["batch_sizes"])], settings, net)
         if (line.net == net).any():
-            yield from steeper_beyond_the_large_batch(line[line.net == net], f"{net} net")
-    swept = rows[(rows.net == "plain") & (rows.space == "full")]
-    if swept.empty:
+            yield from _claims_of_the_line(line[line.net == net], _full(nets, settings), settings, net)
+    plain = _full(rows[rows.net == "plain"], settings)
+    if plain.empty:
         return
     for column, name, side in (("value", "φ rises", {"above": 0}), ("test_accuracy", "accuracy falls", {"below": 0})):
         yield claim(
             KESKAR,
             f"With the batch size {name}: plain net, full space (Spearman's correlation)",
-            rank_correlation(swept, "batch_size", column),
-            swept,
+            rank_correlation(plain, "batch_size", column),
+            plain,
             **side,
         )
+    yield claim(
+        OWN,
+        "Of plain nets of one batch size the sharper ones have the lower test accuracy (Kendall's τ of φ and accuracy within batch sizes)",
+        correlation_within(plain, "value", "test_accuracy", "batch_size"),
+        plain,
+        below=0,
+    )
+
+
+def _claims_of_pairs(nets, settings, net) -> Iterator[Claim]:
+    """Sharpness in every box, test accuracy and distance from the start of one net."""
+    for space, name in SPACES.items():
+        for epsilon in settings["epsilons"]:
+            yield claim(
+                KESKAR,
+                f"Large batches end in sharper minima: {net} net, {name}, ε = {epsilon:g} (geometric mean of φ of the large batch / φ of the small batch)",
+                _ratio(_at(nets, space, epsilon), settings, "value"),
+                nets,
+                published=PUBLISHED.get((space, epsilon), "") if net == "normalised" else "",
+                above=1,
+            )
+    each = _full(nets, settings)
+    yield claim(
+        KESKAR,
+        f"Large batches generalise worse: {net} net (difference in test accuracy, large − small batch)",
+        _gain(each, settings),
+        nets,
+        published=PUBLISHED_ACCURACY if net == "normalised" else "",
+        below=0,
+        effect=ACCURACY_EFFECT,
+    )
+    yield claim(
+        KESKAR,
+        f"Large batches end nearer their start: {net} net (geometric mean of the distance from the initial weights, large / small batch)",
+        _ratio(each, settings, "distance"),
+        nets,
+        published=PUBLISHED_DISTANCE,
+        below=1,
+    )
+
+
+def _claims_of_the_line(line, nets, settings, net) -> Iterator[Claim]:
+    """On which side the line between the two solutions of one net is steeper, and whether it has a barrier."""
+    compared = nets[nets.batch_size.isin(settings["batch_sizes"])]
+    yield from steeper_beyond_the_large_batch(line, f"{net} net", compared)
+    yield claim(
+        OWN,
+        f"A barrier lies on the line between small and large batch: {net} net (highest training loss between the nets less the higher one of theirs, nats)",
+        _barrier(line, sorted(compared.seed.unique())),
+        compared,
+        above=0,
+    )
 
 
 def comment(rows, settings, line, **_) -> dict:
     """Whether large batches end sharper, whether they generalise worse, and whether the one goes with the other."""
-    rows = rows[rows.status != "diverged"]
-    full = _full(rows, settings)
+    trained, full = rows[rows.status != "diverged"], _full(rows, settings)
     small, large = settings["batch_sizes"]
+    reached = "All nets diverged." if trained.empty else training_loss(trained, settings)
+    starts = settings["starts"]
+    starts = f"{starts} starting points" if starts > 1 else "a start along the signs of the gradient"
+    parts = ["Of no net were both batch sizes trained without diverging, so that there is nothing to compare."]
+    if _by_net(full, settings, _ratio, "value"):
+        parts = [_sharper(rows, settings), _on_the_line(line), _distance(full, settings), _worse(full, settings)]
     return {
         "title": "Large batches",
-        "method": f"Nets of one seed start from the same weights and differ in the batch size, {small} or {large}. {training_loss(rows, settings)} φ is the largest rise of the training loss in a box around the weights, as a percentage of 1 + loss, found by L-BFGS-B from {settings['starts']} starting points; the search gives a lower bound.",
+        "method": f"Nets of one seed start from the same weights and differ in the batch size, {small} or {large}. {reached} φ is the largest rise of the training loss in a box around the weights, as a percentage of 1 + loss, found by L-BFGS-B from {starts}; the search gives a lower bound.",
         "caption": f"Top: loss (blue, left axis) and accuracy (orange, right axis) on the straight line between the two solutions of each net, the small batch's at α = 0 and the large batch's at α = 1. Middle: loss along training. Bottom: sharpness φ of both batch sizes in boxes of two sizes ε, in the full space (left) and on a random manifold of {settings['manifold']} dimensions (middle); φ and test accuracy of one net against the batch size (right).",
-        "comment": [_sharper(full, settings), _on_the_line(line, settings), _generalisation(full, settings)],
+        "comment": parts,
     }
 
 
-def _ratios(full, settings) -> dict:
-    """Net → φ of the large batch over φ of the small one."""
-    ratios = {}
-    for net in full.net.unique():
-        small, large = _pairs(full[full.net == net], settings, "value")
-        ratios[net] = geometric_mean(large / small)
-    return ratios
+def _by_net(full, settings, statistic, *column) -> dict:
+    """Net → a statistic of the pairs of small and large batch, for the nets that have such pairs."""
+    found = {net: statistic(full[full.net == net], settings, *column) for net in settings["nets"]}
+    return {net: interval for net, interval in found.items() if np.isfinite(interval.value)}
 
 
-def _sharper(full, settings) -> str:
-    """How φ differs between the batch sizes, and how it goes with the batch size."""
-    small, large = settings["batch_sizes"]
-    ratios = _ratios(full, settings)
-    values = listed(f"{show(ratio)} ({net})" for net, ratio in ratios.items())
-    clauses = {
-        1: "the large batch ends in the sharper minimum",
-        0: "neither batch size ends in a measurably sharper minimum",
-        -1: "the large batch ends in the flatter minimum",
-    }
-    verdict = by_sign({net: sign(ratio, 1) for net, ratio in ratios.items()}, clauses, "net", "nets")
-    text = f"In the full space, at ε = {settings['epsilons'][0]:g}, the φ of batch size {large} is {values} times that of batch size {small}: {verdict}."
+def _values(intervals) -> str:
+    """The intervals of all nets in a row."""
+    return listed(f"{show(interval, 2)} ({net})" for net, interval in intervals.items())
+
+
+def _said(intervals, zero, more, same, less) -> str:
+    """One of three clauses for the nets whose interval lies above, around or below `zero`."""
+    signs = {net: sign(interval, zero) for net, interval in intervals.items()}
+    return by_sign(signs, {1: more, 0: same, -1: less}, "net", "nets")
+
+
+def _trend(plain, column) -> tuple[str, str]:
+    """How a column goes with the batch size, in words, and Spearman's correlation."""
+    trend = rank_correlation(plain, "batch_size", column)
+    return {1: "rises with", -1: "falls with", 0: "has no clear trend with"}[sign(trend)], show(trend, 2)
+
+
+def _sharper(rows, settings) -> str:
+    """How φ differs between the batch sizes in every box, and how it goes with the batch size."""
+    (small, large), full = settings["batch_sizes"], _full(rows, settings)
+    ratios = _by_net(full, settings, _ratio, "value")
+    verdict = _said(ratios, 1, "its minimum is sharper", "neither is measurably sharper", "its minimum is flatter")
+    text = f"In the full space, at ε = {settings['epsilons'][0]:g}, the φ of batch size {large} is {_values(ratios)} times that of batch size {small}: {verdict}."
+    boxes = [(space, epsilon) for space in SPACES for epsilon in settings["epsilons"]][1:]
+    others = [_by_net(_at(rows, *box), settings, _ratio, "value") for box in boxes]
+    agree = [sign(found[net], 1) == sign(ratios[net], 1) for found in others for net in ratios]
+    text += f" Of the {len(agree)} comparisons in the other boxes, {part_of(sum(agree), len(agree))} come out in the same way."
     plain = full[full.net == "plain"]
     if plain.batch_size.nunique() < 3:
         return text
-    trend = rank_correlation(plain, "batch_size", "value")
-    verb = {1: "rises with", -1: "falls with", 0: "has no clear trend with"}[sign(trend)]
-    return f"{text} Over {plain.batch_size.nunique()} batch sizes of the plain net, φ {verb} the batch size (Spearman's correlation {show(trend, 2)})."
+    verb, trend = _trend(plain, "value")
+    return f"{text} Over {plain.batch_size.nunique()} batch sizes of the plain net, φ {verb} the batch size (Spearman's correlation {trend})."
 
 
-def _on_the_line(line, settings) -> str:
-    """On which side of the line between the two solutions the loss rises faster; empty if there is no line."""
-    ratios = {}
+def _on_the_line(line) -> str:
+    """On which side of the line between the two solutions the loss rises faster, and whether it has a barrier."""
+    ratios, barriers = {}, {}
     for net, rows in line.groupby("net", sort=False):
-        step, behind, beyond = outward_rises(rows.pivot(index="seed", columns="alpha", values="train_loss"))
-        ratios[net] = geometric_mean(beyond.clip(lower=1e-6) / behind.clip(lower=1e-6))
-    if not ratios:
-        return ""
-    values = listed(f"{show(ratio)} ({net})" for net, ratio in ratios.items())
-    clauses = {
-        1: "the loss rises faster on the large batch's side",
-        0: "neither side is measurably steeper",
-        -1: "it rises faster on the small batch's side",
-    }
-    verdict = by_sign({net: sign(ratio, 1) for net, ratio in ratios.items()}, clauses, "net", "nets")
-    return f"On the line through both solutions, {step:.2g} of their distance further out, the training loss rises beyond the large batch's solution by {values} times as much as beyond the small batch's: {verdict}. This is one direction out of thousands, and so weaker evidence than φ."
+        step, behind, beyond = outward_growth(rows.pivot(index="seed", columns="alpha", values="train_loss"))
+        ratios[net], barriers[net] = geometric_mean(beyond / behind), _barrier(rows, sorted(rows.seed.unique()))
+    steeper = _said(ratios, 1, "that side is steeper", "neither side is measurably steeper", "that side is flatter")
+    between = _said(barriers, 0, "a barrier lies there", "no barrier is measurable", "the loss stays below")
+    return f"On the line through both solutions, {step:.2g} of their distance further out, the training loss grows by a factor {_values(ratios)} times as large beyond the large batch's solution as beyond the small batch's: {steeper}. This is one direction out of thousands, and so weaker evidence than φ. Between the two, the loss stands {_values(barriers)} nats above the worse one: {between}. A barrier on the straight line does not exclude a way around it."
 
 
-def _generalisation(full, settings) -> str:
+def _distance(full, settings) -> str:
+    """Which batch size ends nearer the initial weights."""
+    ratios = _by_net(full, settings, _ratio, "distance")
+    verdict = _said(ratios, 1, "it ends farther away", "neither ends measurably nearer", "it ends nearer")
+    return f"From the initial weights the large batch moves {_values(ratios)} times as far as the small: {verdict}."
+
+
+def _worse(full, settings) -> str:
     """Whether the large batch generalises worse, whether that goes with φ, and what follows."""
-    differences = {}
-    for net in full.net.unique():
-        small, large = _pairs(full[full.net == net], settings, "test_accuracy")
-        differences[net] = paired_difference(large, small)
-    values = listed(f"{show(difference)} ({net})" for net, difference in differences.items())
-    clauses = {
-        -1: "the large batch generalises worse",
-        0: "the two are not measurably different",
-        1: "the large batch generalises better",
-    }
-    signs = {net: sign(difference) for net, difference in differences.items()}
-    text = f"The test accuracy of the large batch differs from that of the small one by {values}: {by_sign(signs, clauses, 'net', 'nets')}. "
+    differences = _by_net(full, settings, _gain)
+    verdict = _said(
+        differences, 0, "it generalises better", "they are not measurably different", "it generalises worse"
+    )
+    text = f"The test accuracy of the large batch differs from that of the small one by {_values(differences)}: {verdict}. "
     plain = full[full.net == "plain"]
     if plain.batch_size.nunique() > 2:
-        trend = rank_correlation(plain, "batch_size", "test_accuracy")
-        verb = {1: "rises with", -1: "falls with", 0: "has no clear trend with"}[sign(trend)]
-        text += f"Over all batch sizes of the plain net, test accuracy {verb} the batch size (Spearman's correlation {show(trend, 2)}). "
-    return text + _within_one_size(full) + _conclusion(signs, _ratios(full, settings))
+        verb, trend = _trend(plain, "test_accuracy")
+        text += f"Over all batch sizes of the plain net, test accuracy {verb} the batch size (Spearman's correlation {trend}). "
+    signs = {net: sign(difference) for net, difference in differences.items()}
+    return text + _within_one_size(plain) + _conclusion(signs, _by_net(full, settings, _ratio, "value"))
 
 
-def _within_one_size(full) -> str:
+def _within_one_size(plain) -> str:
     """Whether the sharper nets are the worse ones among plain nets of one batch size."""
-    plain = full[full.net == "plain"]
-    within = rank_correlation(plain, "value", "test_accuracy", by="batch_size")
+    within = correlation_within(plain, "value", "test_accuracy", "batch_size")
     if not np.isfinite(within.low):
         return ""
     verdicts = {
@@ -242,7 +318,7 @@ def _within_one_size(full) -> str:
         0: "there the sharper nets are not measurably worse",
         1: "there the sharper nets are better",
     }
-    return f"Among plain nets of one batch size, which differ in the seed only, φ has a rank correlation of {show(within, 2)} with test accuracy (interval over the batch sizes): {verdicts[sign(within)]}. "
+    return f"Among plain nets of one batch size, which differ in the seed only, φ has a rank correlation of {show(within, 2)} with test accuracy (Kendall's τ, averaged over the batch sizes): {verdicts[sign(within)]}. "
 
 
 def _conclusion(signs, ratios) -> str:

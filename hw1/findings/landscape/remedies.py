@@ -1,123 +1,142 @@
 """Figure, claims and text. Which remedies help a large batch to generalise, and do they lead to flat minima? One line of each panel per remedy.
 
-Reads the rows of `hw1.landscape.remedies` (remedy, seed, losses, accuracies, space, value, status). `value` is the
-sharpness φ in per cent.
+Reads the rows of `hw1.landscape.remedies` (remedy, seed, losses, accuracies, objective, value, status). `value` is the
+sharpness φ in per cent, of the unmodified training images.
 """
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from hw1.findings import style
-from hw1.findings.style import BLACK, BLUE, GREEN, PURPLE
-from hw1.findings.verdict import KESKAR, OWN, Claim, claim
-from hw1.findings.words import listed, number, show, sign
-from hw1.statistics import geometric_mean, mean_interval, paired_difference, rank_correlation
+from hw1.findings.style import BLUE, GREEN, PURPLE
+from hw1.findings.verdict import ACCURACY_EFFECT, KESKAR, OWN, Claim, claim
+from hw1.findings.words import listed, net_on_images, number, part_of, show, sign
+from hw1.statistics import geometric_mean, mean_interval, paired_difference
 
 SMALL, LARGE = "small batch", "large batch"
-GROWING = "growing batches"  # the remedy that is not in the source
+AUGMENTED_SMALL, AUGMENTED = "augmented small batch", "data augmentation"
+BASELINES = (SMALL, LARGE, AUGMENTED_SMALL)
+ROBUST, WARM = "robust training", "warm start"  # the beginnings of their names
 
 
 def figure(rows, settings) -> Figure:
-    """Test accuracy, sharpness in both spaces and the training loss reached, of each way of training.
+    """Test accuracy, sharpness and the training loss reached, of each way of training.
 
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
-    fig, (first, second, third) = style.figure(1, 3, 2.6, sharey=True)
+    fig, (first, second, third) = style.figure(1, 3, 2.9, sharey=True)
     names, rows = list(rows.remedy.unique()), rows[rows.status != "diverged"]
     style.log_x(second, f"sharpness φ (%), ε = {settings['epsilon']:g}")
     style.log_x(third, "training loss reached (nats)")
-    panels = (
-        (first, "full", "test_accuracy", "o"),
-        (second, "full", "value", "o"),
-        (second, "manifold", "value", "s"),
-        (third, "full", "train_loss", "o"),
-    )
-    for axes, space, column, marker in panels:
+    for axes, column in ((first, "test_accuracy"), (second, "value"), (third, "train_loss")):
         for place, name in enumerate(names):
-            values = rows[(rows.remedy == name) & (rows.space == space)][column]
-            colour = {SMALL: GREEN, LARGE: PURPLE}.get(name, BLUE)
-            _across(axes, values, place + 0.15 * (space == "manifold"), marker, colour)
+            colour = {SMALL: GREEN, AUGMENTED_SMALL: GREEN, LARGE: PURPLE}.get(name, BLUE)
+            _across(axes, rows[rows.remedy == name][column], place, colour)
     first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=names)
     first.invert_yaxis()
-    spaces = {
-        "mean over seeds (φ: in the full space)": "o",
-        f"φ on a manifold of {settings['manifold']} dimensions": "s",
-    }
-    style.legend(fig, {n: {"color": BLACK, "marker": marker, "linestyle": "none"} for n, marker in spaces.items()})
     return fig
 
 
-def _across(axes, values, place, marker, colour):
+def _across(axes, values, place, colour):
     """A mean with its horizontal interval; those of the logarithms on a logarithmic axis."""
     mean = geometric_mean if axes.get_xscale() == "log" else mean_interval
-    value, low, high, _ = mean(values)
-    axes.plot([value], [place], marker, color=colour)
+    value, low, high = mean(values)[:3]
+    axes.plot([value], [place], "o", color=colour)
     axes.plot([low, high], [place, place], color=colour, linewidth=0.8)
 
 
-def _full(rows):
-    """The rows of φ in the full space, one per net, without the nets that diverged."""
-    return rows[(rows.space == "full") & (rows.status != "diverged")]
+def _table(rows, column):
+    """A column as a table: a row per seed, a column per way of training; NaN where a net diverged."""
+    return rows.pivot(index="seed", columns="remedy", values=column).reindex(columns=rows.remedy.unique())
 
 
-def _by_remedy(rows, column, names):
-    """A column as a table: a row per seed, a column per way of training."""
-    return rows.pivot(index="seed", columns="remedy", values=column).reindex(columns=names)
+def _remedies(rows):
+    """The names of the remedies, in the order of the rows."""
+    return [name for name in rows.remedy.unique() if name not in BASELINES]
 
 
 def claims(rows, settings) -> Iterator[Claim]:
     """Each remedy against the large batch alone and against the small batch, pairs of one seed."""
-    names, full = rows.remedy.unique(), _full(rows)
-    accuracy, sharpness = (_by_remedy(full, column, names) for column in ("test_accuracy", "value"))
-    for name in names:
-        if name in (SMALL, LARGE):
-            continue
-        source = OWN if name == GROWING else KESKAR
-        nets = full[full.remedy == name]
+    accuracy, sharpness = _table(rows, "test_accuracy"), _table(rows, "value")
+    few = _few(rows)
+    for name in _remedies(rows):
+        nets = rows[rows.remedy == name]
+        gain = paired_difference(accuracy[name], accuracy[LARGE])
+        to_large, to_small = (geometric_mean(sharpness[name] / sharpness[other]) for other in (LARGE, SMALL))
+        if name == few or name.startswith(ROBUST):
+            yield claim(
+                KESKAR,
+                f"A large batch gains less than half a point with {name} (difference in test accuracy to the large batch alone)",
+                gain,
+                nets,
+                published="no improvement",
+                below=ACCURACY_EFFECT,
+                effect=ACCURACY_EFFECT,
+            )
+        else:
+            yield claim(
+                KESKAR,
+                f"A large batch generalises better with {name} (difference in test accuracy to the large batch alone)",
+                gain,
+                nets,
+                above=0,
+                effect=ACCURACY_EFFECT,
+            )
+        if name == AUGMENTED:
+            yield claim(
+                OWN,
+                "Augmented large batches generalise worse than augmented small ones (difference in test accuracy)",
+                paired_difference(accuracy[name], accuracy[AUGMENTED_SMALL]),
+                rows[rows.remedy.isin([AUGMENTED, AUGMENTED_SMALL])],
+                below=0,
+                effect=ACCURACY_EFFECT,
+            )
         yield claim(
-            source,
-            f"A large batch generalises better with {name} (difference in test accuracy to the large batch alone)",
-            paired_difference(accuracy[name], accuracy[LARGE]),
+            KESKAR if name.startswith(WARM) and name != few else OWN,
+            f"The minima of a large batch are less sharp with {name} (geometric mean of φ / φ of the large batch alone)",
+            to_large,
             nets,
-            above=0,
+            below=1,
         )
-        yield claim(
-            source,
-            f"With {name} its minima stay sharper than those of small batches (geometric mean of φ / φ of the small batch)",
-            geometric_mean(sharpness[name] / sharpness[SMALL]),
-            nets,
-            above=1,
-        )
+        if not name.startswith((ROBUST, WARM)) and name != "growing batches":
+            yield claim(
+                KESKAR,
+                f"With {name} its minima stay sharper than those of small batches (geometric mean of φ / φ of the small batch)",
+                to_small,
+                nets,
+                above=1,
+            )
+
+
+def _few(rows):
+    """The warm start with the fewest epochs; None if there is but one."""
+    warm = [name for name in _remedies(rows) if name.startswith(WARM)]
+    return warm[0] if len(warm) > 1 else None
 
 
 def comment(rows, settings) -> dict:
     """Which remedies raise the test accuracy of a large batch, and how sharp their minima are."""
-    names, full = list(rows.remedy.unique()), _full(rows)
-    accuracy, sharpness = (_by_remedy(full, column, names) for column in ("test_accuracy", "value"))
     small, large = settings["batch_sizes"]
+    accuracy, sharpness = _table(rows, "test_accuracy"), _table(rows, "value")
+    parts = ["All nets of the large batch diverged, so that there is nothing to compare."]
+    if accuracy[LARGE].notna().any():
+        parts = [_accuracy(accuracy), _augmented(rows, accuracy), _sharpness(sharpness, accuracy)]
     return {
         "title": "Remedies",
-        "method": f"A dense net is trained from the same weights with batch size {small}, with batch size {large}, and with {large} and each remedy, until the loss on the unmodified training set is at or below {settings['target_loss']:g} or its steps run out. φ is measured on the unmodified training set, for every net in the same box, ε = {settings['epsilon']:g}.",
-        "caption": f"Test accuracy (left), sharpness φ in the full space and on a random manifold (middle) and training loss reached (right), means with 95 % intervals, of the small batch (green), of the large batch (purple) and of the large batch with each remedy (blue). {_above_target(full, names)}",
-        "comment": [_accuracy(accuracy, full, settings), _sharpness(sharpness, accuracy), _conclusion(full)],
+        "method": f"The net {net_on_images(settings)} is trained from the same weights with batch size {small}, with batch size {large}, and with {large} and each remedy. What minimises the training loss ends when that is at or below {settings['target_loss']:g} nats. Augmented and robust training minimise another objective and end at its plateau: averaged over windows of {settings['window']:,} images, it has not fallen by more than {100 * settings['fall']:g} % over two windows. {_missed(rows)}φ is that of the unmodified training images, for every net in the same box, ε = {settings['epsilon']:g}.",
+        "caption": f"Test accuracy (left), sharpness φ in the full space (middle) and loss on the unmodified training images (right), means over {settings['seeds']} seeds with 95 % intervals, of small batches (green), of the large batch (purple) and of the large batch with each remedy (blue).",
+        "comment": [part for part in parts if part],
     }
 
 
-def _remedies(table):
-    """The names of the remedies among the columns."""
-    return [name for name in table if name not in (SMALL, LARGE)]
-
-
-def _short(full):
-    """The remedies of whose nets at least half ended above the target loss."""
-    return [name for name, nets in full.groupby("remedy", sort=False) if (nets.status != "ok").mean() >= 0.5]
-
-
-def _above_target(full, names) -> str:
-    """Says which ways of training ended above the target loss."""
-    short = [name for name in names if name in _short(full)]
-    return f"Most nets of {listed(map(_named, short))} ended above the target loss." if short else ""
+def _missed(rows) -> str:
+    """How many nets came neither to the target loss nor to their plateau; empty if all did."""
+    missed = rows[rows.status == "target not reached"]
+    if missed.empty:
+        return ""
+    return f"{part_of(len(missed), len(rows)).capitalize()} nets did not come there ({listed(map(_named, missed.remedy.unique()))}). "
 
 
 def _named(name) -> str:
@@ -126,70 +145,81 @@ def _named(name) -> str:
     return f"{name} ({strength})" if strength else name
 
 
-def _accuracy(accuracy, full, settings) -> str:
-    """What each remedy does to the test accuracy of a large batch, first of those whose nets reached the target loss."""
-    gap = paired_difference(accuracy[SMALL], accuracy[LARGE])
-    verdicts = {1: "higher", 0: "not measurably different", -1: "lower"}
-    text = f"Without a remedy, test accuracy is {show(mean_interval(accuracy[LARGE]))} with the large batch and {show(mean_interval(accuracy[SMALL]))} with the small batch ({verdicts[sign(gap)]}; difference {show(gap, 2)}). "
-    short = [name for name in _remedies(accuracy) if name in _short(full)]
-    reached = [name for name in _remedies(accuracy) if name not in short]
-    changes = {name: paired_difference(accuracy[name], accuracy[LARGE]) for name in reached + short}
-    if reached:
-        text += f"At the target loss, the remedies change the accuracy of the large batch by {_values(changes, reached)}: {_effects(changes, reached)}. "
-    if short:
-        losses = full[full.remedy.isin(short)].groupby("remedy").train_loss.mean()
-        text += f"Nets of {listed(map(_named, short))} mostly stay above the target loss, at a mean training loss of {number(losses.min())} to {number(losses.max())} instead of {settings['target_loss']:g}, so that they differ in more than the remedy. Their accuracy differs from that of the large batch by {_values(changes, short)}: compared with the large batch alone, {_effects(changes, short)}."
-    return text.rstrip()
+def _values(intervals) -> str:
+    """The intervals of some ways of training in a row."""
+    return listed(f"{show(interval, 2)} for {_named(name)}" for name, interval in intervals.items())
 
 
-def _values(intervals, names) -> str:
-    """The intervals of some remedies in a row."""
-    return listed(f"{show(intervals[name], 2)} for {_named(name)}" for name in names)
-
-
-def _effects(intervals, names, zero=0) -> str:
+def _effects(intervals, zero=0) -> str:
     """Which remedies raise, lower or do not measurably change a quantity."""
     effects = []
     for wanted, verb in ((1, "raised by"), (-1, "lowered by"), (0, "not measurably changed by")):
-        found = [_named(name) for name in names if sign(intervals[name], zero) == wanted]
+        found = [_named(name) for name, interval in intervals.items() if sign(interval, zero) == wanted]
         effects += [f"{verb} {listed(found)}"] if found else []
     return f"it is {listed(effects)}"
 
 
-def _sharpness(sharpness, accuracy) -> str:
-    """How sharp the minima are beside those of the small and of the large batch."""
-    remedies = _remedies(sharpness)
-    to_small = {name: geometric_mean(sharpness[name] / sharpness[SMALL]) for name in [LARGE, *remedies]}
-    to_large = {name: geometric_mean(sharpness[name] / sharpness[LARGE]) for name in remedies}
-    text = f"φ in the full space, in units of that of the small batch, is {show(to_small[LARGE])} for the large batch alone, and {_values(to_small, remedies)}. "
-    flat = [name for name in remedies if sign(to_small[name], 1) <= 0]
-    if len(flat) == len(remedies):
-        text += "With no remedy are the minima measurably sharper than those of the small batch. "
-    elif flat:
-        text += f"With {listed(map(_named, flat))} the minima are not measurably sharper than those of the small batch; with the other remedies they are. "
-    else:
-        text += "With every remedy the minima stay sharper than those of the small batch. "
-    text += f"Compared with the large batch alone, {_effects(to_large, remedies, 1)}."
-    gains = {name: paired_difference(accuracy[name], accuracy[SMALL]) for name in remedies}
-    better = [name for name in remedies if sign(gains[name]) > 0 and sign(to_small[name], 1) > 0]
-    if better:
-        text += f" With {listed(map(_named, better))} the nets generalise better than those of the small batch (difference in test accuracy {listed(show(gains[name], 2) for name in better)}), although their minima are sharper: a flat minimum is not the only way to generalise well."
+def _against(table, other, statistic) -> dict:
+    """Name → a statistic of each remedy and another way of training, for the remedies that have nets."""
+    found = {name: statistic(table[name], table[other]) for name in table if name not in BASELINES}
+    return {name: interval for name, interval in found.items() if np.isfinite(interval.value)}
+
+
+def _ratio(a, b):
+    return geometric_mean(a / b)
+
+
+def _accuracy(accuracy) -> str:
+    """What each remedy does to the test accuracy of a large batch."""
+    gap = paired_difference(accuracy[SMALL], accuracy[LARGE])
+    verdicts = {1: "higher", 0: "not measurably different", -1: "lower"}
+    text = f"Without a remedy, test accuracy is {show(mean_interval(accuracy[LARGE]))} with the large batch and {show(mean_interval(accuracy[SMALL]))} with the small batch ({verdicts[sign(gap)]}; difference {show(gap, 2)})."
+    gains = _against(accuracy, LARGE, paired_difference)
+    if not gains:
+        return text
+    text += f" The remedies change the accuracy of the large batch by {_values(gains)}: {_effects(gains)}."
+    left = {name: sign(interval) for name, interval in _against(accuracy, SMALL, paired_difference).items()}
+    closed = [_named(name) for name, found in left.items() if found >= 0]
+    if sign(gap) > 0:
+        text += f" The small batch stays measurably better than {part_of(len(left) - len(closed), len(left))} of these"
+        text += f", but not than {listed(closed)}." if closed else "."
     return text
 
 
-def _conclusion(full) -> str:
-    """Whether φ and test accuracy go together over the ways of training."""
-    verdicts = {
-        -1: "the sharper nets are worse",
-        0: "φ does not measurably go with accuracy",
-        1: "the sharper nets are better",
-    }
-    trend = rank_correlation(full, "value", "test_accuracy")
-    text = f"Over all ways of training, φ has a rank correlation of {show(trend, 2)} with test accuracy: {verdicts[sign(trend)]}."
-    comparable = full[~full.remedy.isin(_short(full))]
-    if len(comparable) == len(full):
-        return text
-    if comparable.remedy.nunique() < 3:
-        return f"{text} These nets were not all trained to the same loss, so this is no test of flatness alone."
-    equal = rank_correlation(comparable, "value", "test_accuracy")
-    return f"{text} These nets were not all trained to the same loss; over the {comparable.remedy.nunique()} ways that reached it, the correlation is {show(equal, 2)}: {verdicts[sign(equal)]}. A correlation over so few ways of training does not show that sharpness is the cause."
+def _augmented(rows, accuracy) -> str:
+    """Augmented large batches beside augmented small ones; empty if there are no such nets."""
+    if not {AUGMENTED, AUGMENTED_SMALL} <= set(accuracy):
+        return ""
+    gap = paired_difference(accuracy[AUGMENTED], accuracy[AUGMENTED_SMALL])
+    if not np.isfinite(gap.value):
+        return ""
+    said = {1: "better than", 0: "not measurably different from", -1: "worse than"}[sign(gap)]
+    losses = [number(rows[rows.remedy == name].train_loss.mean(), 2) for name in (AUGMENTED, AUGMENTED_SMALL)]
+    return f"With augmentation the large batch is {said} the small one (difference in test accuracy {show(gap, 2)}), both at their plateaus, where the loss on the unmodified training images is {losses[0]} and {losses[1]} nats."
+
+
+def _sharpness(sharpness, accuracy) -> str:
+    """How sharp the minima are beside those of the small and of the large batch, and whether accuracy goes with it."""
+    to_small, to_large = (_against(sharpness, other, _ratio) for other in (SMALL, LARGE))
+    alone = _ratio(sharpness[LARGE], sharpness[SMALL])
+    if not to_small:
+        return ""
+    text = f"φ, in units of that of the small batch, is {show(alone, 2)} for the large batch alone, and {_values(to_small)}. Compared with the large batch alone, {_effects(to_large, 1)}. "
+    flat = [_named(name) for name, interval in to_small.items() if sign(interval, 1) <= 0]
+    if not flat:
+        text += "With every remedy the minima stay sharper than those of the small batch. "
+    elif len(flat) == len(to_small):
+        text += "With no remedy are the minima measurably sharper than those of the small batch. "
+    else:
+        text += f"With {listed(flat)} the minima are not measurably sharper than those of the small batch; with the other remedies they are. "
+    gains = _against(accuracy, LARGE, paired_difference)
+    both = [name for name in gains if name in to_large and sign(gains[name]) and sign(to_large[name], 1)]
+    against = [_named(name) for name in both if sign(gains[name]) == sign(to_large[name], 1)]
+    if both:
+        text += f"Of the {len(both)} remedies that measurably change both, {part_of(len(both) - len(against), len(both))} make the net flatter and better, or sharper and worse"
+        text += (
+            f"; {listed(against)} {'does' if len(against) == 1 else 'do'} not: a flatter minimum need not generalise better."
+            if against
+            else "."
+        )
+    return text.rstrip()
