@@ -61,7 +61,9 @@ class Settings(question.OneLoss):
     epsilons: tuple[float, ...] = question.option((1e-3, 5e-4), "sizes ε of the box, as in the source")
     manifold: int = question.option(100, "dimension of the random manifold, as in the source")
     iterations: int = question.option(10, "iterations of L-BFGS-B from each start, as in the source")
-    starts: int = question.option(2, "starts of L-BFGS-B, one along the gradient and the others in random corners")
+    starts: int = question.option(
+        1, "starts of L-BFGS-B, the first along the signs of the gradient and others in random corners"
+    )
     inner: int = question.option(9, "number of values of α between the two solutions", minimum=1)
     outer: int = question.option(2, "number of values of α beyond each solution, up to −1 and 2")
 

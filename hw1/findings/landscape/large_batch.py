@@ -267,7 +267,7 @@ def _sharper(rows, settings) -> str:
     boxes = [(space, epsilon) for space in SPACES for epsilon in settings["epsilons"]][1:]
     others = [_by_net(_at(rows, *box), settings, _ratio, "value") for box in boxes]
     agree = [sign(found[net], 1) == sign(ratios[net], 1) for found in others for net in ratios]
-    text += f" Of the {len(agree)} comparisons in the other boxes, {part_of(sum(agree), len(agree))} come out in the same way."
+    text += f" In the other boxes, {part_of(sum(agree), len(agree))} comparisons come out in the same way."
     plain = full[full.net == "plain"]
     if plain.batch_size.nunique() < 3:
         return text
