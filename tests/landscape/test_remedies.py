@@ -25,18 +25,85 @@ def digits():
     return datasets.load_splits("mnist10k", train=200, test=200)
 
 
-def test_growing_batches_are_two_trainings_in_a_row(runs, digits):
-    """Two epochs with the small batch, then the large one with a fresh optimizer, by an ordinary loop of tapes."""
-    settings = question.make_settings(remedies, "smoke")
-    row = records.read(runs, "remedies").query("remedy == 'growing batches' and space == 'full' and seed == 1").iloc[0]
-    model = models.mlp(settings.hidden, seed=1)
-    own, warm = digits.of(1), 2 * 200 // 10
-    assert row.updates > warm
-    for size, updates in zip(settings.batch_sizes, (warm, int(row.updates) - warm), strict=True):
+@pytest.mark.parametrize(
+    ("remedy", "stages"),
+    [
+        ("warm start, 2 epochs", [(10, 2)]),
+        ("growing batches", [(10, 1), (20, 1), (40, 1), (80, 1)]),
+    ],
+)
+def test_stages_are_trainings_in_a_row(remedy, stages, digits):
+    """Epochs with each batch size, then the large one, each with a fresh optimizer, by an ordinary loop of tapes."""
+    settings = question.make_settings(remedies, "smoke", first_seed=1, seeds=1, learning_rate=1e-3)
+    (row,) = remedies.run(settings, digits, remedy)
+    model, own = models.mlp(settings.hidden, seed=1), digits.of(1)
+    updates = [(size, epochs * -(-200 // size)) for size, epochs in stages]
+    rest = row["updates"] - sum(number for _, number in updates)
+    assert rest > 0
+    for size, number in [*updates, (100, rest)]:
         optimizer = keras.optimizers.Adam(settings.learning_rate)
-        references.train(model, own, batch_size=size, updates=updates, optimizer=optimizer, seed=1)
+        references.train(model, own, batch_size=size, updates=number, optimizer=optimizer, seed=1)
     # float32, and Adam divides rounding errors by their own size
-    assert references.losses(model, own.x_train, own.y_train).mean() == pytest.approx(row.train_loss, rel=0.01)
+    assert references.losses(model, own.x_train, own.y_train).mean() == pytest.approx(row["train_loss"], rel=0.01)
+
+
+def test_a_net_at_the_target_takes_no_further_stage(digits):
+    """The small batch reached it within its epochs, and what comes is its net."""
+    settings = question.make_settings(remedies, "smoke", warm_epochs=(1, 60))
+    warm, alone = (list(remedies.run(settings, digits, name)) for name in ("warm start, 60 epochs", "small batch"))
+    assert [row["updates"] for row in warm] == [row["updates"] for row in alone]
+    assert [row["train_loss"] for row in warm] == pytest.approx([row["train_loss"] for row in alone], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("means", "place"),
+    [
+        ([4, 2, 1, 0.5, 0.25], None),  # falls to its end
+        ([4, 2, 1.99, 1.985, 1.9], 3),  # two in a row less than 1 % below the lowest before them
+        ([4, 2, 2.5, 1.9, 1.9, 1.9], 5),  # a single one is chance
+        ([4, 3, 2, 3, 3, 3], 4),  # rises
+        ([1, 1], None),  # too short to tell
+        ([1, 1, 1], 2),
+    ],
+)
+def test_a_plateau_by_hand(means, place):
+    """With 1 % as the fall that counts as none."""
+    assert remedies.plateau(means, 0.01) == place
+
+
+@pytest.mark.parametrize("remedy", ["data augmentation", "augmented small batch", "robust training, ε = 0.1"])
+def test_nets_are_those_of_the_plateau(remedy, digits):
+    """Where any fall counts as none, that is after three windows, as an ordinary loop gives them; else at the end."""
+    settings = question.make_settings(remedies, "smoke", first_seed=3, seeds=1, fall=1.0)
+    (row,) = remedies.run(settings, digits, remedy)
+    size = 10 if "small" in remedy else 100
+    assert row["status"] == "ok"
+    own, inputs = digits.of(3), None
+    seen = remedies.augment(settings, digits).of(3) if "augment" in remedy else own
+    epoch = -(-len(seen.x_train) // size)
+    window = settings.window // size // epoch * epoch or settings.window // size  # whole epochs, if it has any
+    assert row["updates"] == 3 * window
+    if "robust" in remedy:
+        inputs = moved_by_attack
+    model = models.mlp(settings.hidden, seed=3)
+    optimizer = keras.optimizers.Adam(settings.learning_rate)
+    found, _ = references.train(
+        model, seen, batch_size=size, updates=row["updates"], optimizer=optimizer, seed=3, inputs=inputs
+    )
+    assert references.losses(model, own.x_train, own.y_train).mean() == pytest.approx(row["train_loss"], rel=0.02)
+    assert np.mean(found[-window:]) == pytest.approx(row["objective"], rel=0.02)
+    (last,) = remedies.run(dataclasses.replace(settings, fall=0.0), digits, remedy)
+    assert last["status"] == "target not reached"
+    assert last["updates"] == settings.slow_updates[settings.batch_sizes.index(size)]
+
+
+def moved_by_attack(model, x, y):
+    """Inputs moved by 0.1 along the signs of their gradients."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = references.cross_entropy(y, model(x, training=True))
+    return x + 0.1 * tf.sign(tape.gradient(value, x))
 
 
 def test_robust_training_by_hand():
@@ -71,13 +138,13 @@ def test_augmentation_shifts_images():
     """A bright square in the middle, which rotation leaves, lands within 0.2 of the side, evenly, each time anew."""
     images = np.zeros((300, 28, 28), "float32")
     images[:, 13:15, 13:15] = 1
-    first, second = moved(images, copies=2)
+    first, second = moved(images, copies=2, shift=0.2)
     places = np.arange(28) - 13.5
     shifts = [(part.sum(axis=axis) @ places) / part.sum(axis=(1, 2)) for part in (first, second) for axis in (1, 2)]
     assert np.abs(shifts).max() <= 0.2 * 28 + 0.5
     assert np.std(shifts, axis=1) == pytest.approx(0.2 * 28 / np.sqrt(3), rel=0.2)  # of a uniform distribution
     assert np.abs(np.corrcoef(shifts) - np.eye(4)).max() < 0.25  # 4 standard errors
-    assert moved(images, copies=2).tobytes() == np.stack([first, second]).tobytes()
+    assert moved(images, copies=2, shift=0.2).tobytes() == np.stack([first, second]).tobytes()
 
 
 def test_augmentation_rotates_images():
@@ -113,7 +180,7 @@ def test_augmentation_of_splits(digits):
 
 
 def test_augmented_nets_are_measured_on_the_images_as_they_are(runs):
-    """What is recorded of training is over the shipped images, like φ's f."""
-    rows = records.read(runs, "remedies").query("remedy == 'data augmentation'")
+    """What is recorded of training is over the shipped images, like φ's f; what they minimised is another number."""
+    rows = records.read(runs, "remedies").query("remedy in ('data augmentation', 'augmented small batch')")
     np.testing.assert_allclose(rows.loss, rows.train_loss, rtol=1e-5)
-    assert set(rows.status) == {"target not reached"}
+    assert (abs(rows.objective / rows.train_loss - 1) > 1e-3).all()
