@@ -216,7 +216,7 @@ def _sharpness(sharpness, accuracy) -> str:
     both = [name for name in gains if name in to_large and sign(gains[name]) and sign(to_large[name], 1)]
     against = [_named(name) for name in both if sign(gains[name]) == sign(to_large[name], 1)]
     if both:
-        text += f"Of the {len(both)} remedies that measurably change both, {part_of(len(both) - len(against), len(both))} make the net flatter and better, or sharper and worse"
+        text += f"Both accuracy and φ are measurably changed by {len(both)}: {part_of(len(both) - len(against), len(both))} make the net flatter and better, or sharper and worse"
         text += (
             f"; {listed(against)} {'does' if len(against) == 1 else 'do'} not: a flatter minimum need not generalise better."
             if against
