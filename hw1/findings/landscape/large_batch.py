@@ -138,9 +138,9 @@ def _gain(rows, settings):
     return paired_difference(large, small)
 
 
-def _barrier(line, seeds):
-    """The highest training loss between the two nets less the higher one of theirs, as an interval."""
-    losses = line.pivot(index="seed", columns="alpha", values="train_loss").reindex(seeds)
+def _barrier(line, seeds, column):
+    """The highest value of a column between the two nets less the higher one of theirs, as an interval."""
+    losses = line.pivot(index="seed", columns="alpha", values=column).reindex(seeds)
     inside = losses[[alpha for alpha in losses if 0 < alpha < 1]]
     return mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
 
@@ -210,10 +210,11 @@ def _claims_of_the_line(line, nets, settings, net) -> Iterator[Claim]:
     yield from steeper_beyond_the_large_batch(line, f"{net} net", compared)
     yield claim(
         OWN,
-        f"A barrier lies on the line between small and large batch: {net} net (highest training loss between the nets less the higher one of theirs, nats)",
-        _barrier(line, sorted(compared.seed.unique())),
+        f"A barrier lies on the line between small and large batch: {net} net (highest training error between the nets less the higher one of theirs)",
+        _barrier(line.assign(error=1 - line.train_accuracy), sorted(compared.seed.unique()), "error"),
         compared,
         above=0,
+        effect=ACCURACY_EFFECT,
     )
 
 
@@ -229,7 +230,7 @@ def comment(rows, settings, line, **_) -> dict:
         parts = [_sharper(rows, settings), _on_the_line(line), _distance(full, settings), _worse(full, settings)]
     return {
         "title": "Large batches",
-        "method": f"Nets of one seed start from the same weights and differ in the batch size, {small} or {large}. {reached} φ is the largest rise of the training loss in a box around the weights, as a percentage of 1 + loss, found by L-BFGS-B from {starts}; the search gives a lower bound.",
+        "method": f"Nets of one seed start from the same weights and differ in the batch size, {small} or {large}. The step size of Adam is {settings['learning_rate']:g}, and {settings['normalised_rate']:g} for the normalised net with the large batch. {reached} φ is the largest rise of the training loss in a box around the weights, as a percentage of 1 + loss, found by L-BFGS-B from {starts}; the search gives a lower bound.",
         "caption": f"Top: loss (blue, left axis) and accuracy (orange, right axis) on the straight line between the two solutions of each net, the small batch's at α = 0 and the large batch's at α = 1. Middle: loss along training. Bottom: sharpness φ of both batch sizes in boxes of two sizes ε, in the full space (left) and on a random manifold of {settings['manifold']} dimensions (middle); φ and test accuracy of one net against the batch size (right).",
         "comment": parts,
     }
@@ -262,7 +263,7 @@ def _sharper(rows, settings) -> str:
     """How φ differs between the batch sizes in every box, and how it goes with the batch size."""
     (small, large), full = settings["batch_sizes"], _full(rows, settings)
     ratios = _by_net(full, settings, _ratio, "value")
-    verdict = _said(ratios, 1, "its minimum is sharper", "neither is measurably sharper", "its minimum is flatter")
+    verdict = _said(ratios, 1, "the large batch is sharper", "neither is measurably sharper", "it is flatter")
     text = f"In the full space, at ε = {settings['epsilons'][0]:g}, the φ of batch size {large} is {_values(ratios)} times that of batch size {small}: {verdict}."
     boxes = [(space, epsilon) for space in SPACES for epsilon in settings["epsilons"]][1:]
     others = [_by_net(_at(rows, *box), settings, _ratio, "value") for box in boxes]
@@ -280,7 +281,7 @@ def _on_the_line(line) -> str:
     ratios, barriers = {}, {}
     for net, rows in line.groupby("net", sort=False):
         step, behind, beyond = outward_growth(rows.pivot(index="seed", columns="alpha", values="train_loss"))
-        ratios[net], barriers[net] = geometric_mean(beyond / behind), _barrier(rows, sorted(rows.seed.unique()))
+        ratios[net], barriers[net] = geometric_mean(beyond / behind), _barrier(rows, rows.seed.unique(), "train_loss")
     steeper = _said(ratios, 1, "that side is steeper", "neither side is measurably steeper", "that side is flatter")
     between = _said(barriers, 0, "a barrier lies there", "no barrier is measurable", "the loss stays below")
     return f"On the line through both solutions, {step:.2g} of their distance further out, the training loss grows by a factor {_values(ratios)} times as large beyond the large batch's solution as beyond the small batch's: {steeper}. This is one direction out of thousands, and so weaker evidence than φ. Between the two, the loss stands {_values(barriers)} nats above the worse one: {between}. A barrier on the straight line does not exclude a way around it."

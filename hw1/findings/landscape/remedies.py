@@ -65,7 +65,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         nets = rows[rows.remedy == name]
         gain = paired_difference(accuracy[name], accuracy[LARGE])
         to_large, to_small = (geometric_mean(sharpness[name] / sharpness[other]) for other in (LARGE, SMALL))
-        if name == few or name.startswith(ROBUST):
+        if name == few or name.startswith(ROBUST):  # of these the source says that they do not help
             yield claim(
                 KESKAR,
                 f"A large batch gains less than half a point with {name} (difference in test accuracy to the large batch alone)",
@@ -112,8 +112,8 @@ def claims(rows, settings) -> Iterator[Claim]:
 
 def _few(rows):
     """The warm start with the fewest epochs; None if there is but one."""
-    warm = [name for name in _remedies(rows) if name.startswith(WARM)]
-    return warm[0] if len(warm) > 1 else None
+    warm = sorted((int(name.split()[2]), name) for name in _remedies(rows) if name.startswith(WARM))
+    return warm[0][1] if len(warm) > 1 else None
 
 
 def comment(rows, settings) -> dict:
