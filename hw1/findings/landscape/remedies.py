@@ -181,7 +181,7 @@ def _accuracy(accuracy) -> str:
     left = {name: sign(interval) for name, interval in _against(accuracy, SMALL, paired_difference).items()}
     closed = [_named(name) for name, found in left.items() if found >= 0]
     if sign(gap) > 0:
-        text += f" The small batch stays measurably better than {part_of(len(left) - len(closed), len(left))} of these"
+        text += f" The small batch stays measurably better than {part_of(len(left) - len(closed), len(left))}"
         text += f", but not than {listed(closed)}." if closed else "."
     return text
 
@@ -194,8 +194,10 @@ def _augmented(rows, accuracy) -> str:
     if not np.isfinite(gap.value):
         return ""
     said = {1: "better than", 0: "not measurably different from", -1: "worse than"}[sign(gap)]
+    both = rows[rows.remedy.isin([AUGMENTED, AUGMENTED_SMALL])]
+    where = "both at their plateaus" if (both.status == "ok").all() else "not all of them at their plateaus"
     losses = [number(rows[rows.remedy == name].train_loss.mean(), 2) for name in (AUGMENTED, AUGMENTED_SMALL)]
-    return f"With augmentation the large batch is {said} the small one (difference in test accuracy {show(gap, 2)}), both at their plateaus, where the loss on the unmodified training images is {losses[0]} and {losses[1]} nats."
+    return f"With augmentation the large batch is {said} the small one (difference in test accuracy {show(gap, 2)}), {where}, where the loss on the unmodified training images is {losses[0]} and {losses[1]} nats."
 
 
 def _sharpness(sharpness, accuracy) -> str:
