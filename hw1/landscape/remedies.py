@@ -54,9 +54,10 @@ class Settings(question.OneLoss):
     batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
     target_loss: float = question.option(0.02, "training loss in nats to which every net is trained")
     updates: int = question.option(20000, "maximum number of mini-batches")
-    slow_updates: tuple[int, ...] = question.option(
-        (24000, 1800), "maximum number of mini-batches in augmented and robust training, small and large batch"
+    augmented_updates: tuple[int, ...] = question.option(
+        (26000, 2000), "maximum number of mini-batches with augmentation, small and large batch"
     )
+    robust_updates: int = question.option(1400, "maximum number of mini-batches in robust training")
     window: int = question.option(50000, "images over which an objective is averaged in the search for its plateau")
     fall: float = question.option(0.1, "relative fall of an objective over two windows that is none", maximum=1)
     copies: int = question.option(10, "versions of each image with augmentation")
@@ -89,7 +90,8 @@ SIZES = {
         "batch_sizes": (10, 100),
         "target_loss": 0.3,
         "updates": 300,
-        "slow_updates": (400, 40),
+        "augmented_updates": (400, 40),
+        "robust_updates": 40,
         "window": 1000,
         "copies": 2,
         "attacks": (0.1,),
@@ -107,7 +109,8 @@ SIZES = {
         "learning_rate": 1e-3,
         "shift": 0.2,
         "updates": 200000,
-        "slow_updates": (400000, 20000),
+        "augmented_updates": (400000, 20000),
+        "robust_updates": 20000,
         "window": 600000,
         "warm_epochs": (2, 50),
     },
@@ -132,9 +135,10 @@ def units(settings: Settings) -> list[dict]:
     """One unit of work per way of training."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
         raise ValueError(f"--batch_sizes takes two values, the smaller first; not {settings.batch_sizes}")
-    if len(settings.slow_updates) != 2:
+    if len(settings.augmented_updates) != 2:
         raise ValueError(
-            f"--slow_updates takes two values, of the small and the large batch; not {settings.slow_updates}"
+            "--augmented_updates takes two values, of the small and the large batch; "
+            f"not {question.write(settings.augmented_updates)}"
         )
     remedies = [*_augmented(settings), "conservative training", *_robust(settings), *_warm(settings), "growing batches"]
     return [{"remedy": name} for name in ("small batch", "large batch", *remedies)]
@@ -226,8 +230,9 @@ def plateau(means, fall: float) -> int | None:
 
 
 def _augmented(settings):
-    """Name → batch size of each training with augmentation."""
-    return dict(zip(("augmented small batch", "data augmentation"), settings.batch_sizes, strict=True))
+    """Name → batch size and most mini-batches of each training with augmentation."""
+    budgets = zip(settings.batch_sizes, settings.augmented_updates, strict=True)
+    return dict(zip(("augmented small batch", "data augmentation"), budgets, strict=True))
 
 
 def _robust(settings):
@@ -256,17 +261,16 @@ def _trained(settings, data, remedy):
         sizes = [small * 2**power for power in range((large - 1).bit_length()) if small * 2**power < large]
         return _in_stages(train, [*((size, settings.growing_epochs) for size in sizes), (large, None)])
     if remedy in _augmented(settings):
-        return _to_plateau(settings, data, augment(settings, data), _augmented(settings)[remedy])
+        return _to_plateau(settings, data, augment(settings, data), *_augmented(settings)[remedy])
     objective = functools.partial(robust, epsilon=_robust(settings)[remedy])
-    return _to_plateau(settings, data, data, large, objective=objective)
+    return _to_plateau(settings, data, data, large, settings.robust_updates, objective=objective)
 
 
-def _to_plateau(settings, data, seen, batch_size, **options):
+def _to_plateau(settings, data, seen, batch_size, updates, **options):
     """Trains members on the images `seen`, and takes each back to where its objective came to its plateau.
 
     Their histories keep that one evaluation, of the unmodified images of `data`, and the objective there.
     """
-    updates = dict(zip(settings.batch_sizes, settings.slow_updates, strict=True))[batch_size]
     options |= {"updates": updates, "evaluate_updates": max(1, settings.window // batch_size), "target_loss": None}
     members = recipe.train(settings, seen, batch_size, record=("weights", "steps"), **options)
     for member in members:
