@@ -33,6 +33,7 @@ class Settings(question.OneLoss):
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
 
 
 SIZES = {

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, PURPLE
-from hw1.findings.verdict import Claim, claim
+from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import net_on_images, show, sign, training_loss
-from hw1.statistics import mean_interval, over_seeds, paired_difference, rank_correlation
+from hw1.statistics import correlation_within, mean_interval, over_seeds, paired_difference, rank_correlation
 
 NOVAK = "Novak et al., arXiv 1802.08760"
 
@@ -40,14 +40,22 @@ def figure(rows, settings) -> Figure:
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """Nets that are more sensitive to their input generalise worse."""
-    nets = rows[rows.status != "diverged"]
-    for column, side in (("accuracy", {"below": 0}), ("loss", {"above": 0})):
+    """Nets that are more sensitive to their input generalise worse, over batch sizes and at one batch size."""
+    nets, sides = rows[rows.status != "diverged"], {"accuracy": {"below": 0}, "loss": {"above": 0}}
+    for column, side in sides.items():
         yield claim(
             NOVAK,
             f"The larger the Jacobian of the class probabilities, the worse a net generalises (Spearman's correlation with test {column} over batch sizes)",
             rank_correlation(nets, "jacobian_norm", f"test_{column}"),
-            nets,
+            rows,
+            **side,
+        )
+    for column, side in sides.items():
+        yield claim(
+            OWN,
+            f"Of nets of one batch size those with the larger Jacobian generalise worse (Kendall's τ with test {column} within batch sizes)",
+            correlation_within(nets, "jacobian_norm", f"test_{column}", "batch_size"),
+            rows,
             **side,
         )
 
@@ -55,23 +63,35 @@ def claims(rows, settings) -> Iterator[Claim]:
 def comment(rows, settings) -> dict:
     """How sensitivity depends on the batch size, and how it goes with generalisation."""
     nets = rows[rows.status != "diverged"]
-    trends = _trend(nets, "loss_gradient_norm", "The mean norm of the loss gradient")
-    trends += _trend(nets, "jacobian_norm", "The norm of the Jacobian of the class probabilities")
+    text = ["All nets diverged."]
+    if len(nets):
+        text = [f"{_trends(nets)}{_generalisation(nets)} {_within(nets)}".strip(), _whole_set(nets, settings)]
     return {
         "title": "Sensitivity",
         "method": f"The net {net_on_images(settings)} is trained by Adam with a constant step size. {training_loss(nets, settings)} Sensitivity is measured on the whole test set.",
         "caption": f"Loss (left) and accuracy (middle) against the batch size, with the sensitivity on the right axis; the three definitions of sensitivity (right). $ell$ is the loss of one image $x$, $L$ the mean loss over the set $X$ of all {settings['test']:,} test images, $p$ the vector of class probabilities of an image, $n$ the number of images.",
-        "comment": [trends + _generalisation(nets), _whole_set(nets, settings)],
+        "comment": text,
     }
+
+
+def _trends(nets) -> str:
+    """How two sensitivities depend on the batch size."""
+    text = _trend(nets, "loss_gradient_norm", "The mean norm of the loss gradient")
+    return text + _trend(nets, "jacobian_norm", "The norm of the Jacobian of the class probabilities")
 
 
 def _trend(nets, column, name) -> str:
     """How a column depends on the batch size: it rises, falls, or shows no trend; and its minimum, if inside the range."""
     means = nets.groupby("batch_size")[column].mean()
     least, first, last = means.idxmin(), means.index[0], means.index[-1]
+    if first == last:
+        return f"{name} is {show(mean_interval(nets[column]))} at batch size {first}. "
     correlation = rank_correlation(nets, "batch_size", column)
     values = nets.pivot(index="seed", columns="batch_size", values=column)
     rises = [paired_difference(values[end], values[least]) for end in (first, last)]
+    if not np.isfinite(correlation.value):
+        ends = [show(mean_interval(values[size])) for size in (first, last)]
+        return f"{name} is {ends[0]} at batch size {first} and {ends[1]} at {last}. "
     verb = {1: "rises with", -1: "falls with", 0: "shows no clear trend with"}[sign(correlation)]
     text = f"{name} {verb} the batch size (Spearman correlation {show(correlation, 2)}). "
     if least in (first, last):
@@ -83,12 +103,36 @@ def _generalisation(nets) -> str:
     """Says whether the more sensitive nets generalise worse."""
     gradient = rank_correlation(nets, "loss_gradient_norm", "test_loss")
     loss, accuracy = (rank_correlation(nets, "jacobian_norm", f"test_{quantity}") for quantity in ("loss", "accuracy"))
+    if not np.isfinite(loss.value):  # there are fewer than three batch sizes
+        return ""
     verdicts = {
         (1, -1): ": the more sensitive nets generalise worse.",
         (-1, 1): ": the more sensitive nets generalise better.",
         (0, -1): ": the more sensitive nets make more errors, but their test loss is not measurably higher.",
     }
-    return f"Over batch sizes, the norm of the loss gradient has a rank correlation of {show(gradient, 2)} with test loss, but it contains the factor $p - y$, the difference of the class probabilities and the one-hot label, and so grows with the loss by definition. The Jacobian does not depend on the labels; its correlation is {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy{verdicts.get((sign(loss), sign(accuracy)), '.')}"
+    text = f"Over batch sizes, the norm of the loss gradient has a rank correlation of {show(gradient, 2)} with test loss, but it contains the factor $p - y$, the difference of the class probabilities and the one-hot label, and so grows with the loss by definition. The Jacobian does not depend on the labels; its correlation is {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy"
+    return text + verdicts.get((sign(loss), sign(accuracy)), ".")
+
+
+def _within(nets) -> str:
+    """Says whether the more sensitive of the nets that differ in their seed only generalise worse."""
+    loss, accuracy = (
+        correlation_within(nets, "jacobian_norm", f"test_{what}", "batch_size") for what in ("loss", "accuracy")
+    )
+    if not np.isfinite(loss.low):
+        return ""
+    text = f"Nets of one batch size differ in their seed only; among them, Kendall's τ of the Jacobian is {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy: "
+    verdicts = {
+        (1, -1): "there, too, the more sensitive nets generalise worse.",
+        (1, 0): "there, too, the more sensitive nets have the higher test loss, though not measurably more errors.",
+        (
+            0,
+            -1,
+        ): "there, too, the more sensitive nets make more errors, though their test loss is not measurably higher.",
+        (0, 0): "there the Jacobian does not tell which net generalises better, so the batch size may be behind both.",
+        (-1, 1): "there the more sensitive nets generalise better.",
+    }
+    return text + verdicts.get((sign(loss), sign(accuracy)), "the two measures disagree there.")
 
 
 def _whole_set(nets, settings) -> str:

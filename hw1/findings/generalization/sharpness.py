@@ -1,7 +1,7 @@
 """Figure, claims and text. Do small batches find flatter minima, and what does the course's formula measure? Sharpness against the batch size.
 
 Reads the rows of `hw1.generalization.sharpness` (net, batch_size, seed, losses, accuracies, examples, scope, method,
-norm, value, sharpness, status).
+norm, value, sharpness, gradient_norm, status).
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
-from hw1.findings.verdict import HOMEWORK, KESKAR, Claim, claim
+from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, Claim, check, claim
 from hw1.findings.words import net_on_images, number, plural, show, sign, span, training_loss
-from hw1.statistics import mean_interval, rank_correlation
+from hw1.statistics import Interval, correlation_within, geometric_mean, mean_interval, rank_correlation
 
 
 def figure(rows, settings) -> Figure:
@@ -65,31 +65,51 @@ def _line(look):
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """Large batches end in sharp minima, sharp minima generalise worse, and `tf.norm(A, 2)` is the spectral norm."""
-    blocks = _measured(_course(rows), "lanczos", "block", settings["examples"])
+    """Large batches end in sharp minima, and sharp minima generalise worse; `tf.norm(A, 2)` is the spectral norm."""
+    blocks, nets = _measured(_course(rows), "lanczos", "block", settings["examples"]), rows[rows.net == "course"]
     yield claim(
         KESKAR,
         "Larger batches end in sharper minima (Spearman's correlation of batch size and the course's sharpness)",
         rank_correlation(blocks, "batch_size", "sharpness"),
-        blocks,
+        nets,
         above=0,
     )
-    for column, side in (("accuracy", {"below": 0}), ("loss", {"above": 0})):
+    sides = {"accuracy": {"below": 0}, "loss": {"above": 0}}
+    for column, side in sides.items():
         yield claim(
             KESKAR,
-            f"Sharper minima generalise worse (Spearman's correlation of the course's sharpness and test {column})",
+            f"Sharper minima generalise worse (Spearman's correlation of the course's sharpness and test {column} over batch sizes)",
             rank_correlation(blocks, "sharpness", f"test_{column}"),
-            blocks,
+            nets,
             **side,
         )
-    frobenius = _measured(_course(rows), "hutch++", "block", settings["examples"])
-    yield claim(
+    for column, side in sides.items():
+        yield claim(
+            OWN,
+            f"Of nets of one batch size the sharper ones generalise worse (Kendall's τ of the course's sharpness and test {column} within batch sizes)",
+            correlation_within(blocks, "sharpness", f"test_{column}", "batch_size"),
+            nets,
+            **side,
+        )
+    yield check(
         f"{HOMEWORK} 1-3",
-        "tf.norm(A, 2) is the 2-norm (its ratio to the spectral norm, 1 ± 0.01)",
-        _ratio(frobenius, blocks),
+        "tf.norm(A, 2) is the 2-norm (its ratio to tf.norm(A, 2, axis=(-2, -1)) on the reference nets, 1 ± 0.01)",
+        _as_printed(rows, settings),
+        (0.99, 1.01),
         published="1",
-        within=(0.99, 1.01),
     )
+
+
+def _as_printed(rows, settings) -> Interval:
+    """The norm of the slides' recipe, as printed there, over the spectral norm, on the reference nets."""
+    printed, spectral = (_values(_exact(rows, settings, norm)) for norm in ("tf.norm", "spectral"))
+    return mean_interval((printed / spectral).groupby("seed").mean())
+
+
+def _exact(rows, settings, norm):
+    """The rows of the reference nets that were measured by tf.hessians, with one norm."""
+    exact = _measured(rows[rows.net == "reference"], "tf.hessians", "block", settings["examples"])
+    return exact[exact.norm == norm]
 
 
 def _values(rows):
@@ -105,15 +125,18 @@ def _ratio(a, b):
 def comment(rows, settings) -> dict:
     """How sharpness goes with batch size and generalisation, what the formula measures, and how exact our norms are."""
     course, few = _course(rows), settings["examples"]
+    blocks = _measured(course, "lanczos", "block", few)
+    paragraphs = ["All nets diverged."]
+    if len(blocks):
+        paragraphs = [
+            f"{_batch_size(blocks)} {_within(blocks)}".strip(),
+            f"{_formula(course, few, settings)} {_slope(blocks, settings)}",
+        ]
     return {
         "title": "Sharpness (bonus)",
         "method": _method(course, settings),
         "caption": f"Top: sharpness by the block-diagonal Hessian on {few} training examples, with loss and accuracy. Bottom: the spectral norm of the largest block or of the full Hessian, by number of examples (left); what the wrong norm changes (right).",
-        "comment": [
-            _batch_size(_measured(course, "lanczos", "block", few)),
-            _formula(course, few, settings["train"]),
-            _exactness(rows[rows.net == "reference"], settings),
-        ],
+        "comment": [*paragraphs, _exactness(rows, settings)],
     }
 
 
@@ -136,44 +159,79 @@ def _batch_size(blocks) -> str:
         -1: "At equal training loss, nets trained with small batches are sharper.",
         0: "At equal training loss, the batch size has no clear effect.",
     }
-    text = f"Sharpness is {show(first)} at batch size {smallest} and {show(last)} at {largest}; its rank correlation with the batch size is {show(with_batch, 2)}. {verdicts[sign(with_batch)]} The rank correlation of sharpness is {show(with_loss, 2)} with test loss and {show(with_accuracy, 2)} with test accuracy: "
+    text = f"Sharpness is {show(first)} at batch size {smallest} and {show(last)} at {largest}"
+    if not np.isfinite(with_batch.value):
+        return f"{text}; there are too few batch sizes for rank correlations."
+    text += f"; its rank correlation with the batch size is {show(with_batch, 2)}. {verdicts[sign(with_batch)]} The rank correlation of sharpness is {show(with_loss, 2)} with test loss and {show(with_accuracy, 2)} with test accuracy: "
     if sign(with_accuracy) >= 0:
-        text += "these runs do not show that flatter nets generalise better. "
-    elif sign(with_loss) > 0:
-        text += "flatter nets generalise better here, by both measures. "
-    elif sign(with_loss) < 0:
-        text += "flatter nets have the higher test accuracy here, but also the higher test loss. "
-    else:
-        text += "flatter nets have the higher test accuracy here, but not a measurably lower test loss. "
-    sizes = [
-        rank_correlation(nets.assign(all=0), "sharpness", "test_accuracy", by="all").value
-        for _, nets in blocks.groupby("batch_size")
-    ]
-    sizes = [size for size in sizes if np.isfinite(size)]
-    if not sizes:
-        return text
-    return f"{text}Among the nets of one batch size, its correlation with test accuracy is negative in {sum(size < 0 for size in sizes)} of {plural(len(sizes), 'batch size')} (mean {number(np.mean(sizes), 2)}); the batch sizes share their seeds, so this has no interval."
+        return f"{text}these runs do not show that flatter nets generalise better."
+    verdicts = {
+        1: "flatter nets generalise better here, by both measures.",
+        -1: "flatter nets have the higher test accuracy here, but also the higher test loss.",
+        0: "flatter nets have the higher test accuracy here, but not a measurably lower test loss.",
+    }
+    return text + verdicts[sign(with_loss)]
 
 
-def _formula(course, few, everything) -> str:
+def _within(blocks) -> str:
+    """How sharpness goes with generalisation among nets that differ in their seed only."""
+    accuracy, loss = (
+        correlation_within(blocks, "sharpness", f"test_{what}", "batch_size") for what in ("accuracy", "loss")
+    )
+    if not np.isfinite(accuracy.low):
+        return ""
+    text = f"Nets of one batch size differ in their seed only; among them, Kendall's τ of sharpness is {show(accuracy, 2)} with test accuracy and {show(loss, 2)} with test loss: "
+    verdicts = {
+        (-1, 1): "there, too, flatter nets generalise better.",
+        (1, -1): "there flatter nets generalise worse.",
+        (0, 0): "there sharpness does not tell which net generalises better, so the batch size may be behind both.",
+    }
+    mixed = "by these two measures there is no common answer, so the batch size may be behind the correlations above."
+    return text + verdicts.get((sign(accuracy), sign(loss)), mixed)
+
+
+def _formula(course, few, settings) -> str:
     """What the wrong norm, the blocks and the number of examples change."""
     block, full = (_measured(course, "lanczos", scope, few) for scope in ("block", "full"))
     frobenius = _measured(course, "hutch++", "block", few)
-    all_examples = _measured(course, "lanczos", "full", everything)
     ratios = _values(frobenius) / _values(block)
     trend = rank_correlation(frobenius, "batch_size", "sharpness")
-    return f"Without axis, tf.norm(A, 2) returns the Frobenius norm, here {show(_ratio(frobenius, block))} times the spectral norm ({span(ratios, 3)} for single nets); with it, the correlation of sharpness with the batch size is {show(trend, 2)}. The spectral norm of the full Hessian is {show(_ratio(full, block))} times that of its largest block. On all {everything} training examples it is {show(_ratio(all_examples, full))} times that on {few}."
+    with_it = (
+        f"; with it, the correlation of sharpness with the batch size is {show(trend, 2)}"
+        if np.isfinite(trend.value)
+        else ""
+    )
+    text = f"Without axis, tf.norm(A, 2) returns the Frobenius norm, here {show(_ratio(frobenius, block))} times the spectral norm ({span(ratios, 3)} for single nets){with_it}. The spectral norm of the full Hessian is {show(_ratio(full, block))} times that of its largest block."
+    everything = settings["train"]
+    all_examples = _measured(course, "lanczos", "full", everything)
+    if everything == few or all_examples.empty:
+        return text
+    return f"{text} On all {everything} training examples it is {show(_ratio(all_examples, full))} times that on {few}."
 
 
-def _exactness(reference, settings) -> str:
-    """How far the matrix-free norms are from the exact ones, on small nets."""
+def _slope(blocks, settings) -> str:
+    """How the rise by the gradient, which the formula omits, compares with the rise by the curvature."""
+    epsilon = settings["epsilon"]
+    ratio = 2 * blocks.gradient_norm / (blocks.value * epsilon)
+    mean = geometric_mean(np.exp(np.log(ratio).groupby(blocks.seed).mean()))
+    text = f"The nets are not exactly at minima: within $epsilon$ = {number(epsilon, 1)} the gradient raises the loss by $norm(nabla L)_2 epsilon$, which is {show(mean, 2)} times the $norm(H)_2 epsilon^2 \\/ 2$ of the formula"
+    if mean.value > 2:
+        return f"{text}. So the formula measures the curvature, but not how far the loss rises within $epsilon$."
+    return f"{text}."
+
+
+def _exactness(rows, settings) -> str:
+    """How far the matrix-free norms are from the exact ones, on small nets, and what the recipe as printed gives."""
     few, small = settings["examples"], net_on_images(settings, settings["reference_hidden"])
-    exact = _measured(reference, "tf.hessians", "block", few)
-    spectral, frobenius = (_values(exact[exact.norm == norm]) for norm in ("spectral", "frobenius"))
+    reference = rows[(rows.net == "reference") & (rows.status != "diverged")]
+    if reference.empty:
+        return ""
+    printed, exact = (_exact(rows, settings, norm) for norm in ("tf.norm", "spectral"))
     lanczos, hutch = (_values(_measured(reference, method, "block", few)) for method in ("lanczos", "hutch++"))
-    error = max((lanczos / spectral - 1).abs().max(), 1e-7)  # the CSV has seven digits
-    hutch_error = (hutch / frobenius - 1).abs().max()
+    error = max((lanczos / _values(exact) - 1).abs().max(), 1e-7)  # the CSV has seven digits
+    hutch_error = (hutch / _values(printed) - 1).abs().max()
     text = f"The norms are tested on {plural(len(lanczos), 'reference net')} {small}, small enough for tf.hessians, at training loss {span(reference.train_loss, 3)}{_above(reference, settings)}. "
+    text += f"There the recipe as the slides print it, tf.hessians and tf.norm(A, 2), gives sharpness {show(mean_interval(printed.sharpness))}; with axis=(−2, −1) it is {show(mean_interval(exact.sharpness))}. "
     return f"{text}The relative error of Lanczos is at most {number(error, 1)} for the spectral norm, that of Hutch++ at most {number(hutch_error, 2)} for the Frobenius norm."
 
 
