@@ -10,7 +10,10 @@ minimised by Newton's method in float64. With the eigenvalues λᵢ of ∇²C at
 the log evidence ratio in favour of the null model, which gives both digits the probability ½. E < 0 is evidence for the
 regression.
 
-*Nets.* The net 784-30-20-10 is trained with ten batch sizes to the same training loss, as in question `sharpness`. Its
+With true labels, λ is also varied in steps of a tenth of a decade around where, in the mean over seeds, the evidence
+is largest and the test loss least (column `grid`: "fine").
+
+*Nets.* The net 784-30-20-10 is trained with five batch sizes to the same training loss, as in question `sharpness`. Its
 Occam factor Π (λᵢ/λ)^(−½), the fraction of the prior's width that the data leave, is estimated by stochastic Lanczos
 quadrature at one λ, which is about the precision of the trained weights, 24,380 / ‖ω‖². The smaller the factor, the
 sharper the minimum.
@@ -35,6 +38,7 @@ from hw1 import command, evaluation, models, question, recipe
 from hw1.measures import evidence
 
 REGRESSION, NET = "logistic regression", "net"
+OPTIMA = ("log_evidence_ratio", "test_loss")  # around whose least values λ is varied in finer steps
 TOLERANCE = 1e-8  # for ‖∇C‖₂; rounding leaves about 1e-11
 
 
@@ -47,16 +51,19 @@ class Settings(question.OneLoss):
         1e-8, "smallest λ of the regression (at 1e-6 some random labels are not yet memorised)"
     )
     strongest: float = question.option(1e5, "largest λ of the regression")
-    points: int = question.option(27, "number of values of λ, evenly spaced on a logarithmic axis", minimum=2)
+    points: int = question.option(27, "number of values of λ, evenly spaced on a logarithmic axis", minimum=3)
+    refinement: int = question.option(
+        5, "number of steps into which a step of λ is divided around the best ones (5 steps of a tenth of a decade)"
+    )
     batch_sizes: tuple[int, ...] = question.option(
-        (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes of the nets to compare", at_most="train"
+        (20, 100, 500, 1250, 5000), "batch sizes of the nets to compare", at_most="train"
     )
     learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
     net_regularization: float = question.option(50.0, "λ for the Occam factors of the nets")
     steps: int = question.option(40, "Lanczos steps (more steps change the log Occam factor by a few per cent)")
     probes: int = question.option(2, "random starting vectors of Lanczos, the same for all nets", minimum=2)
     seeds: int = question.option(
-        5, "independent repetitions (split of the data, images, permutation, initial weights, batch order)"
+        10, "independent repetitions (split of the data, images, permutation, initial weights, batch order)"
     )
 
 
@@ -83,6 +90,7 @@ COLUMNS = {
         "labels",
         "batch_size",
         "seed",
+        "grid",
         "regularization",
         "updates",
         *question.LOSSES_AND_ACCURACIES,
@@ -115,26 +123,60 @@ def run(settings: Settings, data, model: str, labels: str, batch_size: int):
 
 
 def _regressions(settings, data, labels):
-    """Yields a row per seed and λ; each minimisation starts from the minimum for the previous, larger λ."""
-    for seed in settings.all_seeds:
-        rng, images = np.random.default_rng(seed), data.of(seed)
-        x, y = _digits(images.x_train, images.y_train, settings.images // 2, rng)
-        x_test, y_test = _digits(images.x_test, images.y_test)
-        if labels == "random":
-            y, y_test = rng.permutation(y), rng.permutation(y_test)
-        # A pixel that is 0 in all training images keeps the weight 0 and λᵢ = λ, so it adds nothing to E.
-        lit = x.any(axis=0)
-        x, x_test, weights = x[:, lit], x_test[:, lit], np.zeros(np.sum(lit))
-        for regularization in np.geomspace(settings.strongest, settings.weakest, settings.points):
-            weights, updates = fit(x, y, regularization, weights)
-            cost, gradient, hessian = cost_and_derivatives(weights, x, y, regularization)
-            eigenvalues = np.linalg.eigvalsh(hessian) - regularization  # of N times the mean loss's Hessian
-            found = evidence.from_spectrum(cost, eigenvalues / len(x), len(x), 2, regularization)
-            losses, accuracies = zip(scores(weights, x, y), scores(weights, x_test, y_test), strict=True)
-            four = dict(zip(question.LOSSES_AND_ACCURACIES, (*losses, *accuracies), strict=True))
-            status = "ok" if np.linalg.norm(gradient) <= TOLERANCE else "target not reached"
-            about = {"seed": seed, "regularization": regularization, "updates": updates, "status": status}
-            yield about | four | _parts(found, gradient)
+    """Yields a row per seed and λ: first the evenly spaced ones, then those in between."""
+    problems = {seed: _problem(settings, data, labels, seed) for seed in settings.all_seeds}
+    grid = np.geomspace(settings.strongest, settings.weakest, settings.points)
+    found = [_path(problem, grid) for problem in problems.values()]
+    yield from _rows(problems, found, "coarse")
+    if labels == "true" and settings.refinement > 1:
+        fine = _refined(grid, found, settings.refinement)
+        yield from _rows(problems, [_path(problem, fine) for problem in problems.values()], "fine")
+
+
+def _rows(problems, found, grid):
+    """Yields the rows of all seeds."""
+    for seed, rows in zip(problems, found, strict=True):
+        yield from ({"seed": seed, "grid": grid, **row} for row in rows)
+
+
+def _problem(settings, data, labels, seed):
+    """Training and test set of a seed: (x, y, x_test, y_test), without the pixels that are 0 in all training images.
+
+    Such a pixel keeps the weight 0 and has λᵢ = λ, so it adds nothing to E.
+    """
+    rng, images = np.random.default_rng(seed), data.of(seed)
+    x, y = _digits(images.x_train, images.y_train, settings.images // 2, rng)
+    x_test, y_test = _digits(images.x_test, images.y_test)
+    if labels == "random":
+        y, y_test = rng.permutation(y), rng.permutation(y_test)
+    lit = x.any(axis=0)
+    return x[:, lit], y, x_test[:, lit], y_test
+
+
+def _path(problem, grid) -> list[dict]:
+    """A row per λ of a descending grid; each minimisation starts from the minimum for the previous, larger λ."""
+    (x, y, *test), rows = problem, []
+    weights = np.zeros(x.shape[1])
+    for regularization in grid:
+        weights, updates = fit(x, y, regularization, weights)
+        cost, gradient, hessian = cost_and_derivatives(weights, x, y, regularization)
+        eigenvalues = np.linalg.eigvalsh(hessian) - regularization  # of N times the mean loss's Hessian
+        found = evidence.from_spectrum(cost, eigenvalues / len(x), len(x), 2, regularization)
+        losses, accuracies = zip(scores(weights, x, y), scores(weights, *test), strict=True)
+        four = dict(zip(question.LOSSES_AND_ACCURACIES, (*losses, *accuracies), strict=True))
+        status = "ok" if np.linalg.norm(gradient) <= TOLERANCE else "target not reached"
+        about = {"regularization": regularization, "updates": updates, "status": status}
+        rows.append(about | four | _parts(found, gradient))
+    return rows
+
+
+def _refined(grid, found, refinement) -> np.ndarray:
+    """Values of λ between those of the grid, descending, around the least E and the least test loss, seeds' means."""
+    means = [np.mean([[row[column] for row in rows] for rows in found], axis=0) for column in OPTIMA]
+    near = {int(np.argmin(mean)) + side for mean in means for side in (-1, 0)}  # the steps of the grid to be divided
+    inside = sorted(step for step in near if 0 <= step < len(grid) - 1)
+    places = [step + part / refinement for step in inside for part in range(1, refinement)]
+    return np.exp(np.interp(places, np.arange(len(grid)), np.log(grid)))
 
 
 def _digits(x, y, each=None, rng=None):
@@ -214,7 +256,7 @@ def _nets(settings, data, batch_size):
     """Yields a row per seed."""
     regularization = settings.net_regularization
     for member in recipe.train(settings, data, batch_size):
-        about = {**member.row, "regularization": regularization}
+        about = {**member.row, "grid": "one", "regularization": regularization}
         if member.status == "diverged":
             yield about
             continue

@@ -3,12 +3,14 @@
     python -m hw1.landscape.spectrum
     python -m hw1.landscape.spectrum --size=smoke    seconds
 
-The net 784-30-20-10 is trained with eight batch sizes to one training loss, on two data sets. H is the full Hessian,
-accessed through Hessian-vector products, of the mean loss over all examples of a set:
+The net 784-30-20-10 is trained with eight batch sizes to one training loss, on two data sets, each batch size with a
+learning rate of its own. H is the full Hessian, accessed through Hessian-vector products, of the mean loss over all
+examples of a set:
 
 - λ₁, the eigenvalue of largest magnitude, for the training and for the test loss, by the Lanczos method.
 
-On the first data set, these are also measured, for the mean loss over the first 1,000 training examples:
+On the first data set, these are also measured at the smallest and the largest batch size and at 100, for the mean loss
+over the first 1,000 training examples:
 
 - The 20 largest eigenvalues. *Outliers* are the eigenvalues above the last gap λᵢ − λᵢ₊₁ that is wider than 1 % of λ₁.
   These are the eigenvalues that stand apart from the bulk in a histogram with a hundred bins. A second rule counts the
@@ -33,6 +35,7 @@ net. Sagun et al. identify outliers by eye.
 import dataclasses
 import sys
 
+import keras
 import numpy as np
 
 from hw1 import command, datasets, models, question, recipe, statistics
@@ -52,7 +55,11 @@ class Settings(question.Images):
         (0.05, 0.2), "training losses in nats to which every net is trained, one per data set", unique=False
     )
     updates: int = question.option(20000, "maximum number of optimizer steps")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    learning_rates: tuple[float, ...] = question.option(
+        (1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 3e-3),
+        "step sizes of Adam, one per batch size (those of least test loss with the seeds 1000 to 1002)",
+        unique=False,
+    )
     examples: int = question.option(
         1000, "training examples on which everything except λ₁ is computed", at_most="train"
     )
@@ -60,16 +67,20 @@ class Settings(question.Images):
     resolution: float = question.option(
         0.01, "smallest gap below an outlier as a fraction of λ₁ (as the width of the density's kernel)"
     )
+    tolerance: float = question.option(
+        0.01, "relative residual at which the search for λ₁ on all examples stops (its error is about the square)"
+    )
     probes: int = question.option(30, "Hessian-vector products to estimate the trace", minimum=6)
     steps: int = question.option(50, "Lanczos steps for the density and the smallest eigenvalue")
     layer_top: int = question.option(5, "number of largest eigenvalues of each layer's block")
     class_counts: tuple[int, ...] = question.option(
-        (2, 5), "numbers of classes of the nets for fewer classes", minimum=2
+        (2, 4, 7), "numbers of classes of the nets for fewer classes", minimum=2
     )
     class_batch_size: int = question.option(100, "batch size of the nets for fewer classes, one of batch_sizes")
     pool: int = question.option(4, "side of the squares of pixels that are averaged for the small net")
     small_hidden: tuple[int, ...] = question.option((10,), "widths of the hidden layers of the small net", unique=False)
     small_target_loss: float = question.option(0.4, "training loss in nats to which the small net is trained")
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
 
 
 SIZES = {
@@ -78,6 +89,7 @@ SIZES = {
         "test": 200,
         "hidden": (16,),
         "batch_sizes": (20, 100),
+        "learning_rates": (3e-3, 3e-3),
         "target_losses": (0.3, 0.5),
         "updates": 300,
         "examples": 200,
@@ -126,6 +138,11 @@ def units(settings: Settings) -> list[dict]:
     """One unit of work per data set and batch size."""
     if len(settings.target_losses) != len(settings.data):
         raise ValueError(f"--target_losses takes one value per data set, that is {len(settings.data)}")
+    if len(settings.learning_rates) != len(settings.batch_sizes):
+        raise ValueError(
+            f"--learning_rates={question.write(settings.learning_rates)}: takes one value per batch size, that is "
+            f"{len(settings.batch_sizes)}"
+        )
     if settings.class_batch_size not in settings.batch_sizes:
         raise ValueError(f"--class_batch_size={settings.class_batch_size}: must be one of {settings.batch_sizes}")
     return [{"data": data, "batch_size": size} for data in _labels(settings) for size in settings.batch_sizes]
@@ -144,10 +161,11 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
             continue
         own = member.data
         (on_train,), (on_test,) = (
-            hessian.eigenvalues(member.model, x, y) for x, y in ((own.x_train, own.y_train), (own.x_test, own.y_test))
+            hessian.eigenvalues(member.model, x, y, tolerance=settings.tolerance)
+            for x, y in ((own.x_train, own.y_train), (own.x_test, own.y_test))
         )
         yield member.row | {"train_largest": on_train, "test_largest": on_test}
-        if first:
+        if extreme or (first and batch_size == settings.class_batch_size):
             yield from _whole(settings, member, extreme)
     if first and batch_size == settings.class_batch_size:
         for classes in settings.class_counts:
@@ -232,7 +250,9 @@ def _dimensions(settings, images, batch_size):
 
 def _train(settings, images, hidden, batch_size, target_loss):
     settings = dataclasses.replace(settings, hidden=hidden)
-    return recipe.train(settings, images, min(batch_size, images.train), target_loss=target_loss)
+    rate = dict(zip(settings.batch_sizes, settings.learning_rates, strict=True))[batch_size]
+    options = {"target_loss": target_loss, "optimizer": lambda: keras.optimizers.Adam(rate)}
+    return recipe.train(settings, images, min(batch_size, images.train), **options)
 
 
 def _measurable(members):

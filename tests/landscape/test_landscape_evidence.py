@@ -32,12 +32,27 @@ def test_each_regression_meets_every_regularisation(answer):
     """Both kinds of labels, each seed, each λ; as λ grows the training loss rises and ln Occam rises to 0."""
     frame, settings = answer
     regressions = frame[frame.model == evidence.REGRESSION]
-    assert len(regressions) == 2 * settings["seeds"] * settings["points"]
+    assert len(regressions[regressions.grid == "coarse"]) == 2 * settings["seeds"] * settings["points"]
     for _, each in regressions.sort_values("regularization").groupby(["labels", "seed"]):
         assert (np.diff(each.train_loss) > 0).all()
         assert (np.diff(each.log_occam) > 0).all()
         assert each.regularization.min() == pytest.approx(settings["weakest"])
         assert each.regularization.max() == pytest.approx(settings["strongest"])
+
+
+def test_finer_steps_lie_around_the_best(answer):
+    """With true labels only, one set for all seeds, evenly between neighbours of the least means of E and test loss."""
+    frame, settings = answer
+    coarse, fine = (frame[(frame.grid == grid) & (frame.labels == "true")] for grid in ("coarse", "fine"))
+    assert set(frame[frame.grid == "fine"].labels) == {"true"}
+    assert (fine.groupby("regularization").seed.nunique() == settings["seeds"]).all()
+    assert not set(fine.regularization) & set(coarse.regularization)
+    found = np.unique(np.concatenate([fine.regularization, coarse.regularization]))
+    for column in evidence.OPTIMA:
+        means = coarse.groupby("regularization")[column].mean()
+        steps = np.diff(np.log10(found[abs(np.log10(found / means.idxmin())) < 3]))
+        whole = np.log10(settings["strongest"] / settings["weakest"]) / (settings["points"] - 1)
+        assert np.isclose(steps, whole / settings["refinement"]).sum() >= settings["refinement"]
 
 
 def test_true_labels_are_learned_and_random_ones_learned_by_heart(answer):

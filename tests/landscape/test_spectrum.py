@@ -5,6 +5,7 @@ import pytest
 
 from hw1 import claims, question, records
 from hw1.findings import drawing
+from hw1.findings.verdict import INCOMPARABLE
 from hw1.landscape import spectrum
 
 
@@ -28,7 +29,7 @@ def test_every_net_has_its_eigenvalues(runs):
     for key, net in whole.iterrows():
         found = values.loc[key].sort_values("rank").eigenvalue.to_numpy()
         assert (np.diff(found) <= 0).all()
-        assert max(found[0], net.smallest, key=abs) == pytest.approx(frame.train_largest[key], rel=1e-4)
+        assert max(found[0], net.smallest, key=abs) == pytest.approx(frame.train_largest[key], rel=1e-3)
         assert (found[:-1] - found[1:] > 0.01 * found[0])[int(net.outliers) - 1]
         assert not (found[:-1] - found[1:] > 0.01 * found[0])[int(net.outliers) :].any()
         assert net.smallest <= found[-1]
@@ -63,13 +64,13 @@ def test_no_block_is_sharper_than_the_whole(runs):
 
 
 def test_nets_that_diverge_are_rows(tmp_path):
-    """Every net diverges: a row per net with its status, a figure and claims that stay undecided."""
-    settings = question.make_settings(spectrum, "smoke", learning_rate=1e38, **ONE_SET)
+    """Every net diverges: a row per net with its status, a figure and claims without a verdict."""
+    settings = question.make_settings(spectrum, "smoke", learning_rates=(1e38,), **ONE_SET)
     question.run_units(spectrum, settings, tmp_path)
     frame = records.read(tmp_path, "spectrum")
     assert (frame.status == "diverged").all()
     assert len(frame) == len(spectrum.units(settings)) * settings.seeds
-    assert set(claims.judge(tmp_path, None).verdict) <= {"undecided"}
+    assert set(claims.judge(tmp_path, None).verdict) == {INCOMPARABLE}
     assert all(path.exists() for path in drawing.draw("spectrum", tmp_path))
 
 
@@ -78,6 +79,7 @@ def test_nets_that_diverge_are_rows(tmp_path):
     [
         ({"target_losses": (0.1,)}, ["target_losses", "per data set", "2"]),
         ({"class_batch_size": 50}, ["class_batch_size=50", "one of (20, 100)"]),
+        ({"learning_rates": (0.1,)}, ["learning_rates=0.1", "per batch size", "2"]),
     ],
 )
 def test_unfit_settings(overrides, words):

@@ -48,6 +48,39 @@ def test_the_norm_of_the_slides_is_the_frobenius_norm():
     assert found == pytest.approx(norm * 1e-8 / (2 * (1 + case.mean)), rel=1e-5)
 
 
+@pytest.mark.parametrize("case", [Case("no bias"), Case("tanh")], ids=str)
+def test_the_recipe_of_the_slides_word_for_word(case):
+    """tf.hessians and tf.norm(A, 2) with no axis: the Frobenius norm of all blocks together, against nested tapes."""
+    frobenius = np.sqrt(sum(np.sum(block**2) for block in case.blocks))
+    found = case.measure(sharpness.hessian_sharpness, method="tf.hessians", norm="tf.norm")
+    assert found == pytest.approx(frobenius * 1e-8 / (2 * (1 + case.mean)), rel=1e-10)
+    assert found > 1.05 * case.measure(sharpness.hessian_sharpness, method="tf.hessians", norm="spectral")
+
+
+def test_norms_of_blocks_are_those_of_the_whole_matrix():
+    """Of a matrix whose eigenvalue of largest magnitude is negative; both norms as TensorFlow computes them."""
+    blocks = [np.array([[1.0, 2.0], [2.0, -4.0]]), np.array([[3.0]])]
+    whole = np.zeros((3, 3))
+    whole[:2, :2], whole[2:, 2:] = blocks
+    printed, meant = float(tf.norm(whole, 2)), float(tf.norm(whole, 2, axis=(-2, -1)))
+    assert sharpness.norm_of_blocks(blocks, "tf.norm") == pytest.approx(printed, rel=1e-12)
+    assert sharpness.norm_of_blocks(blocks) == pytest.approx(meant, rel=1e-12)
+    assert printed > 1.1 * meant
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"norm": "frobenius", "method": "tf.hessians"}, "norm must be one of"),
+        ({"norm": "tf.norm"}, "only method='tf.hessians' forms"),
+    ],
+)
+def test_norms_that_do_not_fit(options, words):
+    """The message says what would."""
+    with pytest.raises(ValueError, match=words):
+        Case("no bias").measure(sharpness.hessian_sharpness, **options)
+
+
 def test_sharpness_of_another_loss():
     """The loss enters the norm and the scale."""
     hesse, at = np.diag([3.0, -5.0, 1.0]), np.array([0.1, 0.2, 0.3])

@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, TEST, VERMILION
-from hw1.findings.verdict import Claim, claim
+from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import show, sign, training_loss
-from hw1.statistics import first_rows, mean_interval, paired_difference, rank_correlation
+from hw1.statistics import correlation_within, first_rows, mean_interval, paired_difference, rank_correlation
 
 YAO = "Yao et al., arXiv 1802.08241"
 ATTACKS = {"FGSM": "sign_epsilons", "L2": "l2_epsilons"}  # attack → the setting of its sizes
@@ -74,22 +74,29 @@ def _middle(rows, settings, attack):
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """Robustness against the batch size used in training, and against λ₁."""
-    rows = rows[rows.status != "diverged"]
-    causes = {
-        "Nets trained with larger batches are less robust": ("batch_size", "batch size", "seed"),
-        "Of nets of one batch size those of larger λ₁ are less robust": ("largest_eigenvalue", "λ₁", "batch_size"),
-    }
-    for sentence, (column, name, by) in causes.items():
+    """Robustness against the batch size used in training, and against λ₁, over batch sizes and at one of them."""
+    nets = rows[rows.status != "diverged"]
+    over, within = "Spearman's correlation", "Kendall's τ"
+    kinds = (
+        (YAO, "Nets trained with larger batches are less robust", "batch_size", f"{over} of batch size"),
+        (YAO, "Nets of larger λ₁ are less robust", "largest_eigenvalue", f"{over} over batch sizes of λ₁"),
+        (OWN, "Of nets of one batch size those of larger λ₁ are less robust", "largest_eigenvalue", f"{within} of λ₁"),
+    )
+    for source, sentence, column, statistic in kinds:
         for attack in ATTACKS:
-            nets = _middle(rows, settings, attack)
+            some = _middle(nets, settings, attack)
             yield claim(
-                YAO,
-                f"{sentence} (Spearman's correlation of {name} and test accuracy under {attack}, ε = {_middle_size(settings, attack):g})",
-                rank_correlation(nets, column, "attacked_accuracy", by),
-                nets,
+                source,
+                f"{sentence} ({statistic} and test accuracy under {attack}, ε = {_middle_size(settings, attack):g})",
+                _within(some) if source == OWN else rank_correlation(some, column, "attacked_accuracy"),
+                rows,
                 below=0,
             )
+
+
+def _within(nets):
+    """How λ₁ goes with accuracy under one attack among nets that differ in their seed only."""
+    return correlation_within(nets, "largest_eigenvalue", "attacked_accuracy", "batch_size")
 
 
 def comment(rows, settings) -> dict:
@@ -99,7 +106,7 @@ def comment(rows, settings) -> dict:
         "title": "Adversarial examples",
         "method": f"{training_loss(rows, settings)} The attacks perturb every test image; each net is attacked with its own gradients. λ₁ is the largest eigenvalue of the Hessian of the training loss.",
         "caption": "Top: test accuracy against the size of the attack, one signed step (left) and gradient ascent in an L2 ball (right), one line per batch size. Bottom: test accuracy without attack and under attacks of the middle size, with λ₁ (green, right axis), against the batch size (left); accuracy under these attacks against λ₁, one point a net (right).",
-        "comment": [_batch_size(rows, settings), _sharpness(rows, settings)],
+        "comment": [_batch_size(rows, settings), _sharpness(rows, settings)] if len(rows) else ["All nets diverged."],
     }
 
 
@@ -107,6 +114,12 @@ def _batch_size(rows, settings) -> str:
     """How accuracy without and under attack goes with the batch size."""
     ends = [min(settings["batch_sizes"]), max(settings["batch_sizes"])]
     clean = first_rows(rows, ["batch_size", "seed"])
+    if clean.batch_size.nunique() == 1:
+        text = f"Without attack, test accuracy is {show(mean_interval(clean.test_accuracy))}"
+        for attack in ATTACKS:
+            accuracy = mean_interval(_middle(rows, settings, attack).attacked_accuracy)
+            text += f"; under {attack}, ε = {_middle_size(settings, attack):g}, it is {show(accuracy)}"
+        return f"{text}."
     text = f"From batch size {ends[0]} to {ends[1]}, test accuracy without attack changes by {show(_difference(clean, ends, 'test_accuracy'), 2)}. "
     trends = {attack: _trend(_middle(rows, settings, attack), ends) for attack in ATTACKS}
     for attack, trend in trends.items():
@@ -140,24 +153,31 @@ def _trend(nets, ends):
 
 
 def _sharpness(rows, settings) -> str:
-    """Whether the nets of larger λ₁ are less robust, over all nets and at one batch size, and what follows."""
-    nets = first_rows(rows, ["batch_size", "seed"])
-    with_batch = rank_correlation(nets, "batch_size", "largest_eigenvalue")
-    parts, signs = [], []
-    for attack in ATTACKS:
-        within = rank_correlation(
-            _middle(rows, settings, attack), "largest_eigenvalue", "attacked_accuracy", "batch_size"
-        )
-        parts.append(f"{show(within, 2)} under {attack}")
-        signs.append(sign(within))
-        if not np.isfinite(within.value):
-            return "There are too few nets of one batch size to tell whether those of larger λ₁ are less robust."
+    """Whether the nets of larger λ₁ are less robust, over batch sizes and at one of them, and what follows."""
+    found = {attack: _middle(rows, settings, attack) for attack in ATTACKS}
+    over = {attack: rank_correlation(nets, "largest_eigenvalue", "attacked_accuracy") for attack, nets in found.items()}
+    within = {attack: _within(nets) for attack, nets in found.items()}
     text = ""
-    if sign(with_batch) > 0:
-        text = f"λ₁ also rises with the batch size (rank correlation {show(with_batch, 2)}), so over batch sizes the effects of the two cannot be told apart. "
-    text += f"Among nets of one batch size, λ₁ has a rank correlation of {' and of '.join(parts)} with test accuracy under attack (intervals over the batch sizes). "
-    if all(found < 0 for found in signs):
-        return f"{text}There the nets in sharper minima are less robust."
-    if any(found < 0 for found in signs):
-        return f"{text}The nets in sharper minima are less robust to one attack only."
-    return f"{text}So at a given batch size, flatter minima are not measurably more robust: these runs do not show that sharpness makes a net vulnerable. With {int(nets.groupby('batch_size').size().max())} nets per batch size, a moderate correlation would not be seen."
+    if all(np.isfinite(interval.value) for interval in over.values()):
+        text += (
+            f"Over batch sizes, λ₁ has a rank correlation of {_with_attacks(over)} with test accuracy under attack. "
+        )
+        with_batch = rank_correlation(first_rows(rows, ["batch_size", "seed"]), "batch_size", "largest_eigenvalue")
+        if sign(with_batch) > 0:
+            text += f"But λ₁ also rises with the batch size ({show(with_batch, 2)}), so the effects of the two cannot be told apart there. "
+    if not all(np.isfinite(interval.low) for interval in within.values()):
+        return f"{text}There are too few nets of one batch size to tell whether those of larger λ₁ are less robust."
+    text += f"Among nets of one batch size, which differ in their seed only, Kendall's τ of λ₁ with this accuracy is {_with_attacks(within)}: "
+    signs = [sign(interval) for interval in within.values()]
+    if all(mark < 0 for mark in signs):
+        return f"{text}there, too, the nets in sharper minima are less robust."
+    if any(mark < 0 for mark in signs):
+        return f"{text}there the nets in sharper minima are less robust to one attack only."
+    if any(mark > 0 for mark in signs):
+        return f"{text}there the nets in sharper minima are more robust, so that sharpness alone does not make a net vulnerable."
+    return f"{text}at a given batch size, flatter minima are not measurably more robust, so these runs do not show that sharpness makes a net vulnerable."
+
+
+def _with_attacks(intervals) -> str:
+    """A statistic under each attack."""
+    return " and ".join(f"{show(interval, 2)} under {attack}" for attack, interval in intervals.items())

@@ -1,6 +1,6 @@
 """Figure, claims and text. Does the Bayesian evidence distinguish memorising from learning, and sharp minima from flat ones?
 
-Reads the rows of `hw1.landscape.evidence` (model, labels, batch_size, seed, regularization, losses, accuracies,
+Reads the rows of `hw1.landscape.evidence` (model, labels, batch_size, seed, grid, regularization, losses, accuracies,
 log_evidence_ratio, log_occam, standard_error, status).
 """
 
@@ -12,10 +12,19 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, SETS, VERMILION
-from hw1.findings.verdict import Claim, claim
+from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import number, show, sign, training_loss
-from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference, rank_correlation
+from hw1.statistics import (
+    Interval,
+    correlation_within,
+    jackknife,
+    mean_interval,
+    paired_difference,
+    rank_correlation,
+    weakest,
+)
 
+OPTIMA = ("log_evidence_ratio", "test_loss")
 SMITH = "Smith & Le, arXiv 1710.06451"
 
 
@@ -79,8 +88,8 @@ def claims(rows, settings) -> Iterator[Claim]:
     random, true = _regressions(rows, "random"), _regressions(rows, "true")
     yield claim(
         SMITH,
-        "Random labels: the evidence is for the null model (E at the λ that is best with true labels, nats)",
-        _with_random_labels(rows),
+        "Random labels: the evidence is for the null model at every λ (least E over λ, nats)",
+        _least_with_random_labels(random),
         above=0,
     )
     yield claim(
@@ -91,14 +100,14 @@ def claims(rows, settings) -> Iterator[Claim]:
     )
     yield claim(
         SMITH,
-        "The λ of most evidence is near that of least test loss, true labels (difference of log₁₀ λ)",
+        "The λ of most evidence is near that of least test loss, true labels (difference of log₁₀ λ where the means over seeds are least, 0 ± 1)",
         _distance_of_optima(true),
         within=(-1, 1),
     )
     yield claim(
         SMITH,
         "Evidence goes with test loss as λ changes, true labels (Spearman's correlation of E and test loss)",
-        rank_correlation(true, "log_evidence_ratio", "test_loss"),
+        _evidence_and_loss(true),
         above=0,
     )
     yield claim(
@@ -107,20 +116,20 @@ def claims(rows, settings) -> Iterator[Claim]:
         mean_interval(_weakest(random).train_accuracy),
         above=0.99,
     )
-    nets = _nets(rows)
+    nets, all_nets = _nets(rows), rows[rows.model == "net"]
     yield claim(
         SMITH,
         "Small batches end in minima of larger Occam factors (Spearman's correlation of batch size and Occam factor)",
         rank_correlation(nets, "batch_size", "log_occam"),
-        nets,
+        all_nets,
         below=0,
     )
     for column, side in (("accuracy", {"above": 0}), ("loss", {"below": 0})):
         yield claim(
-            SMITH,
-            f"Larger Occam factors go with better generalisation (Spearman's correlation of Occam factor and test {column})",
+            OWN,
+            f"Larger Occam factors go with better generalisation (Spearman's correlation of Occam factor and test {column} over batch sizes)",
             rank_correlation(nets, "log_occam", f"test_{column}"),
-            nets,
+            all_nets,
             **side,
         )
 
@@ -130,16 +139,55 @@ def _best(rows, column):
     return rows.set_index("regularization").groupby("seed")[column].idxmin()
 
 
+def _least_with_random_labels(random) -> Interval:
+    """The least E over λ: it is above 0 if E is at every λ."""
+    return weakest(mean_interval(rows.log_evidence_ratio) for _, rows in random.groupby("regularization"))
+
+
 def _with_random_labels(rows) -> Interval:
     """E with random labels, for each seed at the λ of most evidence with true labels."""
     random = _regressions(rows, "random").set_index(["regularization", "seed"]).log_evidence_ratio
-    best = _best(_regressions(rows, "true"), "log_evidence_ratio")
+    best = _best(_coarse(_regressions(rows, "true")), "log_evidence_ratio")
     return mean_interval([random[at, seed] for seed, at in best.items()])
 
 
+def _coarse(rows):
+    """The rows of the λ that are evenly spaced, which both kinds of labels have."""
+    return rows[rows.grid == "coarse"]
+
+
+def _evidence_and_loss(true) -> Interval:
+    """How E goes with the test loss over the evenly spaced λ, rank correlation."""
+    return rank_correlation(_coarse(true), "log_evidence_ratio", "test_loss")
+
+
+def _optimum(true, column) -> Interval:
+    """log₁₀ of the λ at which the mean of a column over all seeds is least; interval by jackknife."""
+    table = true.pivot(index="seed", columns="regularization", values=column)
+    places = np.log10(table.columns.to_numpy(np.float64))
+    return jackknife(lambda rows: _vertex(places, rows.mean(axis=0)), table.to_numpy())
+
+
 def _distance_of_optima(true) -> Interval:
-    """log₁₀ of the λ of most evidence over that of least test loss."""
-    return mean_interval(np.log10(_best(true, "log_evidence_ratio") / _best(true, "test_loss")))
+    """log₁₀ of the λ of most evidence over that of least test loss, each from the mean over all seeds."""
+    tables = [true.pivot(index="seed", columns="regularization", values=column) for column in OPTIMA]
+    places, both = np.log10(tables[0].columns.to_numpy(np.float64)), np.stack(tables, axis=1)
+
+    def distance(rows):
+        evidence, loss = (_vertex(places, curve) for curve in rows.mean(axis=0))
+        return evidence - loss
+
+    return jackknife(distance, both)
+
+
+def _vertex(places, values) -> float:
+    """Where the parabola through the least value and its neighbours is least; NaN if it is at an end of the grid."""
+    least = int(np.argmin(values))
+    if not 0 < least < len(values) - 1:
+        return np.nan
+    near = slice(least - 1, least + 2)
+    square, slope, _ = np.polyfit(places[near] - places[least], values[near], 2)
+    return float(places[least] - slope / (2 * square))
 
 
 def _weakest(rows):
@@ -170,27 +218,37 @@ def _memorising(rows) -> str:
         text += "The evidence is for the regression with true labels and against it with random ones: it distinguishes learning from memorising, which the training accuracy at small λ does not. "
     else:
         text += "These runs do not show that the evidence distinguishes learning from memorising. "
-    least = random.groupby("seed").log_evidence_ratio.min()
-    if (least > 0).all():
+    if sign(_least_with_random_labels(random)) > 0:
         text += "With random labels E is positive at every λ, so at no λ does the evidence favour the regression."
     return text.strip()
 
 
 def _choice_of_prior(true) -> str:
     """Whether the λ of most evidence is also that of the least test loss."""
-    distance, trend = _distance_of_optima(true), rank_correlation(true, "log_evidence_ratio", "test_loss")
-    evidence, loss = (geometric_mean(_best(true, column)).value for column in ("log_evidence_ratio", "test_loss"))
+    distance, trend = _distance_of_optima(true), _evidence_and_loss(true)
     verdicts = {
         1: "the evidence, which needs no test data, prefers the values of λ with low test loss",
         0: "the evidence does not measurably go with the test loss",
         -1: "the evidence misleads: it is largest where the test loss is high",
     }
-    return f"With true labels, the evidence is largest at λ = {number(evidence, 2)}, the test loss lowest at {number(loss, 2)} (geometric means over seeds; difference of $log_10 λ$ {show(distance, 2)}). Over all λ, E has a rank correlation of {show(trend, 2)} with test loss: {verdicts[sign(trend)]}."
+    text = f"Over all λ, E with true labels has a rank correlation of {show(trend, 2)} with test loss: {verdicts[sign(trend)]}."
+    if not np.isfinite(distance.value):
+        return f"{text} One of the two is least at an end of the range of λ."
+    evidence, loss = (number(10 ** _optimum(true, column).value, 2) for column in OPTIMA)
+    text += f" In the mean over seeds, the evidence is largest at λ = {evidence} and the test loss least at {loss} (difference of $log_10 λ$ {show(distance, 2)}). "
+    bests = np.log10(_best(true, "test_loss"))
+    return (
+        f"{text}For a single split, the λ of least test loss varies by {number(bests.max() - bests.min(), 2)} decades."
+    )
 
 
 def _occam(nets, settings) -> str:
     """How the Occam factors of nets go with the batch size and with generalisation, and what follows."""
+    if nets.empty:
+        return "All nets diverged."
     ends = [min(settings["batch_sizes"]), max(settings["batch_sizes"])]
+    if ends[0] == ends[1]:
+        return f"For nets, trained with batches of {ends[0]}, the negative logarithm of the Occam factor is {show(mean_interval(-nets.log_occam))}."
     values = (
         nets.assign(cost=-nets.log_occam).pivot(index="seed", columns="batch_size", values="cost").reindex(columns=ends)
     )
@@ -218,10 +276,13 @@ def _occam(nets, settings) -> str:
         (1, 1): "flatter nets have the higher test accuracy, but also the higher test loss. ",
     }
     text += verdicts.get((sign(accuracy), sign(loss)), "these runs do not show that flatter nets generalise better. ")
-    within = rank_correlation(nets, "log_occam", "test_accuracy", by="batch_size")
+    within = correlation_within(nets, "log_occam", "test_accuracy", "batch_size")
     if not np.isfinite(within.low):
         return text.strip()
-    text += f"Among nets of one batch size, the correlation with test accuracy is {show(within, 2)} (interval over the batch sizes)"
-    if sign(within) > 0:
-        return f"{text}: there flatter nets are better."
-    return f"{text}: there flatter nets are not measurably better, so the Occam factor may say no more than the batch size."
+    text += f"Among nets of one batch size, which differ in their seed only, Kendall's τ with test accuracy is {show(within, 2)}"
+    verdicts = {
+        1: "there flatter nets are better.",
+        0: "there flatter nets are not measurably better, so the Occam factor may say no more than the batch size.",
+        -1: "there flatter nets are worse.",
+    }
+    return f"{text}: {verdicts[sign(within)]}"

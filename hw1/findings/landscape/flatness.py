@@ -16,8 +16,18 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
 from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign, training_loss
-from hw1.statistics import Interval, geometric_mean, mean_interval, rank_correlation
+from hw1.statistics import (
+    Interval,
+    correlation_within,
+    geometric_mean,
+    mean_interval,
+    rank_correlation,
+    weakest,
+)
 
+CELL = ["batch_size", "learning_rate"]  # nets of one cell differ in their seed only
+
+MARKERS = "osD^vP*X"
 MEASURES = {  # column, larger for sharper minima → name in the figure, name in a sentence, source
     "spectral_norm": ("spectral norm", "the spectral norm", KESKAR),
     "trace": ("trace", "the trace", KESKAR),
@@ -37,8 +47,8 @@ def figure(rows, settings, radii, rescaling) -> Figure:
     Points are single nets in the first panel, else means over seeds with 95 % intervals.
     """
     fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
-    course, markers = _course(rows), dict(zip(settings["batch_sizes"], "osD^vP*X", strict=False))
-    rates = dict(zip(settings["learning_rates"], COLOURS, strict=False))
+    course = _course(rows)
+    markers, rates = _looks(settings["batch_sizes"], MARKERS), _looks(settings["learning_rates"], COLOURS)
     _population(first, course, rates, markers)
     colours = {rate: {"color": colour} for rate, colour in rates.items()}
     shapes = {size: {"color": BLACK, "marker": marker, "linestyle": ""} for size, marker in markers.items()}
@@ -47,6 +57,11 @@ def figure(rows, settings, radii, rescaling) -> Figure:
     _rescaled_volumes(third, rescaling)
     _approximations(fourth, radii, {min(markers): BLUE, max(markers): VERMILION})
     return fig
+
+
+def _looks(values, looks) -> dict:
+    """Value → its look; if there are more values than looks, they are used again."""
+    return dict(zip(values, itertools.islice(itertools.cycle(looks), len(values)), strict=True))
 
 
 def _course(rows):
@@ -69,17 +84,22 @@ def _population(axes, course, rates, markers):
 
 
 def _correlations(axes, course):
-    """Spearman's correlation of each measure with test loss and test error, with intervals over seeds."""
+    """Kendall's τ of each measure with test loss and test error within cells, with intervals over seeds; pooled hollow."""
     course = course.assign(test_error=1 - course.test_accuracy)
     results = {"test_loss": ("test loss", BLUE, 0.12), "test_error": ("test error", ORANGE, -0.12)}
     places = np.arange(len(MEASURES))[::-1]
     for result, (label, colour, shift) in results.items():
-        found = [rank_correlation(course, column, result) for column in MEASURES]
-        values, lows, highs, _ = np.array(found).T
-        bars = np.nan_to_num([values - lows, highs - values])
-        axes.errorbar(values, places + shift, xerr=bars, fmt="o", color=colour, capsize=2, label=label)
+        within = [correlation_within(course, column, result, CELL) for column in MEASURES]
+        pooled = [rank_correlation(course, column, result) for column in MEASURES]
+        for kind, found, place, look in (
+            ("equal settings", within, shift, {"fmt": "o"}),
+            ("all nets", pooled, 2.5 * shift, {"fmt": "D", "markerfacecolor": "white"}),
+        ):
+            values, lows, highs = np.array([part[:3] for part in found]).T
+            bars = np.nan_to_num([values - lows, highs - values])
+            axes.errorbar(values, places + place, xerr=bars, color=colour, capsize=2, label=f"{label}, {kind}", **look)
     axes.axvline(0, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set(xlim=(-1.05, 1.05), ylim=(-1.3, len(MEASURES) - 0.5), xlabel="Spearman's rank correlation")
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.9, len(MEASURES) - 0.5), xlabel="rank correlation")
     axes.set_yticks(places, [label for label, *_ in MEASURES.values()])
     axes.set_title("do sharper nets generalise worse?")
     axes.legend(loc="lower center", ncols=2)
@@ -120,8 +140,8 @@ def _approximations(axes, radii, sizes):
 
 
 def claims(rows, settings, radii, **_) -> Iterator[Claim]:
-    """Whether five measures agree, and sharper nets generalise worse by them; how far the quadratic reaches."""
-    course = _course(rows)
+    """Whether sharper nets of equal settings generalise worse, five measures agree, and how far the quadratic reaches."""
+    course, nets = _course(rows), rows[rows.net == "course"]
     for column, what, side in (
         ("test_loss", "test loss", {"above": 0}),
         ("test_accuracy", "test accuracy", {"below": 0}),
@@ -129,19 +149,19 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
         for measure, (_, name, source) in MEASURES.items():
             yield claim(
                 source,
-                f"Sharper minima generalise worse (Spearman's correlation of {name} and {what})",
-                rank_correlation(course, measure, column),
-                course,
+                f"Sharper minima generalise worse (Kendall's τ of {name} and {what} within one batch size and learning rate)",
+                correlation_within(course, measure, column, CELL),
+                nets,
                 **side,
             )
     yield claim(
         OWN,
-        "Five measures of flatness order nets alike (smallest of Spearman's correlations of two of them, above 0.5)",
+        "Five measures of flatness order nets alike (least of Spearman's correlations of two of them, above 0.5)",
         _least_agreement(course),
-        course,
+        nets,
         above=0.5,
     )
-    for epsilon in (radii.epsilon.min(), radii.epsilon.max()):
+    for epsilon in sorted({radii.epsilon.min(), radii.epsilon.max()} if len(radii) else ()):
         yield claim(
             f"{HOMEWORK} 1-3",
             f"‖H‖₂ ε² / (2 (1 + L)) is the largest rise within ε = {epsilon:g} (ratio of the two, 1 ± 0.1)",
@@ -151,8 +171,8 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
 
 
 def _least_agreement(course) -> Interval:
-    """The smallest rank correlation of two measures."""
-    return min(rank_correlation(course, *pair) for pair in itertools.combinations(MEASURES, 2))
+    """The least rank correlation of two measures, whichever pair it is."""
+    return weakest(rank_correlation(course, *pair) for pair in itertools.combinations(MEASURES, 2))
 
 
 def _approximated(radii, column, epsilon) -> Interval:
@@ -169,9 +189,9 @@ def comment(rows, settings, radii, rescaling) -> dict:
     return {
         "title": "Flatness",
         "method": f"{training_loss(course, settings)} The nets differ in batch size ({sizes}) and in the learning rate of Adam ({rates}). All measures use the first {settings['examples']} training images.",
-        "caption": "Top: gap between test and training loss against the spectral norm, one point a net (left); rank correlation of each measure with test loss and test error, positive where sharper nets are worse (right). Bottom: change of the ε-flat volume of a small net when its layers are rescaled without changing its function, with the predicted growth (left); quadratic and linear approximations of the largest rise in a ball, relative to it (right).",
+        "caption": "Top: gap between test and training loss against the spectral norm, one point a net (left); rank correlation of each measure with test loss and test error, positive where sharper nets are worse: of nets that differ in their seed only (Kendall's τ, filled) and over all nets of a seed (Spearman's ρ, hollow) (right). Bottom: change of the ε-flat volume of a small net when its layers are rescaled without changing its function, with the predicted growth (left); quadratic and linear approximations of the largest rise in a ball, relative to it (right).",
         "comment": [
-            _agreement(course) + _generalisation(course),
+            f"{_agreement(course)}{_within(course)} {_pooled(course)}".strip(),
             f"{_rescaling(rescaling)} {_reach(radii)}".strip(),
         ],
     }
@@ -200,24 +220,51 @@ def _range(intervals) -> str:
     return f"{number(min(values), 2)} to {number(max(values), 2)}"
 
 
-def _generalisation(course) -> str:
-    """By how many measures the sharper nets generalise worse, and what follows."""
-    text, signs = "", {}
+def _within(course) -> str:
+    """By how many measures the sharper nets of equal settings generalise worse."""
+    text, signs = "", set()
     for column, what, worse in (("test_accuracy", "test accuracy", -1), ("test_loss", "test loss", 1)):
-        found = {measure: rank_correlation(course, measure, column) for measure in MEASURES}
-        if not all(np.isfinite(interval.value) for interval in found.values()):
-            return text
-        signs[what] = [worse * sign(interval) for interval in found.values()]
-        names = {
-            side: [MEASURES[measure][0] for measure, mark in zip(found, signs[what], strict=True) if mark == side]
-            for side in (1, -1)
-        }
-        text += f"The rank correlations of the measures with {what} are {_range(found.values())}"
-        text += f"; sharper nets are measurably worse by {_measures(names[1])}"
-        text += f" and measurably better by {_measures(names[-1])}. " if names[-1] else ". "
-    if all(mark > 0 for marks in signs.values() for mark in marks):
-        return f"{text}By every measure flat nets generalise better here."
-    return f"{text}So these runs, trained to one target loss, do not show that flat nets reliably generalise better, however flatness is measured."
+        found = {measure: correlation_within(course, measure, column, CELL) for measure in MEASURES}
+        if not all(np.isfinite(interval.low) for interval in found.values()):
+            return "With so few seeds, nets of equal settings cannot be compared."
+        marks = {MEASURES[measure][0]: worse * sign(interval) for measure, interval in found.items()}
+        signs |= set(marks.values())
+        text += f"Among nets of one batch size and learning rate, Kendall's τ of the measures with {what} is {_range(found.values())}: {_judged(marks)}. "
+    verdicts = {
+        (1,): "At fixed settings flat nets generalise better by every measure.",
+        (-1,): "At fixed settings flat nets generalise worse by every measure.",
+    }
+    return text + verdicts.get(
+        tuple(signs),
+        "So these runs, at fixed settings and one training loss, do not show that flat nets reliably generalise better, however flatness is measured.",
+    )
+
+
+def _judged(marks) -> str:
+    """By which measures sharper nets are worse (1), and by which better (−1)."""
+    names = {side: [name for name, mark in marks.items() if mark == side] for side in (1, -1)}
+    text = f"sharper nets are measurably worse by {_measures(names[1])}"
+    return f"{text} and measurably better by {_measures(names[-1])}" if names[-1] else text
+
+
+def _pooled(course) -> str:
+    """What the correlations over all nets of a seed say, and how they can have the other sign."""
+    parts, other, signs = [], [], []
+    for column, what in (("test_accuracy", "test accuracy"), ("test_loss", "test loss")):
+        pooled = {measure: rank_correlation(course, measure, column) for measure in MEASURES}
+        if not all(np.isfinite(interval.value) for interval in pooled.values()):
+            return ""
+        parts.append(f"{_range(pooled.values())} with {what}")
+        for measure, interval in pooled.items():
+            signs.append((sign(interval), sign(correlation_within(course, measure, column, CELL))))
+            if np.prod(signs[-1]) < 0:
+                other.append(f"{MEASURES[measure][0]} and {what}")
+    text = f"Over all nets of a seed, Spearman's correlations are {' and '.join(parts)}. "
+    if other:
+        return f"{text}For {listed(other)} the sign is the opposite of that at fixed settings, which is Simpson's paradox: batch size and learning rate move both quantities, so that over all nets one sees what the settings do, not what sharpness does."
+    if all(over_all == at_fixed for over_all, at_fixed in signs):
+        return f"{text}So they agree with those at fixed settings."
+    return f"{text}They also contain what batch size and learning rate do to both quantities, so they can differ from those at fixed settings, even in sign (Simpson's paradox)."
 
 
 def _measures(names) -> str:

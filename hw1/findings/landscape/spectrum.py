@@ -5,6 +5,7 @@ status) and its tables "nets" (trace, smallest eigenvalue, number of outliers by
 ones, also of nets for fewer classes), "density" (nodes and weights), "layers" and "dimensions" (the small net).
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,13 +15,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from hw1.findings import style
-from hw1.findings.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SETS, SKY, VERMILION
-from hw1.findings.verdict import Claim, claim
-from hw1.findings.words import listed, show, sign
-from hw1.statistics import geometric_mean, largest_ratio, mean_interval, outliers, over_seeds, rank_correlation
+from hw1.findings.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, SETS, SKY, VERMILION
+from hw1.findings.verdict import OWN, Claim, claim
+from hw1.findings.words import listed, number, show, sign
+from hw1.statistics import (
+    correlation_within,
+    geometric_mean,
+    largest_ratio,
+    mean_interval,
+    outliers,
+    over_seeds,
+    rank_correlation,
+)
 
 SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
 YAO = "Yao et al., arXiv 1802.08241"
+RULES = ["outliers", "largest_ratio"]  # columns with the number of outliers
 NEAR_ZERO = 0.01  # eigenvalues within this fraction of λ₁ belong to the bulk
 COLUMNS = {  # of the table: column → head
     "train_accuracy": "training accuracy",
@@ -39,7 +49,9 @@ def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Fig
     Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
     """
     fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
-    sets = dict(zip(rows.data.unique(), (BLUE, VERMILION, GREEN, PURPLE), strict=False))
+    names = list(rows.data.unique())
+    colours = itertools.cycle(dict.fromkeys((BLUE, VERMILION, GREEN, *COLOURS)))
+    sets = dict(zip(names, itertools.islice(colours, len(names)), strict=True))
     first.set_yscale("log")
     for name, colour in sets.items():
         one = rows[rows.data == name]
@@ -112,7 +124,7 @@ def _along_axes(axes, rows, ends):
 
 def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
     """The largest eigenvalue against batch size and generalisation; then outliers and bulk of the spectrum."""
-    for name, one in rows[rows.status != "diverged"].groupby("data", sort=False):
+    for name, one in rows.groupby("data", sort=False):
         yield from _claims_of_data(name, one)
     yield from _claims_of_outliers(nets, eigenvalues, settings)
     yield claim(
@@ -125,19 +137,20 @@ def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
 
 def _claims_of_data(name, rows) -> Iterator[Claim]:
     """λ₁ against the batch size, and against generalisation, on one data set."""
+    nets = rows[rows.status != "diverged"]
     for part, what in (("train", "training"), ("test", "test")):
         yield claim(
             YAO,
             f"{name}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
-            rank_correlation(rows, "batch_size", f"{part}_largest"),
+            rank_correlation(nets, "batch_size", f"{part}_largest"),
             rows,
             above=0,
         )
     for column, what, side in (("accuracy", "lower", {"below": 0}), ("loss", "higher", {"above": 0})):
         yield claim(
-            YAO,
+            OWN,
             f"{name}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
-            rank_correlation(rows, "train_largest", f"test_{column}"),
+            rank_correlation(nets, "train_largest", f"test_{column}"),
             rows,
             **side,
         )
@@ -153,19 +166,28 @@ def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
             over_seeds(nets, column),
             within=(0.8 * classes, 1.2 * classes),
         )
-    counts = _outliers(eigenvalues, settings)
+    slopes = _slopes(_outliers(eigenvalues, settings))
     for column, rule in _rules(settings).items():
         yield claim(
             SAGUN,
-            f"The number of outliers follows the number of classes (Spearman's correlation of the two, {rule})",
-            rank_correlation(counts, "classes", column),
-            above=0,
+            f"The number of outliers follows the number of classes (slope of outliers against classes, {rule}, 1 ± 0.5)",
+            mean_interval(slopes[column]),
+            within=(0.5, 1.5),
         )
+
+
+def _slopes(counts):
+    """The slope of the number of outliers against that of classes, by either rule; a row per seed."""
+    rows = []
+    for _, nets in counts.groupby("seed"):
+        known = nets.classes.nunique() > 1
+        rows.append([np.polyfit(nets.classes, nets[rule], 1)[0] if known else np.nan for rule in RULES])
+    return pd.DataFrame(rows, columns=RULES, dtype=np.float64)
 
 
 def _rules(settings):
     """Column → rule by which outliers are counted."""
-    return {"outliers": f"last gap wider than {settings['resolution']:.0%} of λ₁", "largest_ratio": "largest ratio"}
+    return dict(zip(RULES, (f"last gap wider than {settings['resolution']:.0%} of λ₁", "largest ratio"), strict=True))
 
 
 def _outliers(eigenvalues, settings):
@@ -175,7 +197,7 @@ def _outliers(eigenvalues, settings):
     for (seed, classes), net in nets.groupby(["seed", "classes"]):
         values = net.eigenvalue
         rows.append((seed, classes, outliers(values, settings["resolution"]), largest_ratio(values)))
-    return pd.DataFrame(rows, columns=["seed", "classes", "outliers", "largest_ratio"])
+    return pd.DataFrame(rows, columns=["seed", "classes", *RULES])
 
 
 def _near_zero(density):
@@ -190,9 +212,10 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
     rows = rows[rows.status != "diverged"]
     names, ends = list(rows.data.unique()), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
     targets = listed(f"{target:g}" for target in settings["target_losses"])
+    measured = sorted({*ends, settings["class_batch_size"]})
     return {
         "title": "Spectrum",
-        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}.",
+        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}), by Adam with a rate per batch size ({_rates(settings)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}, at batch sizes {listed(map(str, measured))}.",
         "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
         "comment": [
             " ".join(_batch_size(name, rows[rows.data == name], ends) for name in names),
@@ -200,6 +223,14 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
             f"{_shape(nets, eigenvalues, density, settings)} {_parts(layers, dimensions, ends)}".strip(),
         ],
     }
+
+
+def _rates(settings) -> str:
+    """The learning rates of the batch sizes, those of one rate together."""
+    groups = {}
+    for size, rate in zip(settings["batch_sizes"], settings["learning_rates"], strict=True):
+        groups.setdefault(rate, []).append(str(size))
+    return "; ".join(f"{number(rate)} for {listed(sizes)}" for rate, sizes in groups.items())
 
 
 def _batch_size(name, rows, ends) -> str:
@@ -224,7 +255,7 @@ def _generalisation(name, rows) -> str:
     accuracy, loss = (rank_correlation(rows, "train_largest", f"test_{what}") for what in ("accuracy", "loss"))
     if not np.isfinite(accuracy.value):
         return f"On {name} there are too few batch sizes for a rank correlation of λ₁ with test results."
-    within = rank_correlation(rows, "train_largest", "test_accuracy", by="batch_size")
+    within = correlation_within(rows, "train_largest", "test_accuracy", "batch_size")
     text = f"On {name}, over batch sizes, λ₁ has a rank correlation of {show(accuracy, 2)} with test accuracy and of {show(loss, 2)} with test loss"
     if not np.isfinite(within.low):
         return f"{text}."
@@ -233,7 +264,7 @@ def _generalisation(name, rows) -> str:
         0: "there nets of smaller λ₁ are not measurably better",
         1: "there nets of smaller λ₁ are worse",
     }
-    return f"{text}; among nets of one batch size it is {show(within, 2)} with test accuracy (interval over the batch sizes): {verdicts[sign(within)]}."
+    return f"{text}; among nets of one batch size, Kendall's τ with test accuracy is {show(within, 2)}: {verdicts[sign(within)]}."
 
 
 def _conclusion(rows) -> str:
@@ -259,6 +290,7 @@ def _shape(nets, eigenvalues, density, settings) -> str:
     if nets.empty or density.empty:
         return ""
     classes, counts = eigenvalues.classes.max(), _outliers(eigenvalues, settings)
+    slopes = _slopes(counts)
     by_gap, by_ratio = (over_seeds(nets, rule) for rule in _rules(settings))
     near, sizes = _near_zero(density), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
     text = f"At batch sizes {sizes[0]} and {sizes[1]}, a share of {show(near)} of all eigenvalues lies within {NEAR_ZERO:.0%} of λ₁ around zero"
@@ -267,7 +299,7 @@ def _shape(nets, eigenvalues, density, settings) -> str:
     text += f"The trace at batch size {sizes[1]} is {show(geometric_mean(traces[sizes[1]] / traces[sizes[0]]), 2)} times that at {sizes[0]}. By the last gap wider than {settings['resolution']:.0%} of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
     if counts.classes.nunique() > 2:
         means = counts.groupby("classes")[["outliers", "largest_ratio"]].mean()
-        text += f" For {listed(means.index.astype(str))} classes there are {listed(f'{mean:.1f}' for mean in means.outliers)} by the gap and {listed(f'{mean:.1f}' for mean in means.largest_ratio)} by the ratio."
+        text += f" For {listed(means.index.astype(str))} classes there are {listed(f'{mean:.1f}' for mean in means.outliers)} by the gap and {listed(f'{mean:.1f}' for mean in means.largest_ratio)} by the ratio: {show(mean_interval(slopes.outliers), 2)} and {show(mean_interval(slopes.largest_ratio), 2)} more for each class."
     negative = over_seeds(nets, nets.smallest.abs() / _first(nets, eigenvalues))
     return f"{text} The most negative eigenvalue is {show(negative, 2)} of λ₁ in size."
 
