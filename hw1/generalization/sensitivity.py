@@ -11,6 +11,9 @@ the test set of the seed, in three ways:
   the set, the smaller the norm);
 - the norm of the Jacobian of the class probabilities (Novak et al.), averaged over images.
 
+The learning rate is one of 0.0003, 0.001, 0.003 and 0.01, chosen by test loss with the seeds 1000 to 1002: no other is
+measurably better at any batch size. At 0.003 the smallest batches generalise worse because of the rate alone.
+
 Source: MLDS 2018, homework 1-3; Novak et al., arXiv 1802.08760.
 
 Deviations: nets are compared at one training loss, not after the same number of epochs. After equally many epochs a
@@ -32,7 +35,7 @@ class Settings(question.OneLoss):
     batch_sizes: tuple[int, ...] = question.option(
         (10, 20, 50, 100, 200, 500, 1000, 1250, 2500, 5000), "batch sizes to compare", at_most="train"
     )
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (chosen with the seeds 1000 to 1002)")
     seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
 
 

@@ -9,6 +9,9 @@ where ε bounds the change of each pixel; and projected gradient ascent (L2), se
 norm of the change. Loss and accuracy on the perturbed test set, and the largest Hessian eigenvalue λ₁ of the training
 loss, are recorded for each net.
 
+The learning rate is one of 0.0003, 0.001, 0.003 and 0.01, chosen by test loss with the seeds 1000 to 1002: no other is
+measurably better at any batch size. At 0.003 the smallest batches generalise worse because of the rate alone.
+
 Source: Yao et al., arXiv 1802.08241; the attacks are those of Goodfellow et al., arXiv 1412.6572, and Madry et al.,
 arXiv 1706.06083.
 
@@ -29,7 +32,8 @@ class Settings(question.OneLoss):
     """Settings of the question; each field is a flag."""
 
     batch_sizes: tuple[int, ...] = question.option((10, 50, 200, 1000, 5000), "batch sizes to compare", at_most="train")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (chosen with the seeds 1000 to 1002)")
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
     sign_epsilons: tuple[float, ...] = question.option(
         (0.01, 0.02, 0.05, 0.1, 0.2), "radii ε of FGSM per pixel (pixels are in [0, 1])"
     )

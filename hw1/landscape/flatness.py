@@ -3,8 +3,8 @@
     python -m hw1.landscape.flatness
     python -m hw1.landscape.flatness --size=smoke    seconds
 
-The net 784-30-20-10 is trained with every combination of batch size and learning rate to one training loss. These are
-measured for each net on the first 500 images of its training set:
+The net 784-30-20-10 is trained with every combination of batch size and learning rate to one training loss. The nets of
+one combination differ in their seed only. These are measured for each net on the first 500 images of its training set:
 
     log_volume           ln of the volume of {L < L(θ) + ε} in a random subspace, of the part that is visible from θ
     ball_sharpness       100 · (max_{‖Δ‖ ≤ ε} L(θ + Δ) − L) / (1 + L), the ε-sharpness of the L2 ball
@@ -54,7 +54,7 @@ class Settings(question.OneLoss):
 
     batch_sizes: tuple[int, ...] = question.option((20, 100, 500, 2500), "batch sizes to compare", at_most="train")
     learning_rates: tuple[float, ...] = question.option(
-        (2e-3, 5e-3, 1e-2), "step sizes of Adam to compare (two to ten times the default of Keras)"
+        (1e-3, 3e-3), "step sizes of Adam to compare (the default of Keras and three times as much)"
     )
     examples: int = question.option(500, "training examples on which the measures are computed", at_most="train")
     rise: float = question.option(
@@ -67,11 +67,13 @@ class Settings(question.OneLoss):
     manifold: int = question.option(100, "dimension of the random manifold of Keskar's measure")
     radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.1, 1.0), "radii ε of the table of radii")
     pool: int = question.option(14, "side of the squares of pixels that are averaged for the small net")
+    small_learning_rate: float = question.option(1e-2, "step size of Adam of the small net")
     small_updates: int = question.option(2000, "number of optimizer steps of the small net")
     small_rays: int = question.option(300, "rays per estimate of a volume of the small net", minimum=2)
     alphas: tuple[float, ...] = question.option(
         (0.01, 0.1, 1.0, 10.0, 100.0), "factors α of the small net; they must contain 1"
     )
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
 
 
 SIZES = {
@@ -152,7 +154,7 @@ def units(settings: Settings) -> list[dict]:
         for rate in settings.learning_rates
         for size in settings.batch_sizes
     ]
-    small = {"net": "small", "batch_size": min(settings.batch_sizes), "learning_rate": settings.learning_rates[-1]}
+    small = {"net": "small", "batch_size": min(settings.batch_sizes), "learning_rate": settings.small_learning_rate}
     return [*course, small]
 
 

@@ -24,6 +24,10 @@ over the first 1,000 training examples:
 - For these two batch sizes, also a small net (49-10-10, 610 parameters, images averaged to 7 × 7): all eigenvalues, and
   the curvature ∂²L/∂θᵢ² along each parameter axis. Both are computed from the full matrix and sorted.
 
+The rates are chosen with the seeds 1000 to 1002: for each batch size the largest of 0.0003, 0.001, 0.003 and 0.01 that
+is not measurably worse by test loss, over both data sets, than a smaller one. At every batch size that is 0.001. At
+0.003, three times as large, the smallest batches lose most: the test loss at batch size 10 is 0.295 instead of 0.265.
+
 Source: Yao et al., arXiv 1802.08241 (λ₁ against the batch size); Sagun et al., arXiv 1611.07476 and 1706.04454 (bulk
 and outliers); Ghorbani et al., arXiv 1901.10159 (density).
 
@@ -56,8 +60,8 @@ class Settings(question.Images):
     )
     updates: int = question.option(20000, "maximum number of optimizer steps")
     learning_rates: tuple[float, ...] = question.option(
-        (1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 3e-3),
-        "step sizes of Adam, one per batch size (those of least test loss with the seeds 1000 to 1002)",
+        (1e-3,) * 8,
+        "step sizes of Adam, one per batch size (chosen with the seeds 1000 to 1002)",
         unique=False,
     )
     examples: int = question.option(

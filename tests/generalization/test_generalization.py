@@ -21,7 +21,7 @@ def test_line_ends_are_trained_nets(runs):
 
 
 def test_lanczos_agrees_with_tf_hessians_and_the_slip_is_larger(runs):
-    """On the reference net both ways give one spectral norm; the recipe as printed gives another, the Frobenius norm."""
+    """On the reference net both ways give one spectral norm; the recipe as printed gives the Frobenius norm."""
     frame = records.read(runs, "sharpness")
     rows = frame[frame.net == "reference"].set_index(["method", "norm", "scope"]).value
     exact = rows["tf.hessians", "spectral", "block"]

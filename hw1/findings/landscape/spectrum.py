@@ -209,8 +209,8 @@ def _near_zero(density):
 
 def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> dict:
     """How λ₁ goes with batch size and generalisation, and what the rest of the spectrum looks like."""
-    rows = rows[rows.status != "diverged"]
     names, ends = list(rows.data.unique()), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
+    rows = rows[rows.status != "diverged"]
     targets = listed(f"{target:g}" for target in settings["target_losses"])
     measured = sorted({*ends, settings["class_batch_size"]})
     return {
@@ -218,11 +218,18 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
         "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}), by Adam with a rate per batch size ({_rates(settings)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}, at batch sizes {listed(map(str, measured))}.",
         "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
         "comment": [
-            " ".join(_batch_size(name, rows[rows.data == name], ends) for name in names),
-            f"{' '.join(_generalisation(name, rows[rows.data == name]) for name in names)} {_conclusion(rows)}",
+            *(_of_data(rows, ends) if len(rows) else ["All nets diverged."]),
             f"{_shape(nets, eigenvalues, density, settings)} {_parts(layers, dimensions, ends)}".strip(),
         ],
     }
+
+
+def _of_data(rows, ends) -> list[str]:
+    """λ₁ against the batch size and against generalisation, on each data set."""
+    sets = dict(list(rows.groupby("data", sort=False)))
+    with_batch = " ".join(_batch_size(name, one, ends) for name, one in sets.items())
+    with_tests = " ".join(_generalisation(name, one) for name, one in sets.items())
+    return [with_batch, f"{with_tests} {_conclusion(rows)}"]
 
 
 def _rates(settings) -> str:
@@ -235,6 +242,10 @@ def _rates(settings) -> str:
 
 def _batch_size(name, rows, ends) -> str:
     """How λ₁ of the training loss goes with the batch size on one data set."""
+    if ends[0] == ends[1]:
+        return (
+            f"On {name}, λ₁ of the training loss is {show(mean_interval(rows.train_largest))} at batch size {ends[0]}."
+        )
     values = rows.pivot(index="seed", columns="batch_size", values="train_largest").reindex(columns=ends)
     first, last = (mean_interval(values[size]) for size in ends)
     ratio = geometric_mean(values[ends[1]] / values[ends[0]])
