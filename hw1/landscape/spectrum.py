@@ -29,7 +29,8 @@ is not measurably worse by test loss, over both data sets, than a smaller one. A
 0.003, three times as large, the smallest batches lose most: the test loss at batch size 10 is 0.295 instead of 0.265.
 
 Source: Yao et al., arXiv 1802.08241 (λ₁ against the batch size); Sagun et al., arXiv 1611.07476 and 1706.04454 (bulk
-and outliers); Ghorbani et al., arXiv 1901.10159 (density).
+and outliers); Gur-Ari et al., arXiv 1812.04754 (as many outliers as classes); Ghorbani et al., arXiv 1901.10159
+(density). That nets of larger λ₁ generalise worse is our hypothesis, not a claim of Yao et al.
 
 Deviations: a smaller net and smaller sets than those of Yao et al. Batch sizes are compared at one training loss, not
 after the same number of epochs. The small net is trained to a higher loss, because it cannot reach that of the large

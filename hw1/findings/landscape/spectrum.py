@@ -29,6 +29,7 @@ from hw1.statistics import (
 )
 
 SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
+GUR_ARI = "Gur-Ari et al., arXiv 1812.04754"
 YAO = "Yao et al., arXiv 1802.08241"
 RULES = ["outliers", "largest_ratio"]  # columns with the number of outliers
 NEAR_ZERO = 0.01  # eigenvalues within this fraction of λ₁ belong to the bulk
@@ -161,7 +162,7 @@ def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
     classes = eigenvalues.classes.max()  # of the first data set, to which these nets belong
     for column, rule in _rules(settings).items():
         yield claim(
-            SAGUN,
+            GUR_ARI,
             f"There are about as many outliers as classes (mean number by the {rule}, {classes} ± 20 %)",
             over_seeds(nets, column),
             within=(0.8 * classes, 1.2 * classes),
@@ -169,7 +170,7 @@ def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
     slopes = _slopes(_outliers(eigenvalues, settings))
     for column, rule in _rules(settings).items():
         yield claim(
-            SAGUN,
+            GUR_ARI,
             f"The number of outliers follows the number of classes (slope of outliers against classes, {rule}, 1 ± 0.5)",
             mean_interval(slopes[column]),
             within=(0.5, 1.5),
