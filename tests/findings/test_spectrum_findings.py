@@ -68,9 +68,3 @@ def test_nets_that_diverged_are_counted():
     frame.loc[lost, ["train_largest", "test_largest", "test_loss", "test_accuracy"]] = np.nan
     first = next(iter(spectrum.claims(frame, SETTINGS, **tables)))
     assert (first.seeds, first.verdict, first.caveat) == (4, "held", "3 of 15 nets diverged")
-
-
-def test_rates_are_listed_by_batch_size():
-    """Batch sizes of one rate together."""
-    settings = {"batch_sizes": [10, 20, 50], "learning_rates": [1e-3, 3e-3, 1e-3]}
-    assert spectrum._rates(settings) == "0.001 for 10 and 50; 0.003 for 20"

@@ -14,7 +14,7 @@ from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
 from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, Claim, check, claim
 from hw1.findings.words import net_on_images, number, plural, show, sign, span, training_loss
-from hw1.statistics import Interval, correlation_within, geometric_mean, mean_interval, rank_correlation
+from hw1.statistics import Interval, geometric_mean, mean_interval, rank_correlation
 
 
 def figure(rows, settings) -> Figure:
@@ -86,8 +86,8 @@ def claims(rows, settings) -> Iterator[Claim]:
     for column, side in sides.items():
         yield claim(
             OWN,
-            f"Of nets of one batch size the sharper ones generalise worse (Kendall's τ of the course's sharpness and test {column} within batch sizes)",
-            correlation_within(blocks, "sharpness", f"test_{column}", "batch_size"),
+            f"Of nets of one batch size the sharper ones generalise worse (Spearman's correlation of the course's sharpness and test {column}, both as deviations from the mean of their batch size)",
+            _given_batch_size(blocks, "sharpness", f"test_{column}"),
             nets,
             **side,
         )
@@ -98,6 +98,19 @@ def claims(rows, settings) -> Iterator[Claim]:
         (0.99, 1.01),
         published="1",
     )
+
+
+def _given_batch_size(nets, a, b) -> Interval:
+    """Rank correlation of two columns as deviations from the mean of their batch size, averaged over seeds.
+
+    The deviations, in standard deviations, contain nothing of what both columns owe to the batch size. The correlation
+    is that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
+    four seeds the deviations of one seed are too much those of the others, and there is no interval.
+    """
+    groups = nets.groupby("batch_size")[[a, b]]
+    deviations = (nets[[a, b]] - groups.transform("mean")) / groups.transform("std")
+    found = rank_correlation(nets.assign(**deviations), a, b)
+    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def _as_printed(rows, settings) -> Interval:
@@ -174,19 +187,20 @@ def _batch_size(blocks) -> str:
 
 
 def _within(blocks) -> str:
-    """How sharpness goes with generalisation among nets that differ in their seed only."""
-    accuracy, loss = (
-        correlation_within(blocks, "sharpness", f"test_{what}", "batch_size") for what in ("accuracy", "loss")
-    )
+    """How sharpness goes with generalisation at one batch size."""
+    accuracy, loss = (_given_batch_size(blocks, "sharpness", f"test_{what}") for what in ("accuracy", "loss"))
     if not np.isfinite(accuracy.low):
         return ""
-    text = f"Nets of one batch size differ in their seed only; among them, Kendall's τ of sharpness is {show(accuracy, 2)} with test accuracy and {show(loss, 2)} with test loss: "
+    text = f"As deviations from the mean of their batch size, the correlation of sharpness is {show(accuracy, 2)} with test accuracy and {show(loss, 2)} with test loss: "
     verdicts = {
-        (-1, 1): "there, too, flatter nets generalise better.",
-        (1, -1): "there flatter nets generalise worse.",
-        (0, 0): "there sharpness does not tell which net generalises better, so the batch size may be behind both.",
+        (-1, 1): "at one batch size, too, flatter nets generalise better.",
+        (1, -1): "at one batch size flatter nets generalise worse.",
+        (
+            0,
+            0,
+        ): "at one batch size sharpness does not tell which net generalises better, so the batch size may be behind both.",
     }
-    mixed = "by these two measures there is no common answer, so the batch size may be behind the correlations above."
+    mixed = "at one batch size the two disagree, so the batch size may be behind the correlations above."
     return text + verdicts.get((sign(accuracy), sign(loss)), mixed)
 
 

@@ -16,7 +16,7 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, TEST, VERMILION
 from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import show, sign, training_loss
-from hw1.statistics import correlation_within, first_rows, mean_interval, paired_difference, rank_correlation
+from hw1.statistics import Interval, first_rows, mean_interval, paired_difference, rank_correlation
 
 YAO = "Yao et al., arXiv 1802.08241"
 ATTACKS = {"FGSM": "sign_epsilons", "L2": "l2_epsilons"}  # attack → the setting of its sizes
@@ -76,27 +76,37 @@ def _middle(rows, settings, attack):
 def claims(rows, settings) -> Iterator[Claim]:
     """Robustness against the batch size used in training, and against λ₁, over batch sizes and at one of them."""
     nets = rows[rows.status != "diverged"]
-    over, within = "Spearman's correlation", "Kendall's τ"
+    over, given = "Spearman's correlation", "both as deviations from the mean of their batch size"
     kinds = (
-        (YAO, "Nets trained with larger batches are less robust", "batch_size", f"{over} of batch size"),
-        (YAO, "Nets of larger λ₁ are less robust", "largest_eigenvalue", f"{over} over batch sizes of λ₁"),
-        (OWN, "Of nets of one batch size those of larger λ₁ are less robust", "largest_eigenvalue", f"{within} of λ₁"),
+        (YAO, "Nets trained with larger batches are less robust", "batch_size", "batch size", ""),
+        (YAO, "Nets of larger λ₁ are less robust", "largest_eigenvalue", "λ₁", ", over batch sizes"),
+        (OWN, "Of nets of one batch size those of larger λ₁ are less robust", "largest_eigenvalue", "λ₁", f", {given}"),
     )
-    for source, sentence, column, statistic in kinds:
+    for source, sentence, column, name, how in kinds:
         for attack in ATTACKS:
             some = _middle(nets, settings, attack)
             yield claim(
                 source,
-                f"{sentence} ({statistic} and test accuracy under {attack}, ε = {_middle_size(settings, attack):g})",
-                _within(some) if source == OWN else rank_correlation(some, column, "attacked_accuracy"),
+                f"{sentence} ({over} of {name} and test accuracy under {attack}, ε = {_middle_size(settings, attack):g}{how})",
+                _given_batch_size(some, column, "attacked_accuracy")
+                if source == OWN
+                else rank_correlation(some, column, "attacked_accuracy"),
                 rows,
                 below=0,
             )
 
 
-def _within(nets):
-    """How λ₁ goes with accuracy under one attack among nets that differ in their seed only."""
-    return correlation_within(nets, "largest_eigenvalue", "attacked_accuracy", "batch_size")
+def _given_batch_size(nets, a, b) -> Interval:
+    """Rank correlation of two columns as deviations from the mean of their batch size, averaged over seeds.
+
+    The deviations, in standard deviations, contain nothing of what both columns owe to the batch size. The correlation
+    is that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
+    four seeds the deviations of one seed are too much those of the others, and there is no interval.
+    """
+    groups = nets.groupby("batch_size")[[a, b]]
+    deviations = (nets[[a, b]] - groups.transform("mean")) / groups.transform("std")
+    found = rank_correlation(nets.assign(**deviations), a, b)
+    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def comment(rows, settings) -> dict:
@@ -156,7 +166,9 @@ def _sharpness(rows, settings) -> str:
     """Whether the nets of larger λ₁ are less robust, over batch sizes and at one of them, and what follows."""
     found = {attack: _middle(rows, settings, attack) for attack in ATTACKS}
     over = {attack: rank_correlation(nets, "largest_eigenvalue", "attacked_accuracy") for attack, nets in found.items()}
-    within = {attack: _within(nets) for attack, nets in found.items()}
+    within = {
+        attack: _given_batch_size(nets, "largest_eigenvalue", "attacked_accuracy") for attack, nets in found.items()
+    }
     text = ""
     if all(np.isfinite(interval.value) for interval in over.values()):
         text += (
@@ -167,15 +179,15 @@ def _sharpness(rows, settings) -> str:
             text += f"But λ₁ also rises with the batch size ({show(with_batch, 2)}), so the effects of the two cannot be told apart there. "
     if not all(np.isfinite(interval.low) for interval in within.values()):
         return f"{text}There are too few nets of one batch size to tell whether those of larger λ₁ are less robust."
-    text += f"Among nets of one batch size, which differ in their seed only, Kendall's τ of λ₁ with this accuracy is {_with_attacks(within)}: "
+    text += f"As deviations from the mean of their batch size, the correlation is {_with_attacks(within)}: "
     signs = [sign(interval) for interval in within.values()]
     if all(mark < 0 for mark in signs):
-        return f"{text}there, too, the nets in sharper minima are less robust."
+        return f"{text}at one batch size, too, the nets in sharper minima are less robust."
     if any(mark < 0 for mark in signs):
-        return f"{text}there the nets in sharper minima are less robust to one attack only."
+        return f"{text}at one batch size the nets in sharper minima are less robust to one attack only."
     if any(mark > 0 for mark in signs):
-        return f"{text}there the nets in sharper minima are more robust, so that sharpness alone does not make a net vulnerable."
-    return f"{text}at a given batch size, flatter minima are not measurably more robust, so these runs do not show that sharpness makes a net vulnerable."
+        return f"{text}at one batch size the nets in sharper minima are more robust, so that sharpness alone does not make a net vulnerable."
+    return f"{text}at one batch size, flatter minima are not measurably more robust, so these runs do not show that sharpness makes a net vulnerable."
 
 
 def _with_attacks(intervals) -> str:

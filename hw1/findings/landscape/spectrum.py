@@ -17,7 +17,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, SETS, SKY, VERMILION
 from hw1.findings.verdict import OWN, Claim, claim
-from hw1.findings.words import listed, number, show, sign
+from hw1.findings.words import listed, show, sign
 from hw1.statistics import (
     correlation_within,
     geometric_mean,
@@ -216,7 +216,7 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
     measured = sorted({*ends, settings["class_batch_size"]})
     return {
         "title": "Spectrum",
-        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}), by Adam with a rate per batch size ({_rates(settings)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}, at batch sizes {listed(map(str, measured))}.",
+        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}, at batch sizes {listed(map(str, measured))}.",
         "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
         "comment": [
             *(_of_data(rows, ends) if len(rows) else ["All nets diverged."]),
@@ -231,14 +231,6 @@ def _of_data(rows, ends) -> list[str]:
     with_batch = " ".join(_batch_size(name, one, ends) for name, one in sets.items())
     with_tests = " ".join(_generalisation(name, one) for name, one in sets.items())
     return [with_batch, f"{with_tests} {_conclusion(rows)}"]
-
-
-def _rates(settings) -> str:
-    """The learning rates of the batch sizes, those of one rate together."""
-    groups = {}
-    for size, rate in zip(settings["batch_sizes"], settings["learning_rates"], strict=True):
-        groups.setdefault(rate, []).append(str(size))
-    return "; ".join(f"{number(rate)} for {listed(sizes)}" for rate, sizes in groups.items())
 
 
 def _batch_size(name, rows, ends) -> str:
