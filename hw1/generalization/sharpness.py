@@ -59,6 +59,7 @@ class Settings(question.OneLoss):
         (4, 4), "widths of the hidden layers of the small net that tf.hessians measures too", unique=False
     )
     reference_batch_size: int = question.option(50, "batch size of the small net", at_most="train")
+    reference_updates: int = question.option(5000, "largest number of optimizer steps of the small net")
     reference_seeds: int = question.option(2, "independent repetitions of the small net")
 
 
@@ -72,6 +73,7 @@ SIZES = {
         "batch_sizes": (20, 100),
         "examples": 100,
         "reference_hidden": (1,),
+        "reference_updates": 300,
         "reference_seeds": 1,
         "seeds": 2,
     },
@@ -83,6 +85,7 @@ SIZES = {
         "updates": 200000,
         "probes": 90,
         "reference_hidden": (8, 8),
+        "reference_updates": 200000,
         "reference_seeds": 5,
     },
 }
@@ -116,7 +119,8 @@ def run(settings: Settings, data, net: str, batch_size: int):
     """Yields a row per seed and method of measurement."""
     trained_as = dataclasses.replace(settings, learning_rate=_rate(settings, batch_size))
     if net == "reference":
-        trained_as = dataclasses.replace(trained_as, hidden=settings.reference_hidden, seeds=settings.reference_seeds)
+        small = {"hidden": settings.reference_hidden, "seeds": settings.reference_seeds}
+        trained_as = dataclasses.replace(trained_as, updates=settings.reference_updates, **small)
     for member in recipe.train(trained_as, data, batch_size):
         if member.status == "diverged":
             yield member.row
