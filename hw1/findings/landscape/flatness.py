@@ -84,12 +84,12 @@ def _population(axes, course, rates, markers):
 
 
 def _correlations(axes, course):
-    """Kendall's τ of each measure with test loss and test error within cells, with intervals over seeds; pooled hollow."""
+    """Correlation of each measure with test loss and test error at equal settings, and over all nets of a seed (hollow)."""
     course = course.assign(test_error=1 - course.test_accuracy)
     results = {"test_loss": ("test loss", BLUE, 0.12), "test_error": ("test error", ORANGE, -0.12)}
     places = np.arange(len(MEASURES))[::-1]
     for result, (label, colour, shift) in results.items():
-        within = [correlation_within(course, column, result, CELL) for column in MEASURES]
+        within = [_given_settings(course, column, result) for column in MEASURES]
         pooled = [rank_correlation(course, column, result) for column in MEASURES]
         for kind, found, place, look in (
             ("equal settings", within, shift, {"fmt": "o"}),
@@ -149,8 +149,8 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
         for measure, (_, name, source) in MEASURES.items():
             yield claim(
                 source,
-                f"Sharper minima generalise worse (Kendall's τ of {name} and {what} within one batch size and learning rate)",
-                correlation_within(course, measure, column, CELL),
+                f"Sharper minima generalise worse (Spearman's correlation of {name} and {what}, both as deviations from the mean of their batch size and learning rate)",
+                _given_settings(course, measure, column),
                 nets,
                 **side,
             )
@@ -168,6 +168,19 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
             _approximated(radii, "quadratic", epsilon),
             within=(0.9, 1.1),
         )
+
+
+def _given_settings(course, a, b) -> Interval:
+    """Rank correlation of two columns as deviations from the mean of their batch size and rate, averaged over seeds.
+
+    The deviations, in standard deviations, contain nothing of what both columns owe to the settings. The correlation is
+    that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
+    four seeds the deviations of one seed are too much those of the others, and there is no interval.
+    """
+    groups = course.groupby(CELL)[[a, b]]
+    deviations = (course[[a, b]] - groups.transform("mean")) / groups.transform("std")
+    found = rank_correlation(course.assign(**deviations), a, b)
+    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def _least_agreement(course) -> Interval:
@@ -189,7 +202,7 @@ def comment(rows, settings, radii, rescaling) -> dict:
     return {
         "title": "Flatness",
         "method": f"{training_loss(course, settings)} The nets differ in batch size ({sizes}) and in the learning rate of Adam ({rates}). All measures use the first {settings['examples']} training images.",
-        "caption": "Top: gap between test and training loss against the spectral norm, one point a net (left); rank correlation of each measure with test loss and test error, positive where sharper nets are worse: of nets that differ in their seed only (Kendall's τ, filled) and over all nets of a seed (Spearman's ρ, hollow) (right). Bottom: change of the ε-flat volume of a small net when its layers are rescaled without changing its function, with the predicted growth (left); quadratic and linear approximations of the largest rise in a ball, relative to it (right).",
+        "caption": "Top: gap between test and training loss against the spectral norm, one point a net (left); rank correlation of each measure with test loss and test error, positive where sharper nets are worse: as deviations from the mean of the nets of equal batch size and rate (filled), and over all nets of a seed (hollow) (right). Bottom: change of the ε-flat volume of a small net when its layers are rescaled without changing its function, with the predicted growth (left); quadratic and linear approximations of the largest rise in a ball, relative to it (right).",
         "comment": [
             f"{_agreement(course)}{_within(course)} {_pooled(course)}".strip(),
             f"{_rescaling(rescaling)} {_reach(radii)}".strip(),
@@ -222,14 +235,22 @@ def _range(intervals) -> str:
 
 def _within(course) -> str:
     """By how many measures the sharper nets of equal settings generalise worse."""
-    text, signs = "", set()
+    text, signs, taus = "", set(), []
     for column, what, worse in (("test_accuracy", "test accuracy", -1), ("test_loss", "test loss", 1)):
-        found = {measure: correlation_within(course, measure, column, CELL) for measure in MEASURES}
+        found = {measure: _given_settings(course, measure, column) for measure in MEASURES}
         if not all(np.isfinite(interval.low) for interval in found.values()):
             return "With so few seeds, nets of equal settings cannot be compared."
         marks = {MEASURES[measure][0]: worse * sign(interval) for measure, interval in found.items()}
         signs |= set(marks.values())
-        text += f"Among nets of one batch size and learning rate, Kendall's τ of the measures with {what} is {_range(found.values())}: {_judged(marks)}. "
+        text += (
+            "As deviations from the mean of their batch size and learning rate, the measures have"
+            if not text
+            else "They have"
+        )
+        text += f" rank correlations of {_range(found.values())} with {what}: {_judged(marks)}. "
+        within = [correlation_within(course, measure, column, CELL) for measure in MEASURES]
+        taus.append(f"{_range(within)} with {what} ({sum(sign(tau) != 0 for tau in within)} of 5 measurably)")
+    text += f"Kendall's τ of the seeds of one batch size and rate, which also contains how hard the images of each seed are, is {' and '.join(taus)}. "
     verdicts = {
         (1,): "At fixed settings flat nets generalise better by every measure.",
         (-1,): "At fixed settings flat nets generalise worse by every measure.",
@@ -256,7 +277,7 @@ def _pooled(course) -> str:
             return ""
         parts.append(f"{_range(pooled.values())} with {what}")
         for measure, interval in pooled.items():
-            signs.append((sign(interval), sign(correlation_within(course, measure, column, CELL))))
+            signs.append((sign(interval), sign(_given_settings(course, measure, column))))
             if np.prod(signs[-1]) < 0:
                 other.append(f"{MEASURES[measure][0]} and {what}")
     text = f"Over all nets of a seed, Spearman's correlations are {' and '.join(parts)}. "
