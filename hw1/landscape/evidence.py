@@ -74,7 +74,9 @@ class Settings(question.OneLoss):
     net_regularization: float = question.option(50.0, "λ for the Occam factors of the nets")
     steps: int = question.option(40, "Lanczos steps (more steps change the log Occam factor by a few per cent)")
     probes: int = question.option(2, "random starting vectors of Lanczos, the same for all nets", minimum=2)
-    net_seeds: int = question.option(5, "independent repetitions of the nets, the first of all", at_most="seeds")
+    net_seeds: int = question.option(
+        5, "independent repetitions of the nets: the first of all, and no more than there are"
+    )
     seeds: int = question.option(
         10, "independent repetitions of the regression (split of the data, images, permutation)"
     )
@@ -269,7 +271,8 @@ def scores(weights, x, y) -> tuple[float, float]:
 def _nets(settings, data, batch_size):
     """Yields a row per seed."""
     regularization = settings.net_regularization
-    trained_as = dataclasses.replace(settings, learning_rate=_rate(settings, batch_size), seeds=settings.net_seeds)
+    seeds = min(settings.net_seeds, settings.seeds)
+    trained_as = dataclasses.replace(settings, learning_rate=_rate(settings, batch_size), seeds=seeds)
     for member in recipe.train(trained_as, data, batch_size):
         about = {**member.row, "grid": "one", "regularization": regularization}
         if member.status == "diverged":

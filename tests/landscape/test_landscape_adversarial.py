@@ -36,7 +36,7 @@ def test_a_learning_rate_that_diverges_gives_such_rows():
     data = datasets.load_splits("mnist10k", train=200, test=200)
     units = {evidence: {"model": evidence.NET, "labels": "true", "batch_size": 20}, adversarial: {"batch_size": 20}}
     for module, unit in units.items():
-        settings = question.make_settings(module, "smoke", train=200, test=200, learning_rate=1e30, seeds=1)
+        settings = question.make_settings(module, "smoke", train=200, test=200, small_batch_rate=1e30, seeds=1)
         found = list(module.run(settings, data, **unit))
         assert [row["status"] for row in found] == ["diverged"]
         columns = module.COLUMNS["rows"]
