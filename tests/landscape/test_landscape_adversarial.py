@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hw1 import datasets, question, records
+from hw1.generalization import sensitivity, sharpness
 from hw1.landscape import adversarial, evidence
 
 
@@ -31,12 +32,21 @@ def test_attacks_harm_the_more_the_larger_they_are(answer):
         assert each.attacked_accuracy.iloc[-1] < each.test_accuracy.iloc[-1]
 
 
-def test_a_learning_rate_that_diverges_gives_such_rows():
-    """Through the questions' own code."""
+UNITS = {
+    evidence: {"model": evidence.NET, "labels": "true"},
+    adversarial: {},
+    sharpness: {"net": "course"},
+    sensitivity: {},
+}
+
+
+@pytest.mark.parametrize(("flag", "size"), [("small_batch_rate", 50), ("learning_rate", 51)])
+def test_a_learning_rate_that_diverges_gives_such_rows(flag, size):
+    """Through the questions' own code; small batches have a rate of their own."""
     data = datasets.load_splits("mnist10k", train=200, test=200)
-    units = {evidence: {"model": evidence.NET, "labels": "true", "batch_size": 20}, adversarial: {"batch_size": 20}}
-    for module, unit in units.items():
-        settings = question.make_settings(module, "smoke", train=200, test=200, small_batch_rate=1e30, seeds=1)
+    for module, unit in UNITS.items():
+        settings = question.make_settings(module, "smoke", train=200, test=200, seeds=1, **{flag: 1e30})
+        unit = unit | {"batch_size": size}
         found = list(module.run(settings, data, **unit))
         assert [row["status"] for row in found] == ["diverged"]
         columns = module.COLUMNS["rows"]
