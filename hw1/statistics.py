@@ -235,6 +235,34 @@ def correlation_within(frame: pd.DataFrame, a: str, b: str, cells: str | list[st
     return Interval(found.value, low, high, int(whole.sum()), int((~whole).sum()), "correlation")
 
 
+def correlation_given(frame: pd.DataFrame, a: str, b: str, cells: str | list[str], by: str = "seed") -> Interval:
+    """Spearman's correlation of what two columns do beyond the mean of their cell, averaged over seeds.
+
+    In each cell, such as a batch size, both columns are replaced by their deviations from the cell's mean over seeds,
+    in standard deviations. These contain nothing of what both columns owe to the settings. The correlation is that of
+    the cells of one seed, so what both owe to the seed's images and initial weights has no part in it either:
+    `correlation_within` removes the first only.
+
+    The deviations of n seeds add up to 0, so those of one seed depend on the others'. This narrows the spread of the
+    correlations by about √(1 − 1/n), by which the t-interval is widened.
+
+    Args:
+        frame: one row per cell and seed.
+        a: one column.
+        b: the other column.
+        cells: the columns that make a cell.
+        by: column of the independent repetitions; with fewer than four there is no interval.
+    """
+    groups = frame.groupby(cells)[[a, b]]
+    deviations = (frame[[a, b]] - groups.transform("mean")) / groups.transform("std")
+    found = rank_correlation(frame.assign(**deviations), a, b, by)
+    if found.seeds < 4:
+        return found._replace(low=np.nan, high=np.nan)
+    ends = np.arctanh(np.clip(found[:3], -1 + 1e-9, 1 - 1e-9))
+    low, high = np.tanh(ends[0] + (ends[1:] - ends[0]) / np.sqrt(1 - 1 / found.seeds))
+    return found._replace(low=float(low), high=float(high))
+
+
 def _mean_tau(values) -> float:
     """The mean over cells of the share of pairs of seeds in one order less the share in the opposite one."""
     first, second = np.triu_indices(len(values), 1)

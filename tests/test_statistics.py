@@ -120,6 +120,21 @@ def test_correlations_within_cells_are_free_of_simpsons_paradox():
     assert (lost.seeds, lost.missing) == (seeds - 1, 1)
 
 
+def test_what_the_images_of_a_seed_do_is_left_out():
+    """Hard images raise both columns of all nets of a seed: that alone is no correlation, and hides none."""
+    rng = np.random.default_rng(1)
+    rows = [(size, seed, *rng.random(2)) for size in range(10, 22) for seed in range(10)]
+    frame = pd.DataFrame(rows, columns=["size", "seed", "a", "b"])
+    hard = frame.assign(a=frame.a + 9 * frame.seed + 50 * frame["size"], b=frame.b + 9 * frame.seed - frame["size"])
+    found = statistics.correlation_given(hard, "a", "b", "size")
+    assert found.low < 0 < found.high
+    assert abs(found.value) < 0.3
+    assert statistics.correlation_within(hard, "a", "b", "size").low > 0.9
+    hidden = hard.assign(b=9 * frame.seed - frame.a)
+    assert statistics.correlation_given(hidden, "a", "b", "size").high < -0.9
+    assert np.isnan(statistics.correlation_given(hidden[hidden.seed < 3], "a", "b", "size").low)
+
+
 def test_the_jackknife_of_a_mean_is_its_t_interval():
     """And two seeds are too few for it."""
     values = np.array([1.0, 2.5, 2.0, 4.0])

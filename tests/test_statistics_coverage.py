@@ -85,6 +85,26 @@ def test_correlations_within_cells(seeds, shared):
 
 
 @pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.parametrize(("cells", "correlation"), [(10, 0.0), (10, 0.3), (12, 0.0)])
+def test_correlations_given_the_cell(seeds, cells, correlation):
+    """Beyond what cell and seed do, also where a seed's images move both columns of all its nets."""
+    rng = np.random.default_rng(7)
+    columns = {"seed": np.repeat(range(seeds), cells), "cell": np.tile(range(cells), seeds)}
+
+    def draw(samples, seeds):
+        a, noise = rng.standard_normal((2, samples, seeds, cells))
+        b = correlation * a + np.sqrt(1 - correlation**2) * noise
+        return [part + 0.7 * rng.standard_normal((samples, seeds, 1)) for part in (a, b)]
+
+    many = pd.DataFrame({"seed": np.repeat(range(3000), cells), "cell": np.tile(range(cells), 3000)})
+    a, b = draw(1, 3000)
+    true = statistics.correlation_given(many.assign(a=a.ravel(), b=b.ravel()), "a", "b", "cell").value
+    frames = (pd.DataFrame(columns | {"a": x.ravel(), "b": y.ravel()}) for x, y in zip(*draw(400, seeds), strict=True))
+    share = coverage([statistics.correlation_given(frame, "a", "b", "cell") for frame in frames], true)
+    assert share == pytest.approx(0.95, abs=0.033)  # three standard errors of 400 samples
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
 def test_exponents_of_a_fit_through_the_means(seeds):
     """The jackknife of a slope on logarithmic axes, fitted once through the geometric means of all seeds.
 

@@ -79,17 +79,3 @@ def test_few_seeds_and_diverged_nets_leave_text_and_claims():
     lost = population(0.1, 1.0).assign(status="diverged")
     assert {line.verdict for line in list(flatness.claims(lost, SETTINGS, RADII))[:11]} == {"not comparable"}
     assert flatness._agreement(flatness._course(lost)).startswith("There are too few nets")
-
-
-def test_what_the_images_of_a_seed_do_is_left_out():
-    """Hard images raise sharpness and test loss of all nets of a seed: that is no correlation at equal settings."""
-    frame = flatness._course(population(0.0, 0.0, noise=0.1))
-    hard = frame.assign(trace=frame.trace + 9 * frame.seed, test_loss=frame.test_loss + 9 * frame.seed)
-    found, tau = (
-        flatness._given_settings(hard, "trace", "test_loss"),
-        flatness.correlation_within(hard, "trace", "test_loss", flatness.CELL),
-    )
-    assert found.low < 0 < found.high
-    assert tau.value > 0.9
-    opposite = hard.assign(test_loss=9 * frame.seed - frame.trace)
-    assert flatness._given_settings(opposite, "trace", "test_loss").high < -0.9

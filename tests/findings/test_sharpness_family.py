@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hw1 import catalogue, records
 from hw1.findings.generalization import sensitivity, sharpness
-from hw1.findings.landscape import adversarial, evidence
+from hw1.findings.landscape import adversarial
 
 FAMILY = ("sharpness", "sensitivity", "flatness", "spectrum", "adversarial", "evidence")
 SIZES, SEEDS = (10, 100, 1000), 8
@@ -101,106 +100,3 @@ def test_robustness_within_batch_sizes(within, verdict, said):
     text = adversarial._sharpness(frame, settings)
     assert "cannot be told apart" in text
     assert said in text
-
-
-@pytest.mark.parametrize("finding", [sharpness, sensitivity, adversarial])
-def test_what_the_images_of_a_seed_do_is_left_out(finding):
-    """Hard images raise both columns of all nets of a seed: that alone is no correlation, and hides none."""
-    rng = np.random.default_rng(1)
-    rows = [(size, seed, *rng.random(2)) for size in range(10, 22) for seed in range(10)]
-    frame = pd.DataFrame(rows, columns=["batch_size", "seed", "a", "b"])
-    hard = frame.assign(a=frame.a + 9 * frame.seed, b=frame.b + 9 * frame.seed)
-    found = finding._given_batch_size(hard, "a", "b")
-    assert abs(found.value) < 0.3
-    assert found.low < 0 < found.high
-    hidden = hard.assign(b=9 * frame.seed - frame.a)
-    assert finding._given_batch_size(hidden, "a", "b").high < -0.9
-    assert np.isnan(finding._given_batch_size(hidden[hidden.seed < 3], "a", "b").low)
-
-
-# The evidence
-
-
-def regressions(shift=0.0, random=1.0):
-    """E least at λ = 1 and the test loss at 10^shift, in the mean over seeds; E with random labels."""
-    rows = [
-        {"labels": labels, "seed": seed, "regularization": 10.0**place, "grid": grid, "model": "logistic regression"}
-        | {"log_evidence_ratio": place**2 - 50 if labels == "true" else random + 0.1 * seed}
-        | {"test_loss": (place - shift - 0.01 * (seed - 2)) ** 2, "train_accuracy": 1.0, "status": "ok"}
-        for labels in ("true", "random")
-        for seed in range(5)
-        for grid, places in (("coarse", np.arange(-4, 4.5, 0.5)), ("fine", np.arange(-0.4, 0.5, 0.1)))
-        if grid == "coarse" or labels == "true"
-        for place in (places if grid == "coarse" else places[abs(places) > 0.01])
-    ]
-    return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize(("shift", "verdict"), [(0.3, "held"), (-0.3, "held"), (2.0, "did not hold")])
-def test_the_best_regularisations_are_compared(shift, verdict):
-    """By parabolas through the least values of the means and their neighbours, whatever the spacing."""
-    found = evidence._distance_of_optima(regressions(shift).query("labels == 'true'"))
-    assert found.value == pytest.approx(-shift, abs=1e-6)
-    assert found.seeds == 5
-    assert found.high - found.low == pytest.approx(2 * 2.776 * 0.01 * np.sqrt(2.5 / 5), rel=0.01)
-    line = next(line for line in evidence.claims(regressions(shift), {}) if line.claim.startswith("The λ of most"))
-    assert line.verdict == verdict
-
-
-def test_an_optimum_at_the_end_of_the_range_is_no_optimum():
-    """There is no number then."""
-    assert np.isnan(evidence._distance_of_optima(regressions(9.0).query("labels == 'true'")).value)
-    assert "at an end of the range" in evidence._choice_of_prior(regressions(9.0).query("labels == 'true'"))
-
-
-@pytest.mark.parametrize(("least", "verdict"), [(1.0, "held"), (-3.0, "did not hold")])
-def test_random_labels_are_judged_at_every_regularisation(least, verdict):
-    """One λ at which the evidence is for the regression is enough against the claim."""
-    frame = regressions()
-    at = (frame.labels == "random") & np.isclose(frame.regularization, 100)
-    frame.loc[at, "log_evidence_ratio"] += least - 1
-    line = next(iter(evidence.claims(frame, {})))
-    assert (line.verdict, line.ours) == (verdict, pytest.approx(least + 0.2))
-
-
-# Small runs, and runs that went wrong
-
-
-def one_seed(frame):
-    """The rows of the first seed."""
-    return frame[frame.seed == 0]
-
-
-def one_batch_size(frame):
-    """The rows of the smallest batch size; of the regressions, all."""
-    kept = frame.model != "net" if "model" in frame else False
-    return frame[kept | (frame.batch_size == 20)] if "batch_size" in frame else frame
-
-
-def diverged(frame):
-    """All nets of the rows diverged: no value is left."""
-    if "status" not in frame:
-        return frame.iloc[:0]
-    lost = frame.net != "small" if "net" in frame else frame.model == "net" if "model" in frame else frame.seed >= 0
-    keys = ("data", "net", "model", "labels", "batch_size", "learning_rate", "seed", "grid", "regularization")
-    frame = frame.astype({name: float for name in frame.columns if frame[name].dtype.kind in "iu" and name not in keys})
-    frame.loc[lost, frame.columns.difference([*keys, "status"])] = np.nan
-    return frame.assign(status=np.where(lost, "diverged", frame.status))
-
-
-@pytest.mark.parametrize("reduce", [one_seed, one_batch_size, diverged])
-@pytest.mark.parametrize("name", FAMILY)
-def test_small_runs_and_diverged_nets(at_smoke_size, name, reduce):
-    """Figure, claims and comment exist, and none of them holds a number that is none."""
-    folder, finding = at_smoke_size(name), catalogue.finding(name)
-    settings = dict(records.settings(folder, name))
-    rows = reduce(records.read(folder, name))
-    tables = {table: reduce(frame) for table, frame in records.tables(folder, name).items()}
-    if reduce is one_batch_size:
-        settings["batch_sizes"] = [20]
-    finding.figure(rows, settings, **tables).draw_without_rendering()
-    lines = list(finding.claims(rows, settings, **tables))
-    assert len(lines) >= len(list(finding.claims(records.read(folder, name), settings, **tables))) - 2
-    comment = finding.comment(rows, settings, **tables)
-    assert "".join(comment["comment"]).strip()
-    assert "nan" not in " ".join(comment["comment"])

@@ -13,7 +13,7 @@ from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, PURPLE
 from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import net_on_images, show, sign, training_loss
-from hw1.statistics import Interval, mean_interval, over_seeds, paired_difference, rank_correlation
+from hw1.statistics import correlation_given, mean_interval, over_seeds, paired_difference, rank_correlation
 
 NOVAK = "Novak et al., arXiv 1802.08760"
 
@@ -54,23 +54,10 @@ def claims(rows, settings) -> Iterator[Claim]:
         yield claim(
             OWN,
             f"Of nets of one batch size those with the larger Jacobian generalise worse (Spearman's correlation with test {column}, both as deviations from the mean of their batch size)",
-            _given_batch_size(nets, "jacobian_norm", f"test_{column}"),
+            correlation_given(nets, "jacobian_norm", f"test_{column}", "batch_size"),
             rows,
             **side,
         )
-
-
-def _given_batch_size(nets, a, b) -> Interval:
-    """Rank correlation of two columns as deviations from the mean of their batch size, averaged over seeds.
-
-    The deviations, in standard deviations, contain nothing of what both columns owe to the batch size. The correlation
-    is that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
-    four seeds the deviations of one seed are too much those of the others, and there is no interval.
-    """
-    groups = nets.groupby("batch_size")[[a, b]]
-    deviations = (nets[[a, b]] - groups.transform("mean")) / groups.transform("std")
-    found = rank_correlation(nets.assign(**deviations), a, b)
-    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def comment(rows, settings) -> dict:
@@ -129,7 +116,9 @@ def _generalisation(nets) -> str:
 
 def _within(nets) -> str:
     """Says whether the more sensitive of the nets of one batch size generalise worse."""
-    loss, accuracy = (_given_batch_size(nets, "jacobian_norm", f"test_{what}") for what in ("loss", "accuracy"))
+    loss, accuracy = (
+        correlation_given(nets, "jacobian_norm", f"test_{what}", "batch_size") for what in ("loss", "accuracy")
+    )
     if not np.isfinite(loss.low):
         return ""
     text = f"As deviations from the mean of their batch size, the Jacobian has a rank correlation of {show(loss, 2)} with test loss and {show(accuracy, 2)} with test accuracy: "

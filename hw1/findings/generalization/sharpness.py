@@ -14,7 +14,7 @@ from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
 from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, Claim, check, claim
 from hw1.findings.words import net_on_images, number, plural, show, sign, span, training_loss
-from hw1.statistics import Interval, geometric_mean, mean_interval, rank_correlation
+from hw1.statistics import Interval, correlation_given, geometric_mean, mean_interval, rank_correlation
 
 
 def figure(rows, settings) -> Figure:
@@ -87,7 +87,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         yield claim(
             OWN,
             f"Of nets of one batch size the sharper ones generalise worse (Spearman's correlation of the course's sharpness and test {column}, both as deviations from the mean of their batch size)",
-            _given_batch_size(blocks, "sharpness", f"test_{column}"),
+            correlation_given(blocks, "sharpness", f"test_{column}", "batch_size"),
             nets,
             **side,
         )
@@ -98,19 +98,6 @@ def claims(rows, settings) -> Iterator[Claim]:
         (0.99, 1.01),
         published="1",
     )
-
-
-def _given_batch_size(nets, a, b) -> Interval:
-    """Rank correlation of two columns as deviations from the mean of their batch size, averaged over seeds.
-
-    The deviations, in standard deviations, contain nothing of what both columns owe to the batch size. The correlation
-    is that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
-    four seeds the deviations of one seed are too much those of the others, and there is no interval.
-    """
-    groups = nets.groupby("batch_size")[[a, b]]
-    deviations = (nets[[a, b]] - groups.transform("mean")) / groups.transform("std")
-    found = rank_correlation(nets.assign(**deviations), a, b)
-    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def _as_printed(rows, settings) -> Interval:
@@ -189,7 +176,9 @@ def _batch_size(blocks) -> str:
 
 def _within(blocks) -> str:
     """How sharpness goes with generalisation at one batch size."""
-    accuracy, loss = (_given_batch_size(blocks, "sharpness", f"test_{what}") for what in ("accuracy", "loss"))
+    accuracy, loss = (
+        correlation_given(blocks, "sharpness", f"test_{what}", "batch_size") for what in ("accuracy", "loss")
+    )
     if not np.isfinite(accuracy.low):
         return ""
     text = f"As deviations from the mean of their batch size, the correlation of sharpness is {show(accuracy, 2)} with test accuracy and {show(loss, 2)} with test loss: "

@@ -16,7 +16,7 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, TEST, VERMILION
 from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import show, sign, training_loss
-from hw1.statistics import Interval, first_rows, mean_interval, paired_difference, rank_correlation
+from hw1.statistics import correlation_given, first_rows, mean_interval, paired_difference, rank_correlation
 
 YAO = "Yao et al., arXiv 1802.08241"
 ATTACKS = {"FGSM": "sign_epsilons", "L2": "l2_epsilons"}  # attack → the setting of its sizes
@@ -88,25 +88,12 @@ def claims(rows, settings) -> Iterator[Claim]:
             yield claim(
                 source,
                 f"{sentence} ({over} of {name} and test accuracy under {attack}, ε = {_middle_size(settings, attack):g}{how})",
-                _given_batch_size(some, column, "attacked_accuracy")
+                correlation_given(some, column, "attacked_accuracy", "batch_size")
                 if source == OWN
                 else rank_correlation(some, column, "attacked_accuracy"),
                 rows,
                 below=0,
             )
-
-
-def _given_batch_size(nets, a, b) -> Interval:
-    """Rank correlation of two columns as deviations from the mean of their batch size, averaged over seeds.
-
-    The deviations, in standard deviations, contain nothing of what both columns owe to the batch size. The correlation
-    is that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
-    four seeds the deviations of one seed are too much those of the others, and there is no interval.
-    """
-    groups = nets.groupby("batch_size")[[a, b]]
-    deviations = (nets[[a, b]] - groups.transform("mean")) / groups.transform("std")
-    found = rank_correlation(nets.assign(**deviations), a, b)
-    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def comment(rows, settings) -> dict:
@@ -167,7 +154,8 @@ def _sharpness(rows, settings) -> str:
     found = {attack: _middle(rows, settings, attack) for attack in ATTACKS}
     over = {attack: rank_correlation(nets, "largest_eigenvalue", "attacked_accuracy") for attack, nets in found.items()}
     within = {
-        attack: _given_batch_size(nets, "largest_eigenvalue", "attacked_accuracy") for attack, nets in found.items()
+        attack: correlation_given(nets, "largest_eigenvalue", "attacked_accuracy", "batch_size")
+        for attack, nets in found.items()
     }
     text = ""
     if all(np.isfinite(interval.value) for interval in over.values()):

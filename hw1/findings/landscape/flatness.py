@@ -18,6 +18,7 @@ from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign, training_loss
 from hw1.statistics import (
     Interval,
+    correlation_given,
     correlation_within,
     geometric_mean,
     mean_interval,
@@ -89,7 +90,7 @@ def _correlations(axes, course):
     results = {"test_loss": ("test loss", BLUE, 0.12), "test_error": ("test error", ORANGE, -0.12)}
     places = np.arange(len(MEASURES))[::-1]
     for result, (label, colour, shift) in results.items():
-        within = [_given_settings(course, column, result) for column in MEASURES]
+        within = [correlation_given(course, column, result, CELL) for column in MEASURES]
         pooled = [rank_correlation(course, column, result) for column in MEASURES]
         for kind, found, place, look in (
             ("equal settings", within, shift, {"fmt": "o"}),
@@ -150,7 +151,7 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
             yield claim(
                 source,
                 f"Sharper minima generalise worse (Spearman's correlation of {name} and {what}, both as deviations from the mean of their batch size and learning rate)",
-                _given_settings(course, measure, column),
+                correlation_given(course, measure, column, CELL),
                 nets,
                 **side,
             )
@@ -168,19 +169,6 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
             _approximated(radii, "quadratic", epsilon),
             within=(0.9, 1.1),
         )
-
-
-def _given_settings(course, a, b) -> Interval:
-    """Rank correlation of two columns as deviations from the mean of their batch size and rate, averaged over seeds.
-
-    The deviations, in standard deviations, contain nothing of what both columns owe to the settings. The correlation is
-    that of the nets of one seed, so what they owe to the images of the seed has no part in it either. With fewer than
-    four seeds the deviations of one seed are too much those of the others, and there is no interval.
-    """
-    groups = course.groupby(CELL)[[a, b]]
-    deviations = (course[[a, b]] - groups.transform("mean")) / groups.transform("std")
-    found = rank_correlation(course.assign(**deviations), a, b)
-    return found if found.seeds > 3 else found._replace(low=np.nan, high=np.nan)
 
 
 def _least_agreement(course) -> Interval:
@@ -237,7 +225,7 @@ def _within(course) -> str:
     """By how many measures the sharper nets of equal settings generalise worse."""
     text, signs, taus = "", set(), []
     for column, what, worse in (("test_accuracy", "test accuracy", -1), ("test_loss", "test loss", 1)):
-        found = {measure: _given_settings(course, measure, column) for measure in MEASURES}
+        found = {measure: correlation_given(course, measure, column, CELL) for measure in MEASURES}
         if not all(np.isfinite(interval.low) for interval in found.values()):
             return "With so few seeds, nets of equal settings cannot be compared."
         marks = {MEASURES[measure][0]: worse * sign(interval) for measure, interval in found.items()}
@@ -277,7 +265,7 @@ def _pooled(course) -> str:
             return ""
         parts.append(f"{_range(pooled.values())} with {what}")
         for measure, interval in pooled.items():
-            signs.append((sign(interval), sign(_given_settings(course, measure, column))))
+            signs.append((sign(interval), sign(correlation_given(course, measure, column, CELL))))
             if np.prod(signs[-1]) < 0:
                 other.append(f"{MEASURES[measure][0]} and {what}")
     text = f"Over all nets of a seed, Spearman's correlations are {' and '.join(parts)}. "
