@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, ORANGE, PURPLE, SKY
-from hw1.findings.verdict import OWN, Claim, check, claim
+from hw1.findings.verdict import OWN, SAME_FUNCTION, Claim, check, claim
 from hw1.findings.words import listed, net_on_images, number, show
 from hw1.statistics import Interval, geometric_mean, mean_interval
 
@@ -155,7 +155,7 @@ def claims(rows, settings) -> Iterator[Claim]:
     }
     for measure, (source, sentence, name) in names.items():
         interval = _factor(both, TWO, measure, least, settings)
-        yield claim(source, f"{sentence} (factor of {name} at α = {least:g})", interval, above=10)
+        yield claim(source, f"{sentence} (factor of {name} at α = {least:g})", interval, above=10, topic=SAME_FUNCTION)
     yield claim(
         DINH,
         f"All layers but the last: their eigenvalues grow at will (least factor of the r − n eigenvalues that theorem 5 names, of r positive ones and n parameters of the last layer, at α = {least:g})",

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, SETS, VERMILION
-from hw1.findings.verdict import OWN, Claim, claim
+from hw1.findings.verdict import BATCH_SHARPNESS, OWN, SHARP_WORSE, Claim, claim
 from hw1.findings.words import number, show, sign, training_loss
 from hw1.statistics import (
     Interval,
@@ -123,6 +123,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         rank_correlation(nets, "batch_size", "log_occam"),
         all_nets,
         below=0,
+        topic=BATCH_SHARPNESS,
     )
     for column, side in (("accuracy", {"above": 0}), ("loss", {"below": 0})):
         yield claim(
@@ -131,6 +132,7 @@ def claims(rows, settings) -> Iterator[Claim]:
             rank_correlation(nets, "log_occam", f"test_{column}"),
             all_nets,
             **side,
+            topic=SHARP_WORSE,
         )
 
 

@@ -15,8 +15,11 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, PURPLE, SETS, VERMILION
 from hw1.findings.verdict import (
     ACCURACY_EFFECT,
+    BATCH_SHARPNESS,
+    BATCH_WORSE,
     KESKAR,
     OWN,
+    SHARP_WORSE,
     Claim,
     claim,
     outward_growth,
@@ -155,7 +158,10 @@ def claims(rows, settings, line, **_) -> Iterator[Claim]:
     plain = _full(rows[rows.net == "plain"], settings)
     if plain.empty:
         return
-    for column, name, side in (("value", "φ rises", {"above": 0}), ("test_accuracy", "accuracy falls", {"below": 0})):
+    for column, name, side in (
+        ("value", "φ rises", {"above": 0, "topic": BATCH_SHARPNESS}),
+        ("test_accuracy", "accuracy falls", {"below": 0, "topic": BATCH_WORSE}),
+    ):
         yield claim(
             KESKAR,
             f"With the batch size {name}: plain net, full space (Spearman's correlation)",
@@ -169,6 +175,7 @@ def claims(rows, settings, line, **_) -> Iterator[Claim]:
         correlation_within(plain, "value", "test_accuracy", "batch_size"),
         plain,
         below=0,
+        topic=SHARP_WORSE,
     )
 
 
@@ -183,6 +190,7 @@ def _claims_of_pairs(nets, settings, net) -> Iterator[Claim]:
                 nets,
                 published=PUBLISHED.get((space, epsilon), "") if net == "normalised" else "",
                 above=1,
+                topic=BATCH_SHARPNESS,
             )
     each = _full(nets, settings)
     yield claim(
@@ -193,6 +201,7 @@ def _claims_of_pairs(nets, settings, net) -> Iterator[Claim]:
         published=PUBLISHED_ACCURACY if net == "normalised" else "",
         below=0,
         effect=ACCURACY_EFFECT,
+        topic=BATCH_WORSE,
     )
     yield claim(
         KESKAR,

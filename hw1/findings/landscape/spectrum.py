@@ -16,7 +16,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, SETS, SKY, VERMILION
-from hw1.findings.verdict import OWN, Claim, claim
+from hw1.findings.verdict import BATCH_SHARPNESS, OWN, SHARP_WORSE, Claim, claim
 from hw1.findings.words import listed, show, sign
 from hw1.statistics import (
     correlation_within,
@@ -146,6 +146,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
             rank_correlation(nets, "batch_size", f"{part}_largest"),
             rows,
             above=0,
+            topic=BATCH_SHARPNESS,
         )
     for column, what, side in (("accuracy", "lower", {"below": 0}), ("loss", "higher", {"above": 0})):
         yield claim(
@@ -153,6 +154,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
             f"{name}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
             rank_correlation(nets, "train_largest", f"test_{column}"),
             rows,
+            topic=SHARP_WORSE,
             **side,
         )
 
