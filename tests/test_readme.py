@@ -194,9 +194,6 @@ def test_numbers_of_the_readme_are_those_of_the_committed_results():
     norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()
     assert f"the norm is {norms['gradient norm']:.0e} in the median" in text
     assert f"second-order steps reach {norms['Levenberg–Marquardt']:.0e}" in text
-    searched = records.read(records.COMMITTED, "zero_gradient").query("method == 'gradient norm'")
-    unmoved = (searched.loss == searched.trained_loss).sum()
-    assert f"From {unmoved} of the {len(searched)} nets the search returned its start" in text
     assert not re.search(r"TODO|TBD|XX|\?\?|[A-Z]+_[A-Z]+", README.replace("LOSSES_AND_ACCURACIES", ""))
 
 

@@ -47,7 +47,7 @@ class Claim(NamedTuple):
         verdict: one of the verdicts of this module.
         p: the p-value of the hypothesis that the statistic lies on the boundary, the nearer one, of what the source
             predicts.
-        kind: "claim", or "check" for an identity that must hold if our code is right.
+        kind: "claim", or "check" for an identity, which holds or does not whatever the seeds.
         nets: which of the question's nets the statistic is of; claims of the same nets are not independent.
         caveat: how many nets ended above the target loss, and how many seeds have no value; empty where none.
         topic: one of `TOPICS`, which the answer to the title counts; empty for all others.

@@ -183,7 +183,7 @@ def _by_source(ledger: pd.DataFrame) -> list[dict]:
     papers = catalogue.names("papers")
     ours = [words.show(Interval(line.ours, line.low, line.high, line.seeds)) for line in ledger.itertuples()]
     figures = [f"{name}.pdf" if name in papers else "" for name in ledger.question]
-    checks = "Checks: identities that must hold if the code is right"
+    checks = "Checks of identities"
     names = ledger.source.where(ledger.kind == "claim", checks)
     ledger = ledger.assign(ours=ours, figure=figures, name=names)
     columns = ["source", "kind", "claim", "published", "ours", "seeds", "verdict", "significant", "caveat", "figure"]
