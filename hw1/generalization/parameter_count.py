@@ -69,7 +69,7 @@ class Settings(question.Images):
     test: int = question.option(3000, "test examples")
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     widths: tuple[int, ...] = question.option(
-        (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 700, 1700, 4500, 12000), "widths of the hidden layer (size)"
+        (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 600, 1500, 4000, 12000), "widths of the hidden layer (size)"
     )
     losses: tuple[str, ...] = question.option(tuple(LOSSES), "losses that are minimised (threshold)", choices=LOSSES)
     examples: tuple[int, ...] = question.option(
@@ -79,7 +79,7 @@ class Settings(question.Images):
         (0.0, 0.2), "shares of the training labels that are permuted (threshold)", minimum=0, maximum=1
     )
     multiples: tuple[float, ...] = question.option(
-        (0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0),
+        (0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0),
         "numbers of parameters, as multiples of the number of conditions (threshold)",
     )
     narrowest: int = question.option(3, "narrowest hidden layer (threshold)", at_most="widest")

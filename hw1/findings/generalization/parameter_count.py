@@ -141,8 +141,8 @@ def noise_effect(rows, loss, settings) -> Interval:
 
 
 def fitting(nets) -> list[int]:
-    """The sizes at which every seed reaches the target loss, ascending."""
-    return [size for size, of_size in nets.groupby("parameters") if (of_size.status == "ok").all()]
+    """The sizes at which every seed fits its training set, ascending."""
+    return [size for size, found in nets.groupby("parameters").train_accuracy if (found >= 1 - FITTED).all()]
 
 
 def slope(nets, column: str) -> Interval:
@@ -264,11 +264,11 @@ def comment(rows, settings) -> dict:
         "title": "Number of parameters",
         "method": f"Nets with one hidden layer of {narrowest:,} to {widest:,} units (ReLU){inputs} are trained on {settings['train']:,} images by Adam, until the training loss is at or below {settings['target_loss']:g}, past zero training error, or for {settings['updates']:,} steps in which the step size falls to 0. The images are averaged over squares of {pool} × {pool} pixels, so that nets of very different size can be trained in minutes. Sizes around the one that first fits the training set are trained on {listed(counts)} images, with {noises} of the labels permuted, with cross-entropy (one condition per example) and squared error (one per output).",
         "caption": f"Above: loss and accuracy after training against the number of parameters, {settings['train']:,} true labels. Below: test error around the size that first fits (training error {FITTED:g}; dashed: with the most noise), and that size against the number of examples.",
-        "comment": [part for part in (_fit(rows, settings) + _beyond(rows), "".join(dense)) if part],
+        "comment": [part for part in (_fit(rows) + _beyond(rows), "".join(dense)) if part],
     }
 
 
-def _fit(rows, settings) -> str:
+def _fit(rows) -> str:
     """How many sizes there are, and from which one on all larger nets fit the training set."""
     nets = _sizes(rows)
     sizes, fits = sorted(nets.parameters.unique()), fitting(nets)
@@ -276,15 +276,14 @@ def _fit(rows, settings) -> str:
     missed = [size for size in sizes if size not in fits]
     first = next((size for size in fits if not missed or size > missed[-1]), None)
     if first:
-        text += f"From {first:,} parameters on, every seed reaches the training loss {settings['target_loss']:g}; "
+        text += (
+            f"From {first:,} parameters on, every seed fits the training set (training error of at most {FITTED:g}); "
+        )
     else:
-        text += "The largest nets do not all reach the target training loss; "
+        text += "The largest nets do not all fit the training set; "
     smallest = mean_interval(nets[nets.parameters == sizes[0]].train_accuracy)
-    return (
-        f"{text}the smallest net ends at training accuracy {show(smallest)}. "
-        if smallest.seeds
-        else f"{text}the smallest net diverged. "
-    )
+    ends = f"ends at training accuracy {show(smallest)}" if smallest.seeds else "diverged"
+    return f"{text}the smallest net {ends}. "
 
 
 def _beyond(rows) -> str:
