@@ -75,10 +75,10 @@ def test_nets_above_their_target_are_counted_in_the_claim():
     assert (met.claim, met.seeds, met.caveat) == ("claim (mean)", 2, "1 of 3 seeds have no value")
     short = nets.assign(status=["target not reached"] * 2 + ["ok", "ok"])
     missed = verdict.claim("source", "claim (mean)", mean_interval([1.0, 2.0]), short, above=0)
-    assert missed.caveat == "1 of 3 nets ended above the target loss"
+    assert missed.caveat == "1 of 3 nets did not come to their target"
     lost = short.assign(status=["target not reached"] * 2 + ["ok", "diverged"])
     both = verdict.claim("source", "claim (mean)", mean_interval([1.0, 2.0]), lost, above=0)
-    assert both.caveat == "1 of 3 nets ended above the target loss; 1 of 3 nets diverged"
+    assert both.caveat == "1 of 3 nets did not come to their target; 1 of 3 nets diverged"
     assert both.verdict == INCOMPARABLE
 
 

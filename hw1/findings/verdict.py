@@ -21,10 +21,11 @@ PASSED, FAILED = "passed", "failed"  # of a check
 
 # What a claim says of flat minima, for the answer to the title.
 BATCH_SHARPNESS = "larger batches end in sharper minima"
-SHARP_WORSE = "sharper minima generalise worse"
+SHARP_WORSE = "sharper minima generalise worse, over batch sizes"
+ALIKE_WORSE = "of nets that were trained alike, the sharper ones generalise worse"
 BATCH_WORSE = "larger batches generalise worse"
 SAME_FUNCTION = "sharpness changes though the function does not"
-TOPICS = (BATCH_SHARPNESS, SHARP_WORSE, BATCH_WORSE, SAME_FUNCTION)
+TOPICS = (BATCH_SHARPNESS, BATCH_WORSE, SHARP_WORSE, ALIKE_WORSE, SAME_FUNCTION)
 
 # Effects fixed before any run: an interval that lies within them is evidence that there is nothing of interest.
 ACCURACY_EFFECT = 0.005  # half a point of accuracy
@@ -163,7 +164,7 @@ def _caveat(interval, nets) -> tuple[bool, str]:
         nets = nets.drop_duplicates([column for column in NET if column in nets])
         short, lost = ((nets.status == status).sum() for status in ("target not reached", "diverged"))
         comparable = short + lost <= len(nets) / 2
-        parts += [f"{short} of {len(nets)} nets ended above the target loss"] if short else []
+        parts += [f"{short} of {len(nets)} nets did not come to their target"] if short else []
         parts += [f"{lost} of {len(nets)} nets diverged"] if lost else []
     if interval.missing:
         total = interval.seeds + interval.missing

@@ -13,6 +13,7 @@ supplement.typ and layout.typ.
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ TITLES = {
 }
 SUPPLEMENTS = ["papers", *catalogue.PAPERS]
 MOST_PAGES = 10  # of the report, which the course asks for
-SCALES = (1.0, 0.98, 0.96, 0.94, 0.92, 0.9)  # of its type, from 10 to 9 points
+SCALES = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)  # of its type and figures, from 10 points to 8.5
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SHIPPED = {"mnist10k": "10,000 images of MNIST", "fashion10k": "10,000 images of Fashion-MNIST"}  # what they hold
 
@@ -57,9 +58,21 @@ def build(results: Path, out: Path) -> None:
         for part in catalogue.COURSE
     ]
     ledger, whose = _ledger_of_all(results)
-    content = {"parts": parts, "run": _run(results, names), "answer": [*answer.paragraphs(ledger), whose]}
+    common = _common(sections.values())
+    content = {"common": common, "parts": parts, "run": _run(results, names)}
+    content["answer"] = [*answer.paragraphs(ledger), whose]
     content["ledger"] = _by_source(ledger[ledger.question.isin(names)])
     _typeset("report.typ", content, results, names, out, MOST_PAGES)
+
+
+def _common(sections: Iterable[dict]) -> list[list[str]]:
+    """The settings that most sections share, which are taken out of these sections."""
+    sections = list(sections)
+    counts = Counter(tuple(pair) for section in sections for pair in section["settings"])
+    common = [list(pair) for pair, count in counts.items() if count > len(sections) / 2]
+    for section in sections:
+        section["settings"] = [pair for pair in section["settings"] if pair not in common]
+    return common
 
 
 def _ledger_of_all(results: Path) -> tuple[pd.DataFrame, str]:

@@ -3,12 +3,13 @@
 import pandas as pd
 
 from hw1.findings import words
-from hw1.findings.verdict import BATCH_SHARPNESS, BATCH_WORSE, HELD, NOT, SAME_FUNCTION, SHARP_WORSE, SMALL
+from hw1.findings.verdict import ALIKE_WORSE, BATCH_SHARPNESS, BATCH_WORSE, HELD, NOT, SAME_FUNCTION, SHARP_WORSE, SMALL
 
 ASKED = {  # topic → the question as a clause
     BATCH_SHARPNESS: "that larger batches end in sharper minima",
     BATCH_WORSE: "that larger batches generalise worse",
-    SHARP_WORSE: "that sharper minima generalise worse",
+    SHARP_WORSE: "that sharper minima generalise worse, over batch sizes",
+    ALIKE_WORSE: "that of nets trained alike the sharper ones generalise worse",
     SAME_FUNCTION: "that the sharpness of a net can change though its function does not",
 }
 
@@ -53,18 +54,40 @@ def _share(counts) -> float | None:
 def _conclusion(counts) -> str:
     """What follows for the title."""
     shares = {topic: _share(count) for topic, count in counts.items()}
-    worse, sharper = shares[SHARP_WORSE], shares[BATCH_SHARPNESS]
-    if worse is None:
-        return "*So do flat minima generalise?* These runs do not tell."
-    if worse > 2 / 3:
-        text = "*So do flat minima generalise?* Yes, on these nets and images: nets in flatter minima mostly have the better test results."
-    elif worse < 1 / 3:
-        text = "*So do flat minima generalise?* Not as such: on these nets and images a flatter minimum mostly does not mean better test results."
-    else:
-        text = "*So do flat minima generalise?* It depends on the measure of sharpness, on what counts as generalisation, and on what is held fixed: the claims are divided."
-    if sharper is not None and sharper > 2 / 3:
+    over, alike = (_mostly(counts[topic]) for topic in (SHARP_WORSE, ALIKE_WORSE))
+    answers = {
+        (
+            1,
+            1,
+        ): "Yes, on these nets and images: nets in flatter minima mostly have the better test results, also among nets that were trained alike.",
+        (
+            1,
+            0,
+        ): "Over batch sizes they do: on these nets and images the flatter nets mostly have the better test results. But the batch size changes more than the sharpness, and among nets that were trained alike no such relation can be shown. So flat minima go with good generalisation here; that they are its cause is not shown.",
+        (
+            1,
+            -1,
+        ): "Over batch sizes they do, but among nets that were trained alike they do not: on these nets and images sharpness and generalisation go together because the batch size changes both.",
+        (0, 0): "These runs do not tell: the claims are divided, or could not be decided.",
+        (0, 1): "Among nets that were trained alike they do; over batch sizes the claims are divided.",
+        (
+            0,
+            -1,
+        ): "Not as such: among nets that were trained alike the flatter ones do not have the better test results, and over batch sizes the claims are divided.",
+        (-1, -1): "Not as such: on these nets and images a flatter minimum does not mean better test results.",
+        (-1, 0): "Not over batch sizes: there a flatter minimum mostly does not mean better test results.",
+        (-1, 1): "Among nets that were trained alike they do, but not over batch sizes.",
+    }
+    text = f"*So do flat minima generalise?* {answers[over, alike]}"
+    if (shares[BATCH_SHARPNESS] or 0) > 2 / 3:
         text += " That larger batches end in sharper minima is well supported, at equal training loss."
-        text += " Sharpness goes with the batch size, so whatever else the batch size changes goes with sharpness too."
     if (shares[SAME_FUNCTION] or 0) > 2 / 3:
-        text += " And since rescaling the weights changes every measure that is not normalised by their scale, while the function stays, such a measure can compare nets that were trained alike at most."
+        text += " And rescaling the weights changes every measure of sharpness that is not normalised by their scale, while the function stays: such a measure can only compare nets that were trained alike, or nearly so."
     return text
+
+
+def _mostly(counts) -> int:
+    """+1 if most of the claims held, −1 if most did not or found less than the effect, else 0."""
+    held, total = counts.get("held", 0), sum(counts.values())
+    against = total - held - counts.get("could not be decided", 0)
+    return int(held > total / 2) - int(against > total / 2)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hw1 import catalogue, claims, records, replicate
-from hw1.findings.verdict import HELD, NOISY, NOT, SHARP_WORSE, SMALL, claim
+from hw1.findings.verdict import ALIKE_WORSE, HELD, NOISY, NOT, SHARP_WORSE, SMALL, claim
 from hw1.report import __main__ as report
 from hw1.report.answer import paragraphs
 from hw1.statistics import Interval
@@ -73,21 +73,25 @@ def test_no_flag_and_no_column_is_in_a_document(runs):
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "answer"),
+    ("over", "alike", "answer"),
     [
-        ([HELD, HELD, HELD, NOT], "Yes, on these nets"),
-        ([NOT, NOT, SMALL, HELD, NOISY], "Not as such"),
-        ([HELD, NOT], "It depends"),
-        ([NOISY], "do not tell"),
+        ([HELD, HELD, NOT], [HELD], "Yes, on these nets"),
+        ([HELD, HELD, NOISY], [NOISY, NOISY, HELD], "is not shown"),
+        ([HELD], [NOT, SMALL, HELD], "because the batch size changes both"),
+        ([NOISY], [NOISY], "do not tell"),
+        ([NOT, SMALL], [NOT], "Not as such: on these"),
+        ([HELD, NOT], [SMALL], "over batch sizes the claims are divided"),
     ],
 )
-def test_the_title_is_answered_by_the_verdicts(verdicts, answer):
-    """The conclusion follows from how many of the claims on sharp minima held."""
-    lines = [claim("source", str(i), Interval(1, 0, 2), above=0, topic=SHARP_WORSE) for i in range(len(verdicts))]
-    ledger = pd.DataFrame([line._replace(verdict=verdict) for line, verdict in zip(lines, verdicts, strict=True)])
+def test_the_title_is_answered_by_the_verdicts(over, alike, answer):
+    """The conclusion follows from how many of the claims on sharp minima held, over batch sizes and at a fixed one."""
+    line = claim("source", "sentence", Interval(1, 0, 2), above=0)
+    lines = [line._replace(verdict=verdict, topic=SHARP_WORSE) for verdict in over]
+    lines += [line._replace(verdict=verdict, topic=ALIKE_WORSE) for verdict in alike]
+    ledger = pd.DataFrame(lines)
     counted, conclusion = paragraphs(ledger)
     assert answer in conclusion
-    assert f"Of {len(verdicts) if len(verdicts) > 1 else 'the one'}" in counted
+    assert f"Of {len(over) if len(over) > 1 else 'the one'}" in counted
     assert paragraphs(ledger.assign(topic="")) == []
 
 

@@ -118,7 +118,7 @@ def figure(rows, settings) -> Figure:
     panels[1, 0].set(xlabel="step", ylabel="training cross-entropy (nats)")
     panels[1, 1].set(xlabel="share of labels permuted", ylabel="epochs until memorised", ylim=(0, None))
     panels[1, 2].set(ylabel="test accuracy", xlim=(-0.6, len(looks) - 0.4))
-    panels[1, 2].set_xticks(range(len(looks)), [name.replace(" ", "\n", 1) for name in looks], fontsize=5.5)
+    panels[1, 2].set_xticks(range(len(looks)), list(looks), fontsize=6, rotation=25, ha="right")
     for axes in (panels[0, 1], panels[0, 2], panels[1, 2]):
         axes.set_ylim(0, 1.03)
         axes.axhline(settings["chance"] or np.nan, color="#888888", linewidth=0.8, linestyle=":")

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE, VERMILION
-from hw1.findings.verdict import BATCH_SHARPNESS, HOMEWORK, KESKAR, OWN, SHARP_WORSE, Claim, check, claim
+from hw1.findings.verdict import ALIKE_WORSE, BATCH_SHARPNESS, HOMEWORK, KESKAR, OWN, SHARP_WORSE, Claim, check, claim
 from hw1.findings.words import net_on_images, number, plural, show, sign, span, training_loss
 from hw1.statistics import Interval, correlation_given, geometric_mean, mean_interval, rank_correlation
 
@@ -92,7 +92,7 @@ def claims(rows, settings) -> Iterator[Claim]:
             correlation_given(blocks, "sharpness", f"test_{column}", "batch_size"),
             nets,
             **side,
-            topic=SHARP_WORSE,
+            topic=ALIKE_WORSE,
         )
     yield check(
         f"{HOMEWORK} 1-3",

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, ORANGE, PURPLE, TEST, TRAIN, VERMILION
-from hw1.findings.verdict import HOMEWORK, KESKAR, OWN, SHARP_WORSE, Claim, claim
+from hw1.findings.verdict import ALIKE_WORSE, HOMEWORK, KESKAR, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign, training_loss
 from hw1.statistics import (
     Interval,
@@ -154,7 +154,7 @@ def claims(rows, settings, radii, **_) -> Iterator[Claim]:
                 correlation_given(course, measure, column, CELL),
                 nets,
                 **side,
-                topic=SHARP_WORSE,
+                topic=ALIKE_WORSE,
             )
     yield claim(
         OWN,

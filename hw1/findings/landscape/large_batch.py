@@ -15,11 +15,11 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, PURPLE, SETS, VERMILION
 from hw1.findings.verdict import (
     ACCURACY_EFFECT,
+    ALIKE_WORSE,
     BATCH_SHARPNESS,
     BATCH_WORSE,
     KESKAR,
     OWN,
-    SHARP_WORSE,
     Claim,
     claim,
     outward_growth,
@@ -175,7 +175,7 @@ def claims(rows, settings, line, **_) -> Iterator[Claim]:
         correlation_within(plain, "value", "test_accuracy", "batch_size"),
         plain,
         below=0,
-        topic=SHARP_WORSE,
+        topic=ALIKE_WORSE,
     )
 
 
