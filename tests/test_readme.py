@@ -71,7 +71,7 @@ def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
             only = [] if any(flag.startswith("--only") for flag in given) else ["--only=gradient_norm"]
             main.main([module, *given, *only, "--jobs=1", "--size=smoke", f"--out={tmp_path}/made"])
         elif module == "hw1":
-            folder = [] if given[0] == "list" else ["--size=smoke", f"--out={tmp_path}/by_name"]
+            folder = [] if given[0] == "list" else ["--size=smoke", f"--out={tmp_path}/{given[0]}"]
             main.main([module, *given, *folder])
         else:
             command.main(main, [module, *given, "--size=smoke", f"--out={tmp_path}/changed"])
@@ -150,7 +150,9 @@ def test_the_added_question_of_the_readme_runs(tmp_path):
     assert_drawn(tmp_path / "runs" / "figures" / "weight_decay.png")
     hw1("claims")
     ledger = (tmp_path / "runs" / "claims.csv").read_text()
-    assert len(re.findall("^our hypothesis,Weight decay helps ", ledger.replace('"', ""), re.MULTILINE)) == 1
+    assert (
+        len(re.findall("^weight_decay,our hypothesis,Weight decay helps ", ledger.replace('"', ""), re.MULTILINE)) == 1
+    )
 
     results = tmp_path / "hw1" / "results"
     for _, *given in map(str.split, commands):  # all four, at smoke size and in folders of the test's own

@@ -18,7 +18,7 @@ second task, is its bonus.
 Deviations: 5,000 training images instead of 60,000. The slides compare nets after equally many epochs; the curves show
 that comparison too. The DNNs, which cost least, have more repetitions than the CNNs. The step size of the CNNs is
 twice the default of Keras: with seed 1000, which is not used, they came to the same losses in two thirds of the epochs
-and with test accuracies at least as high. `--size=paper` takes all images and lower training losses.
+and with test accuracies at least as high. Size paper takes all images and lower training losses.
 """
 
 import dataclasses

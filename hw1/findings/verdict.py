@@ -50,7 +50,7 @@ class Claim(NamedTuple):
             predicts.
         kind: "claim", or "check" for an identity, which holds or does not whatever the seeds.
         nets: which of the question's nets the statistic is of; claims of the same nets are not independent.
-        caveat: how many nets ended above the target loss, and how many seeds have no value; empty where none.
+        caveat: how many nets did not come to their target loss, and how many seeds have no value; empty where none.
         topic: one of `TOPICS`, which the answer to the title counts; empty for all others.
     """
 

@@ -26,7 +26,7 @@ a model over-parametrised?*; Belkin et al., arXiv 1812.11118; Nakkiran et al., a
 
 Deviations: images are averaged over squares of 4 × 4 pixels, which leaves 7 × 7 pixels, so that nets over four decades
 of size (70 to 720,010 parameters) can be trained in minutes, and there are 1,000 training examples (threshold: 150 to
-600; Belkin et al. took 4,000 of 28 × 28 pixels). `--pool=1` keeps the full images, as `--size=paper` does. The mean of
+600; Belkin et al. took 4,000 of 28 × 28 pixels). Size paper keeps the full images. The mean of
 the training images is subtracted, which makes small nets fit in fewer steps. Belkin et al. start wide nets at trained
 narrow ones; here every net starts anew. The step size was chosen for low training loss on the seeds 1000 and 1001.
 

@@ -19,7 +19,7 @@ Each seed draws its permutation of labels, its permutations of pixels and its no
 
 Source: MLDS 2018, homework 1-3; Zhang et al., arXiv 1611.03530, section 2.1 and figure 1.
 
-Deviations from the homework: 1,500 training images instead of 60,000; `--size=paper` takes them all. From Zhang et al.:
+Deviations from the homework: 1,500 training images instead of 60,000; size paper takes them all. From Zhang et al.:
 MNIST and a fully connected net instead of CIFAR-10 and convolutional ones; Adam at a constant rate; labels permuted,
 not drawn anew for each image, so that classes keep their sizes.
 """

@@ -17,7 +17,7 @@ dense net is trained with more batch sizes, for φ against batch size.
 Source: Keskar et al., arXiv 1609.04836: tables 2 to 4, figures 2, 3 and 4, section 3 (distance from the start).
 
 Deviations: 5,000 training images instead of 60,000, so the small batch is 25 instead of 256; the large batch is still
-10 % of the data and about 20 times the small one. The nets are narrower (--size=paper has the source's 5 × 512), and
+10 % of the data and about 20 times the small one. The nets are narrower (size paper has the source's 5 × 512), and
 the convolutional net is our own and takes images averaged to 14 × 14. All nets are trained to one training loss, so
 that the net with the large batch is not merely undertrained. The step size of Adam, which the source does not state, is
 chosen for each net and batch size: of 3e-4, 1e-3, 3e-3 and 1e-2 the one with the highest mean test accuracy of the

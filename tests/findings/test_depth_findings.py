@@ -67,7 +67,7 @@ def test_nets_that_miss_the_loss_are_counted():
     rows = both([0.9, 0.85, 0.8])
     rows.loc[(rows.hidden == "31") & (rows.seed < 2), "status"] = "target not reached"
     first, *_ = actual_task.claims(rows, SETTINGS)
-    assert first.caveat == "2 of 15 nets ended above the target loss"
+    assert first.caveat == "2 of 15 nets did not come to their target"
     assert first.verdict == HELD
     missed = both([0.9, 0.85, 0.8], status="target not reached")
     assert {line.verdict for line in actual_task.claims(missed, SETTINGS)} == {INCOMPARABLE}

@@ -1,8 +1,7 @@
 """Figure, claims and text. Do large batches end in sharp minima, and do these generalise worse? Keskar et al.'s figures and tables.
 
-Reads the rows of `hw1.landscape.large_batch` (net, batch_size, seed, losses, accuracies, distance, space, epsilon, value,
-status) and its tables "line" (net, seed, alpha, losses, accuracies) and "convergence" (net, batch_size, seed, epoch, losses).
-`value` is the sharpness φ in per cent.
+Reads the rows of `hw1.landscape.large_batch` (net, batch_size, seed, losses, accuracies, distance, space, epsilon, φ in per
+cent as value, status) and its tables "line" (net, seed, alpha, losses, accuracies) and "convergence" (…, epoch, losses).
 """
 
 from collections.abc import Iterator
@@ -38,7 +37,6 @@ PUBLISHED = {
 }
 PUBLISHED_ACCURACY = "F1: 0.9781 − 0.9803"
 PUBLISHED_DISTANCE = "0.1 to 0.33"
-MARKERS = "os^v"  # of the values of ε, the first of them filled
 
 
 def figure(rows, settings, line, convergence) -> Figure:
@@ -60,8 +58,8 @@ def figure(rows, settings, line, convergence) -> Figure:
         _boxes(axes, rows[rows.space == space], settings, looks)
         axes.set_title(title)
     _against_batch_size(panels[2, 2], rows, settings)
-    looks = {f"batch size {size}": look for size, look in looks.items()}
-    style.legend(fig, {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | looks | style.sets(BLACK))
+    looks = {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | {f"batch size {n}": looks[n] for n in looks}
+    style.legend(fig, looks | style.sets(BLACK))
     return fig
 
 
@@ -82,18 +80,17 @@ def _boxes(axes, rows, settings, looks):
     """The sharpness of each net and batch size in boxes of each size ε."""
     axes.set_yscale("log")
     nets, epsilons = settings["nets"], settings["epsilons"]
+    markers = style.looks(epsilons, by="marker")
     for place, net in enumerate(nets):
         for shift, (size, look) in zip((-0.15, 0.15), looks.items(), strict=True):
-            for epsilon, marker in zip(epsilons, MARKERS, strict=False):
+            for epsilon, marker in markers.items():
                 found = rows[(rows.net == net) & (rows.batch_size == size) & (rows.epsilon == epsilon)]
                 face = look["color"] if epsilon == epsilons[0] else "white"
-                drawn = {"linestyle": "none", "marker": marker, "markerfacecolor": face, "zorder": 3}
-                style.curve(axes, found.assign(place=place + shift), "place", "value", **drawn, **look)
-    handles = []
-    for epsilon, marker in zip(epsilons, MARKERS, strict=False):
-        face = BLACK if epsilon == epsilons[0] else "white"
-        label = f"ε = {epsilon:g}"
-        handles.append(Line2D([], [], linestyle="none", marker=marker, color=BLACK, mfc=face, label=label))
+                drawn = marker | {"linestyle": "none", "markerfacecolor": face, "zorder": 3}
+                style.curve(axes, found.assign(place=place + shift), "place", "value", **(drawn | look))
+    faces = {epsilon: BLACK if epsilon == epsilons[0] else "white" for epsilon in epsilons}
+    looks = {epsilon: marker | {"linestyle": "none", "color": BLACK} for epsilon, marker in markers.items()}
+    handles = [Line2D([], [], mfc=faces[epsilon], label=f"ε = {epsilon:g}", **look) for epsilon, look in looks.items()]
     axes.set(xlim=(-0.5, len(nets) - 0.5), ylabel="sharpness φ (%)")
     axes.set_ylim(top=axes.get_ylim()[1] * 6)  # for the legend
     labels = ["\n" * (place % 2) + net for place, net in enumerate(nets)]  # staggered, because they are long
@@ -137,15 +134,13 @@ def _ratio(rows, settings, column):
 
 def _gain(rows, settings):
     """Test accuracy of the large batch less that of the small one, as an interval."""
-    small, large = _pairs(rows, settings, "test_accuracy")
-    return paired_difference(large, small)
+    return paired_difference(*reversed(_pairs(rows, settings, "test_accuracy")))
 
 
 def _barrier(line, seeds, column):
     """The highest value of a column between the two nets less the higher one of theirs, as an interval."""
-    losses = line.pivot(index="seed", columns="alpha", values=column).reindex(seeds)
-    inside = losses[[alpha for alpha in losses if 0 < alpha < 1]]
-    return mean_interval(inside.max(axis=1) - losses[[0, 1]].max(axis=1))
+    values = line.pivot(index="seed", columns="alpha", values=column).reindex(seeds)
+    return mean_interval(values.loc[:, 0:1].iloc[:, 1:-1].max(axis=1) - values[[0, 1]].max(axis=1))
 
 
 def claims(rows, settings, line, **_) -> Iterator[Claim]:
