@@ -66,7 +66,7 @@ class Settings(question.Images):
         8, "independent repetitions (initial weights, batch order, noisy labels and the split)"
     )
     train: int = question.option(1000, "training examples (size)")
-    test: int = question.option(3000, "test examples")
+    test: int = question.option(2500, "test examples")
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     widths: tuple[int, ...] = question.option(
         (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 600, 1500, 4000, 12000), "widths of the hidden layer (size)"
@@ -192,7 +192,7 @@ def _train(settings, data, loss, examples, widths, noises):
         splits.sharing(lambda member: member % STRIDE + STRIDE * cells[member // STRIDE][1]),
         batch_size=min(settings.batch_size, examples),
         updates=settings.updates,
-        evaluate_updates=max(1, round(settings.updates / 10 * scale**0.5)),
+        evaluate_updates=max(1, round(settings.updates / 6 * scale**0.5)),
         target_loss=settings.target_loss,
         loss=LOSSES[loss],
         optimizer=lambda: keras.optimizers.Adam(rate),
