@@ -63,6 +63,18 @@ def test_the_norm_as_printed_is_a_check():
     assert line.verdict == "passed"
 
 
+@pytest.mark.parametrize(
+    ("between", "accuracy", "said"),
+    [(9, 1, "better here, by both"), (9, 0, "lower test loss here, but not a"), (-9, 1, "do not show that flatter")],
+)
+def test_sharpness_over_batch_sizes_in_words(between, accuracy, said):
+    """By both signs: an accuracy that says nothing does not hide a loss that does."""
+    blocks = course(0, between).query("net == 'course' and method == 'lanczos'")
+    noise = np.random.default_rng(3).random(len(blocks))
+    text = sharpness._batch_size(blocks.assign(test_accuracy=blocks.test_accuracy if accuracy else noise))
+    assert said in text
+
+
 @pytest.mark.parametrize(("gradient", "said"), [(0.03, True), (1e-6, False)])
 def test_the_slope_is_compared_with_the_curvature(gradient, said):
     """‖∇L‖ ε over ‖H‖₂ ε² / 2; the formula is said to miss the rise only where it does."""
@@ -100,3 +112,96 @@ def test_robustness_within_batch_sizes(within, verdict, said):
     text = adversarial._sharpness(frame, settings)
     assert "cannot be told apart" in text
     assert said in text
+
+
+# The evidence
+
+
+def regressions(shift=0.0, random=1.0):
+    """E least at λ = 1 and the test loss at 10^shift, in the mean over seeds; E with random labels."""
+    rows = [
+        {"labels": labels, "seed": seed, "regularization": 10.0**place, "grid": grid, "model": "logistic regression"}
+        | {"log_evidence_ratio": place**2 - 50 if labels == "true" else random + 0.1 * seed}
+        | {"test_loss": (place - shift - 0.01 * (seed - 2)) ** 2, "train_accuracy": 1.0, "status": "ok"}
+        for labels in ("true", "random")
+        for seed in range(5)
+        for grid, places in (("coarse", np.arange(-4, 4.5, 0.5)), ("fine", np.arange(-0.4, 0.5, 0.1)))
+        if grid == "coarse" or labels == "true"
+        for place in (places if grid == "coarse" else places[abs(places) > 0.01])
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.3, "held"), (-0.3, "held"), (2.0, "did not hold")])
+def test_the_best_regularisations_are_compared(shift, verdict):
+    """By parabolas through the least values of the means and their neighbours, whatever the spacing."""
+    found = evidence._distance_of_optima(regressions(shift).query("labels == 'true'"))
+    assert found.value == pytest.approx(-shift, abs=1e-6)
+    assert found.seeds == 5
+    assert found.high - found.low == pytest.approx(2 * 2.776 * 0.01 * np.sqrt(2.5 / 5), rel=0.01)
+    line = next(line for line in evidence.claims(regressions(shift), {}) if line.claim.startswith("The λ of most"))
+    assert line.verdict == verdict
+
+
+def test_an_optimum_at_the_end_of_the_range_is_no_optimum():
+    """There is no number then."""
+    assert np.isnan(evidence._distance_of_optima(regressions(9.0).query("labels == 'true'")).value)
+    assert "at an end of the range" in evidence._choice_of_prior(regressions(9.0).query("labels == 'true'"))
+
+
+@pytest.mark.parametrize(
+    ("least", "verdict", "said"),
+    [(1.0, "held", "E is positive at every λ"), (-0.9, "held", "by more than 1 nat"), (-3.0, "did not hold", None)],
+)
+def test_random_labels_are_judged_at_every_regularisation(least, verdict, said):
+    """One λ at which the evidence is for the regression is enough against the claim."""
+    frame = regressions()
+    at = (frame.labels == "random") & np.isclose(frame.regularization, 100)
+    frame.loc[at, "log_evidence_ratio"] += least - 1
+    line = next(iter(evidence.claims(frame, {})))
+    assert (line.verdict, line.ours) == (verdict, pytest.approx(least + 0.2))
+    text = evidence._memorising(frame.assign(test_accuracy=0.5))
+    assert said in text if said else "With random labels there" not in text and "E is positive" not in text
+
+
+# Small runs, and runs that went wrong
+
+
+def one_seed(frame):
+    """The rows of the first seed."""
+    return frame[frame.seed == 0]
+
+
+def one_batch_size(frame):
+    """The rows of the smallest batch size; of the regressions, all."""
+    kept = frame.model != "net" if "model" in frame else False
+    return frame[kept | (frame.batch_size == 20)] if "batch_size" in frame else frame
+
+
+def diverged(frame):
+    """All nets of the rows diverged: no value is left."""
+    if "status" not in frame:
+        return frame.iloc[:0]
+    lost = frame.net != "small" if "net" in frame else frame.model == "net" if "model" in frame else frame.seed >= 0
+    keys = ("data", "net", "model", "labels", "batch_size", "learning_rate", "seed", "grid", "regularization")
+    frame = frame.astype({name: float for name in frame.columns if frame[name].dtype.kind in "iu" and name not in keys})
+    frame.loc[lost, frame.columns.difference([*keys, "status"])] = np.nan
+    return frame.assign(status=np.where(lost, "diverged", frame.status))
+
+
+@pytest.mark.parametrize("reduce", [one_seed, one_batch_size, diverged])
+@pytest.mark.parametrize("name", FAMILY)
+def test_small_runs_and_diverged_nets(at_smoke_size, name, reduce):
+    """Figure, claims and comment exist, and none of them holds a number that is none."""
+    folder, finding = at_smoke_size(name), catalogue.finding(name)
+    settings = dict(records.settings(folder, name))
+    rows = reduce(records.read(folder, name))
+    tables = {table: reduce(frame) for table, frame in records.tables(folder, name).items()}
+    if reduce is one_batch_size:
+        settings["batch_sizes"] = [20]
+    finding.figure(rows, settings, **tables).draw_without_rendering()
+    lines = list(finding.claims(rows, settings, **tables))
+    assert len(lines) >= len(list(finding.claims(records.read(folder, name), settings, **tables))) - 2
+    comment = finding.comment(rows, settings, **tables)
+    assert "".join(comment["comment"]).strip()
+    assert "nan" not in " ".join(comment["comment"])

@@ -33,11 +33,18 @@ def test_attacks_harm_the_more_the_larger_they_are(answer):
 
 
 UNITS = {
-    evidence: {"model": evidence.NET, "labels": "true"},
     adversarial: {},
     sharpness: {"net": "course"},
     sensitivity: {},
 }
+
+
+def test_a_learning_rate_for_all_batch_sizes_diverges_likewise():
+    """The nets of question evidence."""
+    settings = question.make_settings(evidence, "smoke", seeds=1, learning_rate=1e30)
+    data = datasets.load_splits("mnist10k", train=200, test=200)
+    (row,) = evidence.run(settings, data, evidence.NET, "true", 20)
+    assert (row["status"], row["seed"], row["grid"]) == ("diverged", 0, "one")
 
 
 @pytest.mark.parametrize(("flag", "size"), [("small_batch_rate", 50), ("learning_rate", 51)])

@@ -168,14 +168,14 @@ def _batch_size(blocks) -> str:
     if not np.isfinite(with_batch.value):
         return f"{text}; there are too few batch sizes for rank correlations."
     text += f"; its rank correlation with the batch size is {show(with_batch, 2)}. {verdicts[sign(with_batch)]} The rank correlation of sharpness is {show(with_loss, 2)} with test loss and {show(with_accuracy, 2)} with test accuracy: "
-    if sign(with_accuracy) >= 0:
-        return f"{text}these runs do not show that flatter nets generalise better."
     verdicts = {
-        1: "flatter nets generalise better here, by both measures.",
-        -1: "flatter nets have the higher test accuracy here, but also the higher test loss.",
-        0: "flatter nets have the higher test accuracy here, but not a measurably lower test loss.",
+        (-1, 1): "flatter nets generalise better here, by both measures.",
+        (-1, -1): "flatter nets have the higher test accuracy here, but also the higher test loss.",
+        (-1, 0): "flatter nets have the higher test accuracy here, but not a measurably lower test loss.",
+        (0, 1): "flatter nets have the lower test loss here, but not a measurably higher test accuracy.",
     }
-    return text + verdicts[sign(with_loss)]
+    neither = "these runs do not show that flatter nets generalise better."
+    return text + verdicts.get((sign(with_accuracy), sign(with_loss)), neither)
 
 
 def _within(blocks) -> str:
