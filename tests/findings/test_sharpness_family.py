@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hw1 import catalogue, records
 from hw1.findings.generalization import sensitivity, sharpness
-from hw1.findings.landscape import adversarial
+from hw1.findings.landscape import adversarial, evidence
 
 FAMILY = ("sharpness", "sensitivity", "flatness", "spectrum", "adversarial", "evidence")
 SIZES, SEEDS = (10, 100, 1000), 8
