@@ -191,7 +191,7 @@ def test_data_are_loaded_and_recorded_without_their_folder(toy, tmp_path, train,
     assert len(seen) == 1
     text = (tmp_path / "runs" / "toy.json").read_text()
     expected = {"name": "tiny.npz", "sha256": seen[0].sha256, "train": train or 30, "test": test or 30}
-    expected |= {"classes": 3, "shape": [2, 2]}
+    expected |= {"classes": 3, "shape": [2, 2], "chance": 1 / 3}
     assert json.loads(text)["data"] == expected
     assert json.loads(text)["settings"]["data"] == "tiny.npz"
     assert len(seen[0].of(0).x_train) == expected["train"]

@@ -59,7 +59,7 @@ def test_json_describes_the_run(tmp_path):
     found = about(tmp_path)
     assert found["question"] == "toy"
     assert found["settings"] == {"seeds": 2, "sizes": [8, 64], "rate": 1e-3}
-    assert records.settings(tmp_path, "toy") == found["settings"] | {"classes": 10, "shape": [28, 28]}
+    assert records.settings(tmp_path, "toy") == found["settings"] | {"classes": 10, "shape": [28, 28], "chance": None}
     assert found["data"] == data
     assert found["columns"] == {"rows": list(COLUMNS)}
     assert (found["units_done"], found["units_total"], found["complete"]) == (2, 2, True)

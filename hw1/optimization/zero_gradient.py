@@ -85,7 +85,7 @@ class Settings(question.Repeated):
     iterations: int = question.option(3000, "maximum number of second-order steps that are tried")
     tolerance: float = question.option(1e-9, "‖∇L‖₂ at which the second-order method stops")
     widths: tuple[int, ...] = question.option(
-        (2, 3, 4), "widths of the one hidden layer of the nets whose critical points are searched by Newton's method"
+        (2, 3, 4), "widths of the hidden layer of nets for Newton's method, which searches critical points"
     )
     trainings: int = question.option(20, "trainings of each of these nets", at_most="seeds")
     moments: int = question.option(12, "steps of a training at which Newton's method starts, equal factors apart")
