@@ -21,7 +21,7 @@ def test_labels_end_with_their_clause():
     labels = source.labels("parameter_count")
     assert labels["learning_rate"] == "first step size of Adam for at most 200 hidden units"
     assert labels["pool"] == "side of the squares of pixels that are averaged"
-    assert labels["target_loss"] == "training loss in nats at which training stops"
+    assert labels["target_loss"] == "training loss"
     assert labels["seeds"] == "independent repetitions"
 
 

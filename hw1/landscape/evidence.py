@@ -25,11 +25,11 @@ Source: Smith & Le, arXiv 1710.06451, sections 2 and 3.
 
 Deviations: the 800 images are 400 of each digit, drawn from about 500 zeros and 560 ones in the training set (505 and
 555 where all repetitions share one division), so repetitions share many images. The test set is the zeros and ones of
-the test images, equally many of each: about 1,000 images, where Smith and Le have 10,000. So few leave the λ of least test loss to
-chance, and it is taken from the mean over seeds. Permuted labels stay balanced. The nets are trained without the prior,
-so they are not at minima of C: ‖∇C‖ is as large as the slope λ ‖ω‖ of the prior itself. So only their Occam factors are
-compared, not E. ‖∇C‖ is recorded, and so is the fraction of eigenvalues below λ/2, which count as λ/2 (see
-`hw1.measures.evidence`).
+the test images, equally many of each: about 1,000 images, where Smith and Le have 10,000. So few leave the λ of least
+test loss to chance, and it is taken from the mean over seeds. Permuted labels stay balanced. The nets are trained
+without the prior, so they are not at minima of C: ‖∇C‖ is as large as the slope λ ‖ω‖ of the prior itself. So only
+their Occam factors are compared, not E. ‖∇C‖ is recorded, and so is the fraction of eigenvalues below λ/2, which
+count as λ/2 (see `hw1.measures.evidence`).
 """
 
 import dataclasses
