@@ -239,7 +239,7 @@ def _exactness(rows, settings) -> str:
     error = max((lanczos / _values(exact) - 1).abs().max(), 1e-7)  # the CSV has seven digits
     hutch_error = (hutch / _values(printed) - 1).abs().max()
     text = f"The norms are tested on {plural(len(lanczos), 'reference net')} {small}, small enough for tf.hessians, at training loss {span(reference.train_loss, 3)}{_above(reference, settings)}. "
-    text += f"There the recipe as the slides print it, tf.hessians and tf.norm(A, 2), gives sharpness {show(mean_interval(printed.sharpness))}; with axis=(−2, −1) it is {show(mean_interval(exact.sharpness))}. "
+    text += f"There the recipe as the slides print it, tf.hessians and tf.norm(A, 2), gives sharpness {span(printed.sharpness, 3)}; with axis=(−2, −1) it is {span(exact.sharpness, 3)}. "
     return f"{text}The relative error of Lanczos is at most {number(error, 1)} for the spectral norm, that of Hutch++ at most {number(hutch_error, 2)} for the Frobenius norm."
 
 
