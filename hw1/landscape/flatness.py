@@ -73,7 +73,7 @@ class Settings(question.OneLoss):
     alphas: tuple[float, ...] = question.option(
         (0.01, 0.1, 1.0, 10.0, 100.0), "factors α of the small net; they must contain 1"
     )
-    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
+    seeds: int = question.option(30, "independent repetitions (initial weights, batch order and split of the images)")
 
 
 SIZES = {

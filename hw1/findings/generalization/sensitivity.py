@@ -63,12 +63,12 @@ def claims(rows, settings) -> Iterator[Claim]:
 def comment(rows, settings) -> dict:
     """How sensitivity depends on the batch size, and how it goes with generalisation."""
     nets = rows[rows.status != "diverged"]
-    text, rates = ["All nets diverged."], _rates(settings)
+    text = ["All nets diverged."]
     if len(nets):
         text = [f"{_trends(nets)}{_generalisation(nets)} {_within(nets)}".strip(), _whole_set(nets, settings)]
     return {
         "title": "Sensitivity",
-        "method": f"The net {net_on_images(settings)} is trained by Adam with a constant step size{rates}. {training_loss(nets, settings)} Sensitivity is measured on the whole test set.",
+        "method": f"The net {net_on_images(settings)} is trained by Adam with a constant step size of {settings['learning_rate']:g}. {training_loss(nets, settings)} Sensitivity is measured on the whole test set.",
         "caption": f"Loss (left) and accuracy (middle) against the batch size, with the sensitivity on the right axis; the three definitions of sensitivity (right). $ell$ is the loss of one image $x$, $L$ the mean loss over the set $X$ of all {settings['test']:,} test images, $p$ the vector of class probabilities of an image, $n$ the number of images.",
         "comment": text,
     }
@@ -147,11 +147,3 @@ def _whole_set(nets, settings) -> str:
     first, last = (mean_interval(nets[nets.batch_size == size].loss_gradient_norm) for size in (smallest, largest))
     ratio = over_seeds(nets, nets.loss_gradient_norm / nets.whole_loss_gradient_norm)
     return f"From batch size {smallest} to {largest} the mean norm changes from {show(first)} to {show(last)}. The slides' literal definition, the norm of the gradient of the mean loss over the whole set, gives a value smaller by a factor of {show(ratio, 2)}, which is √n = {settings['test'] ** 0.5:.0f} times the ratio of mean to root mean square. Measured on a training batch instead of one fixed set, it would fall with the batch size by definition."
-
-
-def _rates(settings) -> str:
-    """The step sizes of small and of larger batches, where there are both."""
-    small, rates = settings["small_batch"], (settings["small_batch_rate"], settings["learning_rate"])
-    if not min(settings["batch_sizes"]) <= small < max(settings["batch_sizes"]):
-        return ""
-    return f", {rates[0]:g} for batches of up to {small} and {rates[1]:g} for larger ones"

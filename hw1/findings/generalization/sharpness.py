@@ -146,8 +146,7 @@ def comment(rows, settings) -> dict:
 
 def _method(course, settings) -> str:
     """Nets, the course's formula, and how its parts are computed."""
-    rates = _rates(settings)
-    text = f"The net {net_on_images(settings)} is trained by Adam with a constant step size{rates}. {training_loss(course, settings, 'Each net of the figure')} "
+    text = f"The net {net_on_images(settings)} is trained by Adam with a constant step size of {settings['learning_rate']:g}. {training_loss(course, settings, 'Each net of the figure')} "
     text += f"$H$ is the Hessian of the loss $L$ with respect to the parameters. The course's formula for the sharpness, $norm(H)_2 epsilon^2 \\/ (2 (1 + L))$ with $epsilon$ = {number(settings['epsilon'], 1)}, omits the gradient. "
     return f"{text}A block of $H$ belongs to one kernel or bias; tf.hessians returns the blocks only, without the entries between them. $norm(H)_2$ is computed by Lanczos on Hessian-vector products, $norm(H)_F$ is estimated by Hutch++."
 
@@ -247,11 +246,3 @@ def _above(reference, settings) -> str:
     """Says of the small nets, if so, that they did not come down to the target of the others."""
     missed = (reference.status == "target not reached").any()
     return f" (the target of {settings['target_loss']:g} was not reached)" if missed else ""
-
-
-def _rates(settings) -> str:
-    """The step sizes of small and of larger batches, where there are both."""
-    small, rates = settings["small_batch"], (settings["small_batch_rate"], settings["learning_rate"])
-    if not min(settings["batch_sizes"]) <= small < max(settings["batch_sizes"]):
-        return ""
-    return f", {rates[0]:g} for batches of up to {small} and {rates[1]:g} for larger ones"
