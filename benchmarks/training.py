@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from benchmarks import timing
 from hw1 import datasets, evaluation, models, training
-from hw1.training.program import make_program
+from hw1.training.program import Step, make_program
 
 BATCH_SIZE = 64
 EPOCHS = 5  # in one timed call
@@ -75,8 +75,8 @@ def _train(data, seeds, epochs):
 
 def _program(net, members, batch_size, loss=None):
     """The trainer's program for up to ten thousand plain steps of stacked members."""
-    step = (None, 1, 0.0)  # objective: the loss; one step per mini-batch; no proximal term
-    return make_program(net, keras.optimizers.Adam(), members, batch_size, 10_000, loss, step, False, True)
+    work = members * batch_size * net.count_params()
+    return make_program(net, keras.optimizers.Adam(), members, 10_000, work, loss, Step(), False, True)
 
 
 def _epochs_alone(data, members):
@@ -87,7 +87,7 @@ def _epochs_alone(data, members):
     x, y, rng = tf.constant(data.x_train), tf.constant(data.y_train), np.random.default_rng(0)
     order = [[rng.permutation(len(data.x_train)) for _ in range(members)] for _ in range(EPOCHS)]
     order = tf.constant(np.array(order), tf.int32)
-    return lambda: program.run(x, y, order).numpy()
+    return lambda: program.run(x, y, order, tf.zeros(0), BATCH_SIZE).numpy()
 
 
 def _times(data, repetitions):
@@ -127,7 +127,7 @@ def _small_net_times(repetitions):
         "small net, fit": lambda: model.fit(
             data.x_train, data.y_train, batch_size=SMALL_BATCH, epochs=SMALL_EPOCHS, verbose=0
         ),
-        "small net, program, 100 members": lambda: program.run(x, y, order).numpy(),
+        "small net, program, 100 members": lambda: program.run(x, y, order, tf.zeros(0), SMALL_BATCH).numpy(),
     }
     fit, stacked = (
         [value / (SMALL_EPOCHS * n // SMALL_BATCH) / count * 1e3 for value in values]

@@ -21,6 +21,7 @@ class Member:
         status: "ok", "target not reached" or "diverged" (the loss was no longer finite).
         updates: mini-batches taken, so optimizer steps where each is given one.
         source: what `train` was given as data.
+        examples: the number of training examples, if it is not all of them.
         weights: with ``record=["weights"]`` the flat parameters at each evaluation, shape [evaluations, parameters].
         steps: with ``record=["steps"]`` the mini-batch ``loss`` and ``gradient_norm`` (√Σ‖∂L/∂p‖₂²) before each step.
     """
@@ -31,13 +32,17 @@ class Member:
     status: str
     updates: int
     source: Dataset | Splits
+    examples: int | None = None
     weights: np.ndarray | None = None
     steps: dict[str, np.ndarray] | None = None
 
     @property
     def data(self) -> Dataset:
         """The training and test set that this member saw; of `Splits` made anew when another member's was used."""
-        return self.source.of(self.seed) if isinstance(self.source, Splits) else self.source
+        data = self.source.of(self.seed) if isinstance(self.source, Splits) else self.source
+        if self.examples is None:
+            return data
+        return dataclasses.replace(data, x_train=data.x_train[: self.examples], y_train=data.y_train[: self.examples])
 
     @property
     def final(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from hw1 import evaluation
 from hw1.evaluation import losses, tracing
+from hw1.training.directions import Batch, Members
 from hw1.training.stacking import StackedDropout, stack
 
 _ELEMENTWISE = [
@@ -41,22 +43,61 @@ def elementwise(optimizer) -> bool:
     return type(optimizer) in _ELEMENTWISE and optimizer.clipnorm is None and optimizer.global_clipnorm is None
 
 
+class Step(NamedTuple):
+    """What is done with a mini-batch; see `hw1.training.train`.
+
+    Attributes:
+        objective: what it minimises instead of the loss, or None.
+        inner_steps: optimizer steps on it.
+        proximal: λ of the term that holds them near its start.
+        direction: what the optimizer gets instead of the gradient, or None.
+        has_rates: whether each step and member is given a learning rate, instead of the optimizer's own.
+        has_momentum: whether each member is given a momentum.
+    """
+
+    objective: Callable | None = None
+    inner_steps: int = 1
+    proximal: float = 0.0
+    direction: Callable | None = None
+    has_rates: bool = False
+    has_momentum: bool = False
+
+
 @dataclasses.dataclass
 class Program:
-    """A compiled training program: the net (or stack) whose variables it trains, and how to run and evaluate it."""
+    """A compiled training program: the net (or stack) whose variables it trains, and how to run and evaluate it.
+
+    Attributes:
+        net: whose variables it trains.
+        members: number of members.
+        stacked: whether the net is a stack of them.
+        optimizer: built for these variables.
+        fresh: the optimizer's variables before the first step.
+        random: what the draws of `hw1.training.directions` depend on: seed of each member, number of steps so far.
+        momentum: factor of each member, shaped as `_of_members` has it; None without one of their own.
+        run: (x, y, order, rates, batch_size) -> what was recorded of the steps; order has shape [epochs, members,
+            rows], rates [steps, members], or [0] without rates.
+        totals: (x, y, rows) -> summed loss and number correct, shape [2, members].
+    """
 
     net: keras.Model
     members: int
     stacked: bool
     optimizer: keras.optimizers.Optimizer
-    fresh: list[np.ndarray]  # the optimizer's variables before the first step
+    fresh: list[np.ndarray]
+    random: tuple[tf.Variable, tf.Variable]
+    momentum: tf.Variable | None
     run: Callable
     totals: Callable
 
-    def load(self, models: Sequence[keras.Model], seeds: Sequence[int]) -> None:
+    def load(self, models: Sequence[keras.Model], seeds: Sequence[int], momentum=None) -> None:
         """Sets the net's variables to those of `models` and the optimizer back to its start."""
         for variable, value in zip(self.optimizer.variables, self.fresh, strict=True):
             variable.assign(value)
+        for variable, value in zip(self.random, (seeds, 0), strict=True):
+            variable.assign(value)
+        if self.momentum is not None:
+            self.momentum.assign(np.reshape(momentum, self.momentum.shape))
         if not self.stacked:
             for variable, source in zip(self.net.variables, models[0].variables, strict=True):
                 variable.assign(source)
@@ -96,23 +137,58 @@ def _rule(optimizer) -> str | int:
     return json.dumps([type(optimizer).__name__, config], default=repr, sort_keys=True)
 
 
-def make_program(template, optimizer, members, batch_size, most, loss, step, record_steps, stacked) -> Program:
-    """The program, compiled by XLA if that pays for `most` steps of this size."""
-    work = members * batch_size * template.count_params()
+def make_program(template, optimizer, members, most, work, loss, step: Step, record_steps, stacked) -> Program:
+    """The program, compiled by XLA if that pays.
+
+    Args:
+        template: a net of the architecture; trained itself if not `stacked`.
+        optimizer: fresh.
+        members: number of members.
+        most: steps at most.
+        work: of a step, in members × batch size × parameters.
+        loss: as for `hw1.training.train`.
+        step: what is done with a mini-batch.
+        record_steps: whether loss and gradient norm of each step are returned.
+        stacked: whether the members are stacked.
+    """
     jit = evaluation.jit_compile(template) and most >= _XLA_STEPS and work <= _XLA_WORK
     known = evaluation.architecture(template), losses.key(loss)
-    key = (*known, _rule(optimizer), members, batch_size, step, record_steps, jit)
+    key = (*known, _rule(optimizer), members, step, record_steps, jit)
 
     def make():
         net = stack(template, members) if stacked else template
-        per_example = evaluation.per_example(loss)
-        optimizer.build(net.trainable_variables)
-        fresh = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
-        take = _step(net, optimizer, per_example, members, record_steps, *step)
-        run = tf.function(_epochs(take, net, members, batch_size, record_steps), jit_compile=jit)
-        return Program(net, members, stacked, optimizer, fresh, run, tf.function(_totals(net, per_example, members)))
+        per_example, dtype = evaluation.per_example(loss), net.trainable_variables[0].dtype
+        shape = (members, 1, 1) if stacked else ()
+        rate = tf.Variable(tf.zeros(shape, dtype)) if step.has_rates else None
+        momentum = tf.Variable(tf.zeros(shape, dtype)) if step.has_momentum else None
+        used = optimizer if momentum is None else _MemberMomentum(momentum, optimizer)
+        if step.has_rates:
+            used.learning_rate = lambda: tf.identity(rate)
+        used.build(net.trainable_variables)
+        fresh = [keras.ops.convert_to_numpy(v) for v in used.variables]
+        random = tf.Variable(tf.zeros(members, tf.int64)), tf.Variable(0, dtype=tf.int64)
+        take = _step(net, used, rate, per_example, Members(members, stacked, *random), record_steps, step)
+        run = tf.function(_epochs(take, net, members, record_steps, step.has_rates), jit_compile=jit)
+        totals = tf.function(_totals(net, per_example, members))
+        return Program(net, members, stacked, used, fresh, random, momentum, run, totals)
 
     return make() if None in known else evaluation.remember((make_program, *key), make)
+
+
+class _MemberMomentum(keras.optimizers.SGD):
+    """SGD with a momentum for each member."""
+
+    def __init__(self, momentum, optimizer):
+        super().__init__(**(optimizer.get_config() | {"momentum": 0.5}))  # makes velocities; the number is not used
+        self.factor = momentum
+
+    def update_step(self, gradient, variable, learning_rate):
+        """As Keras: v ← m v − ε g and θ ← θ + v, or θ ← θ + m v − ε g by Nesterov."""
+        velocity = self.momentums[self._get_variable_index(variable)]
+        step, factor = learning_rate * gradient, tf.identity(self.factor)
+        moved = factor * velocity.value - step
+        self.assign(velocity, moved)
+        self.assign_add(variable, factor * moved - step if self.nesterov else moved)
 
 
 def _plain(net, x, y, loss):
@@ -120,52 +196,67 @@ def _plain(net, x, y, loss):
     return loss(y, net(x, training=True))
 
 
-def _step(net, optimizer, loss, members, record, objective, inner_steps, proximal):
+def _step(net, optimizer, rate, loss, members, record, how: Step):
     """The function that takes one mini-batch's steps for all members; its loss and gradient norm before them."""
-    parameters, objective = net.trainable_variables, objective or _plain
+    parameters, objective = net.trainable_variables, how.objective or _plain
 
-    def gradients(x, y):
+    def gradients(x, y, weights=None):
         with tf.GradientTape() as tape, tracing.inlined():
-            losses = tf.reduce_mean(tf.reshape(objective(net, x, y, loss), [members, -1]), axis=1)
-            total = tf.add_n([tf.reduce_sum(losses), *net.losses])
+            losses = tf.reshape(objective(net, x, y, loss), [members.number, -1])
+            losses = tf.reduce_mean(losses if weights is None else losses * weights, axis=1)
+            total = tf.add_n([tf.reduce_sum(losses), *(net.losses if weights is None else ())])
         return losses, tape.gradient(total, [v.value for v in parameters], unconnected_gradients="zero")
 
-    def step(x, y, rows):
-        rows = tf.reshape(rows, [-1])
-        x, y = tf.gather(x, rows), tf.gather(y, rows)
-        losses, slopes = gradients(x, y)
-        start = [tf.identity(v.value) for v in parameters] if proximal else []
-        optimizer.apply(slopes, parameters)
-        for _ in range(inner_steps - 1):
-            _, inner = gradients(x, y)
-            if proximal:
-                inner = [g + proximal * (v.value - c) for g, v, c in zip(inner, parameters, start, strict=True)]
+    def step(x, y, rows, rates):
+        def anew(weights, part):
+            chosen = tf.reshape(rows if part is None else rows[:, part], [-1])
+            return gradients(tf.gather(x, chosen), tf.gather(y, chosen), weights)[1]
+
+        rows = tf.reshape(rows, [members.number, -1])
+        flat = tf.reshape(rows, [-1])
+        inputs, targets = tf.gather(x, flat), tf.gather(y, flat)
+        if rate is not None:
+            rate.assign(tf.reshape(rates, rate.shape))
+        losses, slopes = gradients(inputs, targets)
+        start = [tf.identity(v.value) for v in parameters] if how.proximal else []
+        batch = Batch(parameters, slopes, rows.shape[1], members, anew)
+        optimizer.apply(slopes if how.direction is None else how.direction(batch), parameters)
+        for _ in range(how.inner_steps - 1):
+            _, inner = gradients(inputs, targets)
+            if how.proximal:
+                inner = [g + how.proximal * (v.value - c) for g, v, c in zip(inner, parameters, start, strict=True)]
             optimizer.apply(inner, parameters)
+        members.steps.assign_add(1)
         if not record:
             return None
-        squares = tf.add_n([tf.reduce_sum(tf.reshape(g, [members, -1]) ** 2, axis=1) for g in slopes])
-        return tf.stack([tf.cast(losses, squares.dtype), tf.sqrt(squares)])
+        norms = tf.reshape(members.norm(slopes), [members.number])
+        return tf.stack([tf.cast(losses, norms.dtype), norms])
 
     return step
 
 
-def _epochs(step, net, members, batch_size, record_steps):
+def _epochs(step, net, members, record_steps, has_rates):
     """The function that is compiled: all steps of some epochs for all members."""
 
-    def run(x, y, order):
+    def run(x, y, order, rates, batch_size):
         epochs, _, count = order.shape
         full, tail = divmod(count, batch_size)
         per_epoch = full + bool(tail)
         size = epochs * per_epoch if record_steps else 0
         steps = tf.TensorArray(net.trainable_variables[0].dtype, size, element_shape=[2, members])
+
+        def take(epoch, number, rows):
+            part = tf.slice(order, [epoch, 0, number * batch_size], [1, members, rows])
+            return step(x, y, part, rates[epoch * per_epoch + number] if has_rates else None)
+
         for epoch in tf.range(epochs):
             if full:
                 for number in tf.range(full):
-                    found = step(x, y, tf.slice(order, [epoch, 0, number * batch_size], [1, members, batch_size]))
+                    found = take(epoch, number, batch_size)
                     if record_steps:
                         steps = steps.write(epoch * per_epoch + number, found)
             if tail:
-                found = step(x, y, tf.slice(order, [epoch, 0, full * batch_size], [1, members, tail]))
+                found = take(epoch, full, tail)
                 if record_steps:
                     steps = steps.write(epoch * per_epoch + full, found)
         return steps.stack() if record_steps else tf.zeros([])

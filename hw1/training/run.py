@@ -15,72 +15,113 @@ class Examples(NamedTuple):
     Attributes:
         x: inputs, shape [N, ...].
         y: targets, shape [N, ...].
-        rows: seed → the rows of `x` and `y` that are this member's, shape [n].
+        rows: of each member the rows of `x` and `y` that are its own, shape [n]; the same n for all of a group.
     """
 
     x: tf.Tensor
     y: tf.Tensor
-    rows: dict[int, np.ndarray]
+    rows: list[np.ndarray]
+
+
+class Stage(NamedTuple):
+    """Some epochs of constant batch size.
+
+    Attributes:
+        batch_size: examples per step of a member.
+        per_epoch: steps in an epoch.
+        most: steps of the stage, at most.
+        every: steps between evaluations.
+        piece: steps between looks at the loss.
+    """
+
+    batch_size: int
+    per_epoch: int
+    most: int
+    every: int
+    piece: int
 
 
 class Run:
     """The training of one group of members by a program."""
 
-    def __init__(self, program: Program, models, seeds, sets: list[Examples], data, target_loss, record):
+    def __init__(self, program: Program, members: list[Member], sets: list[Examples], target_loss, record, **options):
         """Loads the members into the program.
 
         Args:
             program: compiled for so many members.
-            models: their nets, which get the trained weights.
-            seeds: of the members.
+            members: not trained yet.
             sets: training and test examples.
-            data: what `hw1.training.train` was given; so are target_loss and record.
             target_loss: training loss at which a member stops, or None.
             record: what is kept of each member beside its history.
+            **options: replacement, rates, a function (epochs) -> [steps, members] or None, and momentum, shape
+                [members], or None; see `hw1.training.train`.
         """
-        self.program, self.models, self.seeds = program, models, seeds
-        self.sets, self.data, self.target, self.record = sets, data, target_loss, record
-        self.rows = [tf.constant(np.stack([part.rows[seed] for seed in seeds]), tf.int32) for part in sets]
+        self.program, self.sets, self.target, self.record = program, sets, target_loss, record
+        self.models, seeds = [member.model for member in members], [member.seed for member in members]
+        self.waiting = members
+        self.replacement, self.rates = options["replacement"], options["rates"]
+        self.rows = [tf.constant(np.stack(part.rows), tf.int32) for part in sets]
         x, y, _ = sets[0]
-        outputs = models[0](x[:1], training=False).shape
+        outputs = self.models[0](x[:1], training=False).shape
         self.with_accuracy = y.dtype.is_integer and y.shape.rank == 1 and len(outputs) == 2 and outputs[1] > 1
         self.orders = [np.random.default_rng([seed, 1]) for seed in seeds]
         self.evaluations: list[dict] = []
         self.weights: list[np.ndarray | None] = []
         self.steps: list[np.ndarray] = []
-        self.status: list[str | None] = [None] * len(models)
-        self.ends: list[tuple] = [()] * len(models)  # evaluations with weights, and updates, of each member
-        program.load(models, seeds)
+        self.status: list[str | None] = [None] * len(members)
+        self.ends: list[tuple] = [()] * len(members)  # evaluations with weights, and updates, of each member
+        program.load(self.models, seeds, options["momentum"])
 
-    def train(self, most: int, per_epoch: int, batch_size: int, every: int, piece: int, bar) -> None:
-        """Runs at most `most` updates, `piece` at once, evaluating after `every`; ends when every member has."""
-        done = 0
-        for order, taken, due in self._pieces(most, per_epoch, batch_size, every, piece):
-            found = self.program.run(self.sets[0].x, self.sets[0].y, tf.constant(order, tf.int32))
-            if "steps" in self.record:
-                self.steps.append(found.numpy())
-            done += taken
-            bar.update(taken)
-            if due:
-                self._evaluate(done / per_epoch, done)
-                bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
-            else:
-                self._look(done / per_epoch, done, every / per_epoch)
+    def train(self, stages: list[Stage], bar) -> None:
+        """Runs the stages, evaluating on the way; ends when every member has."""
+        done, epoch = 0, 0.0
+        for stage in stages:
+            before, start = done, epoch
+            for order, taken, due in self._pieces(stage):
+                self._run(order, stage, taken, epoch)
+                done += taken
+                epoch = start + (done - before) / stage.per_epoch
+                bar.update(taken)
+                if due:
+                    self._evaluate(epoch, done)
+                    bar.set_postfix(loss=f"{np.median(self.evaluations[-1]['train_loss']):.3g}", refresh=False)
+                else:
+                    self._look(epoch, done, stage.every / stage.per_epoch)
+                if None not in self.status:
+                    break
             if None not in self.status:
                 break
         for member, status in enumerate(self.status):
             if status is None:
                 self._finish(member, "ok" if self.target is None else "target not reached", done)
-        bar.update(most - done)
+        bar.update(sum(stage.most for stage in stages) - done)
 
-    def _pieces(self, most, per_epoch, batch_size, every, piece):
+    def _run(self, order, stage, taken, epoch) -> None:
+        """Takes some steps, and keeps what is recorded of them."""
+        rates = np.zeros(0)
+        if self.rates:
+            rates = self.rates(epoch + np.arange(taken) / stage.per_epoch)
+        rates = tf.constant(rates, self.program.net.trainable_variables[0].dtype)
+        x, y, _ = self.sets[0]
+        found = self.program.run(x, y, tf.constant(order, tf.int32), rates, stage.batch_size)
+        if "steps" in self.record:
+            self.steps.append(found.numpy())
+
+    def _pieces(self, stage: Stage):
         """Yields the rows of some steps, shape [epochs, members, rows], how many steps, and whether a look is due."""
+        batch_size, per_epoch, most, every, piece = stage
         own, done = self.rows[0].numpy(), 0
+
+        def drawn(rows, rng):
+            return (
+                rng.integers(len(rows), size=per_epoch * batch_size) if self.replacement else rng.permutation(len(rows))
+            )
+
         while done < most:
             whole = min(every, most - done) // per_epoch
             order = np.stack(
                 [
-                    [rows[rng.permutation(len(rows))] for rng, rows in zip(self.orders, own, strict=True)]
+                    [rows[drawn(rows, rng)] for rng, rows in zip(self.orders, own, strict=True)]
                     for _ in range(whole or 1)
                 ]
             )
@@ -150,18 +191,16 @@ class Run:
 
     def members(self) -> list[Member]:
         """The trained members, each with its part of what was recorded."""
-        results = []
-        for m, (seed, model) in enumerate(zip(self.seeds, self.models, strict=True)):
+        for m, member in enumerate(self.waiting):
             past, updates = self.ends[m]
             history = {name: np.array([values[name][m] for values, _ in past]) for name in self.evaluations[0]}
             if self.status[m] == "diverged":  # an accuracy of such a net means nothing
                 for name in set(history) - {"epoch"}:
                     history[name][-1] = np.nan
-            member = Member(seed, model, history, self.status[m], updates, self.data)
+            member.history, member.status, member.updates = history, self.status[m], updates
             if "weights" in self.record:
                 member.weights = np.stack([weights[m] for _, weights in past])
             if "steps" in self.record:
                 losses, norms = np.concatenate(self.steps)[:updates, :, m].T
                 member.steps = {"loss": losses, "gradient_norm": norms}
-            results.append(member)
-        return results
+        return self.waiting
