@@ -16,6 +16,9 @@ step. Whole epochs are timed after compilation, and their times divided by the n
 - train: a complete call of `hw1.training.train` that builds 16 nets and evaluates them on all training and test images
   after the last epoch.
 
+- grid: 32 nets 196-64-10 in one call of `hw1.training.train` by SGD with momentum, without evaluation on the way:
+  alike, with their own learning rates and momenta, and with batch sizes of 8 to 72 whose mean is that of the others.
+
 The next rows are the losses of nets trained by `fit` and by the stacked trainer from the same initial weights, with
 different batch orders; here the repetitions are seeds. The trainer is as good as `fit` if the mean losses differ by no
 more than the losses of different seeds. The last row is the peak memory of the process, including `fit`.
@@ -33,6 +36,7 @@ BATCH_SIZE = 64
 EPOCHS = 5  # in one timed call
 MEMBERS = 16
 SMALL_MEMBERS, SMALL_EPOCHS, SMALL_BATCH = 100, 10, 20  # for the small net
+GRID_STEPS, GRID_SIZES = 500, (8, 16, 32, 72)  # for the grid
 OPTIONS = {
     "repetitions": (5, "repetitions of each timing"),
     "seeds": (5, "nets whose losses are compared"),
@@ -43,7 +47,8 @@ OPTIONS = {
 def run(repetitions: int, seeds: int, epochs: int) -> list[dict]:
     """Returns the rows of the table."""
     data = datasets.load("mnist10k")
-    rows = _times(data, repetitions) + _small_net_times(repetitions) + _losses(data, seeds, epochs)
+    rows = _times(data, repetitions) + _small_net_times(repetitions) + _grid_times(data, repetitions)
+    rows += _losses(data, seeds, epochs)
     return [*rows, timing.row("peak memory of this process", [timing.peak_memory()], "GB")]
 
 
@@ -138,6 +143,37 @@ def _small_net_times(repetitions):
         timing.row(names[0], fit, "ms a step"),
         timing.row(names[1], stacked, "ms a member-step", timing.ratio(fit, stacked), "≥ 50×"),
     ]
+
+
+def _grid_times(data, repetitions):
+    """Times members that differ beside members that do not; one call each, with as many examples in all."""
+    pooled, count = datasets.average_pool(data, 2), 8 * len(GRID_SIZES)
+    mean = sum(GRID_SIZES) // len(GRID_SIZES)
+
+    def call(**options):
+        training.train(
+            lambda seed: models.mlp((64,), input_shape=(14, 14), seed=seed),
+            pooled,
+            optimizer=lambda: keras.optimizers.SGD(0.02, 0.5),
+            seeds=range(count),
+            updates=GRID_STEPS,
+            evaluate_updates=GRID_STEPS,
+            replacement=True,
+            **{"batch_size": mean} | options,
+        )
+
+    differing = {"learning_rate": np.geomspace(0.01, 0.08, count), "momentum": np.linspace(0, 0.9, count)}
+    cases = {
+        "grid, equal members": call,
+        "grid, own rates and momenta": lambda: call(**differing),
+        "grid, own batch sizes too": lambda: call(batch_size=np.repeat(GRID_SIZES, 8), **differing),
+    }
+    rows, seconds = [], timing.side_by_side(cases, repetitions)
+    for name, values in seconds.items():
+        per_step = [value / GRID_STEPS / count * 1e3 for value in values]
+        slower = timing.ratio(values, seconds["grid, equal members"])
+        rows.append(timing.row(name, per_step, "ms a member-step", slower, "≤ 1.3×"))
+    return rows
 
 
 def _losses(data, seeds, epochs):

@@ -21,6 +21,7 @@ def test_the_trainer_beside_fit(monkeypatch):
     monkeypatch.setattr(training, "EPOCHS", 1)
     monkeypatch.setattr(training, "MEMBERS", 2)
     monkeypatch.setattr(training, "SMALL_MEMBERS", 2)
+    monkeypatch.setattr(training, "GRID_STEPS", 5)
     rows = {row["what"]: row for row in training.run(repetitions=1, seeds=2, epochs=20)}
     fitted, stacked = (rows[f"training loss of {name} after 20 epochs"]["mean"] for name in ("fit", "train"))
     data = datasets.load("mnist10k")

@@ -1,4 +1,4 @@
-"""What do products, λ₁ and the trace cost by hw1 and by other libraries, on the same net and images?
+"""What do products, λ₁, the trace and the training of many nets cost by hw1 and by other libraries?
 
     python -m benchmarks.peers.speed                        about 8 minutes on two cores
     python -m benchmarks.peers.speed --repetitions=2 --threads 1
@@ -15,6 +15,8 @@ with OMP_WAIT_POLICY=passive in the environment they sleep.
   vector, is no larger. Settings are tolerances 1, 0.1, ..., which mean different things, or numbers of Lanczos steps.
 - trace: 30 products; by Hutch++, or by Hutchinson's estimator (PyHessian), which is less exact.
 
+- training: see `grid`; beside JAX, with vmap over a scan. Equal final losses show that both do the same.
+
 All but the product start from the net and the images. No time is asserted.
 """
 
@@ -28,6 +30,7 @@ from benchmarks import timing
 from benchmarks.peers.worker import Worker
 
 PYTHON = ".venv-peers/bin/python"
+PAIRS = (("ours", "theirs"), ("stacked", "vmapped"))  # workers of hw1 and of the other libraries
 
 
 def run(path: Path, python: str, repetitions: int, threads: list[int]) -> dict:
@@ -42,14 +45,16 @@ def run(path: Path, python: str, repetitions: int, threads: list[int]) -> dict:
     Returns:
         "rows" for `timing.table`, the "environments" of both sides, and the "load" of the machine in the minute before.
     """
-    rows, load = [], os.getloadavg()[0]
+    rows, environments, load = [], {}, os.getloadavg()[0]
     for count in threads:
-        with (
-            Worker(sys.executable, "benchmarks.peers.ours", path, count) as ours,
-            Worker(python, "benchmarks.peers.theirs", path, count) as theirs,
-        ):
-            rows += _rows(ours, theirs, repetitions, "1 thread" if count == 1 else f"{count} threads")
-    return {"environments": {"ours": ours.environment, "theirs": theirs.environment}, "load": load, "rows": rows}
+        for pair in PAIRS:
+            with (
+                Worker(sys.executable, f"benchmarks.peers.{pair[0]}", path, count) as ours,
+                Worker(python, f"benchmarks.peers.{pair[1]}", path, count) as theirs,
+            ):
+                rows += _rows(ours, theirs, repetitions, "1 thread" if count == 1 else f"{count} threads")
+                environments |= {pair[0]: ours.environment, pair[1]: theirs.environment}
+    return {"environments": environments, "load": load, "rows": rows}
 
 
 def _rows(ours, theirs, repetitions, threads):
