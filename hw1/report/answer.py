@@ -2,53 +2,77 @@
 
 import pandas as pd
 
-from hw1.findings import words
-from hw1.findings.verdict import ALIKE_WORSE, BATCH_SHARPNESS, BATCH_WORSE, HELD, NOT, SAME_FUNCTION, SHARP_WORSE, SMALL
+from hw1.findings.verdict import (
+    ALIKE_SENSITIVE,
+    ALIKE_WORSE,
+    BATCH_SHARPNESS,
+    BATCH_WORSE,
+    HELD,
+    NOT,
+    SAME_FUNCTION,
+    SHARP_WORSE,
+    SMALL,
+)
 
-ASKED = {  # topic → the question as a clause
-    BATCH_SHARPNESS: "that larger batches end in sharper minima",
-    BATCH_WORSE: "that larger batches generalise worse",
-    SHARP_WORSE: "that sharper minima generalise worse, over batch sizes",
-    ALIKE_WORSE: "that of nets trained alike the sharper ones generalise worse",
-    SAME_FUNCTION: "that the sharpness of a net can change though its function does not",
+ASKED = {  # topic → what is claimed
+    BATCH_SHARPNESS: "Larger batches end in sharper minima",
+    BATCH_WORSE: "Larger batches generalise worse",
+    SHARP_WORSE: "Over batch sizes, sharper minima generalise worse",
+    ALIKE_WORSE: "Of nets that were trained alike, the sharper ones generalise worse",
+    ALIKE_SENSITIVE: "Of nets that were trained alike, those more sensitive to their input generalise worse",
+    SAME_FUNCTION: "The sharpness of a net changes though its function does not",
 }
+SUPPORTED, AGAINST, LITTLE, OPEN = "held", "did not hold", "the effect is too small to matter", "it cannot be decided"
+KINDS = {HELD: SUPPORTED, NOT: AGAINST, SMALL: LITTLE}  # verdict → what is said of it
 
 
 def paragraphs(ledger: pd.DataFrame) -> list[str]:
     """What the claims on each topic say together, and what follows; Typst markup.
 
+    Claims that rest on the same nets are not independent: the claims of one set of nets have one vote, what most of
+    them say; if none is in the majority, they cannot decide.
+
     Args:
         ledger: as `hw1.claims.judge` gives it.
     """
     counts = {topic: _counts(ledger[ledger.topic == topic]) for topic in ASKED}
-    said = [
-        f"Of {_several(sum(counts[topic].values()))} {clause}, {_listed(counts[topic])}."
-        for topic, clause in ASKED.items()
-        if counts[topic]
-    ]
-    return [" ".join(said), _conclusion(counts)] if said else []
+    said = [f"{sentence}: {_said(counts[topic])}." for topic, sentence in ASKED.items() if counts[topic]]
+    if not said:
+        return []
+    how = "Claims about the same nets count once, by what most of them say. "
+    return [how + " ".join(said), _conclusion(counts)]
 
 
 def _counts(lines) -> dict[str, int]:
-    """How many claims held, did not, were too small to matter, and could not be decided."""
-    kinds = lines.verdict.map({HELD: "held", NOT: "did not hold", SMALL: "found less than the effect fixed beforehand"})
-    counts = kinds.fillna("could not be decided").value_counts()
-    order = ["held", "did not hold", "found less than the effect fixed beforehand", "could not be decided"]
-    return {kind: int(counts[kind]) for kind in order if kind in counts}
+    """In how many sets of nets the claim held, did not, was too small to matter, or cannot be decided."""
+    counts = dict.fromkeys((SUPPORTED, AGAINST, LITTLE, OPEN), 0)
+    for _, own in lines.groupby("nets"):
+        kinds = own.verdict.map(KINDS).fillna(OPEN).value_counts()
+        counts[kinds.index[0] if kinds.iloc[0] > len(own) / 2 else OPEN] += 1
+    return {kind: count for kind, count in counts.items() if count}
 
 
-def _several(count) -> str:
-    return "the one claim" if count == 1 else f"{count} claims"
-
-
-def _listed(counts) -> str:
-    return words.listed(f"{count} {kind}" for kind, count in counts.items())
+def _said(counts) -> str:
+    """The counts in words, such as "held in 2 of 3 sets of nets; in 1 the effect is too small to matter"."""
+    total = sum(counts.values())
+    (first, count), *others = counts.items()
+    sets = "the one set of nets" if total == 1 else f"{count} of {total} sets of nets"
+    start = f"{first} in {sets}" if first in (SUPPORTED, AGAINST) else f"in {sets} {first}"
+    return "; ".join(
+        [
+            start,
+            *(
+                f"{kind} in {number}" if kind in (SUPPORTED, AGAINST) else f"in {number} {kind}"
+                for kind, number in others
+            ),
+        ]
+    )
 
 
 def _share(counts) -> float | None:
-    """The share of the claims that held, of those that have a result; None if there are none."""
-    known = sum(count for kind, count in counts.items() if kind != "could not be decided")
-    return counts.get("held", 0) / known if known else None
+    """The share of the sets of nets in which the claim held, of those with a result; None if there are none."""
+    known = sum(count for kind, count in counts.items() if kind != OPEN)
+    return counts.get(SUPPORTED, 0) / known if known else None
 
 
 def _conclusion(counts) -> str:
@@ -81,13 +105,15 @@ def _conclusion(counts) -> str:
     text = f"*So do flat minima generalise?* {answers[over, alike]}"
     if (shares[BATCH_SHARPNESS] or 0) > 2 / 3:
         text += " That larger batches end in sharper minima is well supported, at equal training loss."
+    if (shares[ALIKE_SENSITIVE] or 0) > 2 / 3:
+        text += " Sensitivity to the input, a property of the function and not of its parameters, does tell nets trained alike apart."
     if (shares[SAME_FUNCTION] or 0) > 2 / 3:
-        text += " And rescaling the weights changes every measure of sharpness that is not normalised by their scale, while the function stays: such a measure can only compare nets that were trained alike, or nearly so."
+        text += " As rescaling the weights changes sharpness at will and leaves the function as it is, sharpness alone does not determine how a net generalises: what holds over batch sizes is an observation on nets that training finds."
     return text
 
 
 def _mostly(counts) -> int:
     """+1 if most of the claims held, −1 if most did not or found less than the effect, else 0."""
-    held, total = counts.get("held", 0), sum(counts.values())
-    against = total - held - counts.get("could not be decided", 0)
+    held, total = counts.get(SUPPORTED, 0), sum(counts.values())
+    against = total - held - counts.get(OPEN, 0)
     return int(held > total / 2) - int(against > total / 2)

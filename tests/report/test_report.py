@@ -86,13 +86,26 @@ def test_no_flag_and_no_column_is_in_a_document(runs):
 def test_the_title_is_answered_by_the_verdicts(over, alike, answer):
     """The conclusion follows from how many of the claims on sharp minima held, over batch sizes and at a fixed one."""
     line = claim("source", "sentence", Interval(1, 0, 2), above=0)
-    lines = [line._replace(verdict=verdict, topic=SHARP_WORSE) for verdict in over]
-    lines += [line._replace(verdict=verdict, topic=ALIKE_WORSE) for verdict in alike]
+    lines = [
+        line._replace(verdict=verdict, topic=topic, nets=f"nets {number}")
+        for topic, verdicts in ((SHARP_WORSE, over), (ALIKE_WORSE, alike))
+        for number, verdict in enumerate(verdicts)
+    ]
     ledger = pd.DataFrame(lines)
     counted, conclusion = paragraphs(ledger)
     assert answer in conclusion
-    assert f"Of {len(over) if len(over) > 1 else 'the one'}" in counted
+    assert (f"{len(over)} sets of nets" if len(over) > 1 else "the one set of nets") in counted
     assert paragraphs(ledger.assign(topic="")) == []
+
+
+def test_claims_about_the_same_nets_count_once():
+    """Twelve lines of one population and one of another are two sets of nets; a tie cannot be decided."""
+    line = claim("source", "sentence", Interval(1, 0, 2), above=0)._replace(topic=SHARP_WORSE)
+    lines = [line._replace(verdict=HELD, nets="first")] * 12 + [line._replace(verdict=NOT, nets="second")]
+    counted, _ = paragraphs(pd.DataFrame(lines))
+    assert "held in 1 of 2 sets of nets; did not hold in 1" in counted
+    counted, _ = paragraphs(pd.DataFrame([*lines[:1], line._replace(verdict=NOT, nets="first")]))
+    assert "in the one set of nets it cannot be decided" in counted
 
 
 def test_verdicts_that_changed_are_shown():

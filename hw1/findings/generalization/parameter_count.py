@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLUE, GREEN, LOSS, PURPLE, TEST, TRAIN, VERMILION
-from hw1.findings.verdict import ACCURACY_EFFECT, Claim, claim
+from hw1.findings.verdict import ACCURACY_EFFECT, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign
 from hw1.statistics import Interval, geometric_mean, jackknife, mean_interval, paired_difference
 
@@ -49,30 +49,29 @@ def conditions(loss: str, examples: int, settings) -> int:
     return examples * (settings["classes"] if loss == "squared" else 1)
 
 
-def threshold(errors: pd.Series) -> float:
+def threshold(errors: pd.Series, fitted: float = FITTED) -> float:
     """The number of parameters from which on a net fits, interpolated between the sizes on both sides of it.
 
     Args:
         errors: the training errors of one seed, by number of parameters, ascending.
+        fitted: the training error at and below which a net fits.
 
     Returns:
-        Where the training error is `FITTED`, on a logarithmic scale. NaN if the largest net does not fit or the
+        Where the training error is `fitted`, on a logarithmic scale. NaN if the largest net does not fit or the
         smallest does, as then the threshold is not among the sizes.
     """
-    misses = np.flatnonzero(~(errors.to_numpy() <= FITTED))
+    misses = np.flatnonzero(~(errors.to_numpy() <= fitted))
     if not len(misses) or misses[-1] == len(errors) - 1:
         return np.nan
     below, above = errors.iloc[misses[-1]], errors.iloc[misses[-1] + 1]
     ends = np.log(errors.index[misses[-1] : misses[-1] + 2])
-    return float(np.exp(ends[0] + (below - FITTED) / (below - above) * (ends[1] - ends[0])))
+    return float(np.exp(ends[0] + (below - fitted) / (below - above) * (ends[1] - ends[0])))
 
 
-def thresholds(rows, loss, noise, settings) -> pd.DataFrame:
+def thresholds(rows, loss, noise, settings, fitted: float = FITTED) -> pd.DataFrame:
     """The threshold of each seed (index) for each number of training examples (columns)."""
-    counts = sorted(settings["examples"])
-    return pd.DataFrame(
-        {count: _errors(rows, loss, noise, count, "train").apply(threshold, axis=1) for count in counts}
-    )
+    errors = {count: _errors(rows, loss, noise, count, "train") for count in sorted(settings["examples"])}
+    return pd.DataFrame({count: table.apply(threshold, axis=1, fitted=fitted) for count, table in errors.items()})
 
 
 def exponent(table: pd.DataFrame) -> Interval:
@@ -145,9 +144,9 @@ def fitting(nets) -> list[int]:
     return [size for size, found in nets.groupby("parameters").train_accuracy if (found >= 1 - FITTED).all()]
 
 
-def slope(nets, column: str) -> Interval:
+def slope(nets, column: str, sizes: list[int] | None = None) -> Interval:
     """The slope of a column against log10 of the number of parameters, over all sizes that fit; mean over seeds."""
-    sizes = fitting(nets)
+    sizes = fitting(nets) if sizes is None else sizes
     if len(sizes) < 2:
         return NOTHING
     table = nets.pivot(index="seed", columns="parameters", values=column)[sizes]
@@ -206,7 +205,7 @@ def figure(rows, settings) -> Figure:
 
 
 def claims(rows, settings) -> Iterator[Claim]:
-    """More parameters beyond fitting; then threshold and double descent, for each loss with the most noise."""
+    """More parameters beyond fitting; then threshold and double descent, for each loss and share of noisy labels."""
     yield claim(
         NEYSHABUR,
         "Beyond the size that fits the training set, more parameters still raise test accuracy (slope per decade of parameters, over all sizes that fit)",
@@ -214,40 +213,51 @@ def claims(rows, settings) -> Iterator[Claim]:
         above=0,
         effect=ACCURACY_EFFECT,
     )
-    noise, most = max(settings["noises"]), max(settings["examples"])
     for loss in settings["losses"]:
-        name, table = NAMES[loss], thresholds(rows, loss, noise, settings)
-        yield claim(
-            BELKIN,
-            f"The size that first fits the training set is proportional to the number of examples: {name} (exponent)",
-            exponent(table),
-            published="1",
-            within=(0.5, 1.5),
-        )
-        if loss == "squared":
-            yield claim(
-                BELKIN,
-                f"The first net that fits has as many parameters as there are examples times classes: {name} (ratio)",
-                geometric_mean(table[most] / conditions(loss, most, settings)),
-                published="1",
-                within=(0.5, 2),
-            )
-        for statistic, sentence, source in (
-            (rise, "The test error at this size is higher than with fewer parameters", BELKIN),
-            (fall, "The test error falls again beyond this size", BELKIN),
-        ):
-            than = "best smaller size" if statistic is rise else "largest net"
-            yield claim(
-                source,
-                f"{sentence}: {name}, {noise:.0%} noisy labels (difference to the {than})",
-                statistic(rows, loss, noise, settings),
-                above=0,
-                effect=ACCURACY_EFFECT,
-            )
+        for noise in sorted(settings["noises"]):
+            yield from _descents(rows, loss, noise, settings)
         yield claim(
             NAKKIRAN,
-            f"Noisy labels make the peak of the test error higher: {name} (rise up to it, {noise:.0%} − {min(settings['noises']):.0%} noise)",
+            f"Noisy labels make the peak of the test error higher: {NAMES[loss]} (rise up to it, {max(settings['noises']):.0%} − {min(settings['noises']):.0%} noise)",
             noise_effect(rows, loss, settings),
+            above=0,
+            effect=ACCURACY_EFFECT,
+        )
+
+
+def _descents(rows, loss, noise, settings) -> Iterator[Claim]:
+    """Threshold and double descent with one loss and share of noisy labels.
+
+    Belkin et al. train on true labels with the squared error, for which they expect the threshold at as many parameters
+    as there are outputs to fit; the peak with noisy labels is Nakkiran et al.'s.
+    """
+    table, most = thresholds(rows, loss, noise, settings), max(settings["examples"])
+    name = f"{NAMES[loss]}, {noise:.0%} noisy labels"
+    theirs = BELKIN if loss == "squared" and noise == 0 else OWN
+    fits = f"training error of at most {FITTED:.0%}"
+    if loss == "squared":
+        yield claim(
+            theirs,
+            f"The size that first fits the training set is proportional to the number of examples: {name} (exponent, {fits}; predicted 1, from 0.5 to 1.5)",
+            exponent(table),
+            published="1" if theirs == BELKIN else "",
+            within=(0.5, 1.5),
+        )
+        yield claim(
+            theirs,
+            f"The first net that fits has as many parameters as there are examples times classes: {name} (ratio, {fits}; predicted 1, from 0.5 to 2)",
+            geometric_mean(table[most] / conditions(loss, most, settings)),
+            published="1" if theirs == BELKIN else "",
+            within=(0.5, 2),
+        )
+    for statistic, sentence, than in (
+        (rise, "The test error at this size is higher than with fewer parameters", "best smaller size"),
+        (fall, "The test error falls again beyond this size", "largest net"),
+    ):
+        yield claim(
+            NAKKIRAN if noise else theirs,
+            f"{sentence}: {name} (difference to the {than})",
+            statistic(rows, loss, noise, settings),
             above=0,
             effect=ACCURACY_EFFECT,
         )
@@ -295,30 +305,52 @@ def _beyond(rows) -> str:
         if np.isfinite(found.value):
             moves = {1: "rises", -1: "falls", 0: "does not measurably change"}[sign(found)]
             text += f"Over the {len(sizes)} sizes that fit, {quantity} {moves} with the number of parameters ({show(found, 2)} per decade). "
+        upper = sizes[len(sizes) // 2 :]
+        last = slope(nets, column, upper) if len(upper) > 2 else NOTHING
+        if sign(found) and np.isfinite(last.low) and not sign(last):
+            text += f"Most of this comes from the smaller of them: from {upper[0]:,} parameters on, no change can be measured ({show(last, 2)}). "
     table = 1 - nets.pivot(index="seed", columns="parameters", values="test_accuracy")
     gap = paired_difference(table.iloc[:, -1], chosen_by_others(table))
     if np.isfinite(gap.value):
         apart = {1: "less accurate than", -1: "more accurate than", 0: "not measurably different from"}[sign(gap)]
-        text += f"The largest net is {apart} the size that the other seeds find best (difference of test error {show(gap, 2)})."
+        more = f"is {apart} the size that the other seeds find best (difference of test error {show(gap, 2)})"
+        text += f"The largest net {'has the lowest mean test error' if gap.exact and gap.value == 0 else more}."
     return text
 
 
 def _descent(rows, loss, settings) -> str:
     """Where the threshold of a loss is, how it grows with the number of examples, and what the test error does there."""
-    noise, most = max(settings["noises"]), max(settings["examples"])
-    table, name = thresholds(rows, loss, noise, settings), NAMES[loss]
-    size = geometric_mean(table[most])
-    if not np.isfinite(size.value):
-        return f"With {name} and {noise:.0%} noise, the size that first fits {most:,} examples is not among the sizes. "
-    ratio, growth = number(size.value / conditions(loss, most, settings), 2), exponent(table)
-    text = f"With {name} and {noise:.0%} noise, nets fit {most:,} examples from {show(size)} parameters on, {ratio} per condition"
-    text += f"; with N examples that size grows as N to the power {show(growth, 2)}. " if growth.seeds else ". "
-    up, down = rise(rows, loss, noise, settings), fall(rows, loss, noise, settings)
+    noises, most, name, text = sorted(settings["noises"], reverse=True), max(settings["examples"]), NAMES[loss], ""
+    for noise in noises:
+        table, labels = thresholds(rows, loss, noise, settings), f"{noise:.0%} noise" if noise else "true labels"
+        size = geometric_mean(table[most])
+        if not np.isfinite(size.value):
+            text += f"With {name} and {labels}, the size that first fits {most:,} examples is not among the sizes. "
+            continue
+        ratio, growth = number(size.value / conditions(loss, most, settings), 2), exponent(table)
+        text += f"With {name} and {labels}, nets fit {most:,} examples from {show(size)} parameters on, {ratio} per condition"
+        text += f"; with N examples that size grows as N to the power {show(growth, 2)}. " if growth.seeds else ". "
+        text += _around(rise(rows, loss, noise, settings), fall(rows, loss, noise, settings))
+    return text + _criterion(rows, loss, settings)
+
+
+def _around(up, down) -> str:
+    """What the test error does around the threshold."""
     if not (np.isfinite(up.value) and np.isfinite(down.value)):
-        return text
-    where = {(1, 1): "is highest there and falls again: double descent", (1, 0): "is higher there than before"}
-    where |= {(0, 1): "falls beyond it", (-1, 1): "falls up to it and beyond it"}
+        return ""
+    where = {(1, 1): "has a peak near it: double descent", (1, 0): "is higher there than before"}
+    where |= {(0, 1): "falls beyond it", (-1, 1): "falls up to it and beyond it: no peak"}
     said = where.get((sign(up), sign(down)), "has no peak there that could be measured")
-    return (
-        f"{text}The test error {said} ({show(up, 2)} above the best smaller size, {show(down, 2)} above the largest). "
-    )
+    return f"The test error {said} ({show(up, 2)} above the best smaller size, {show(down, 2)} above the largest). "
+
+
+def _criterion(rows, loss, settings) -> str:
+    """How the exponent depends on the training error that counts as a fit."""
+    noise, found = max(settings["noises"]), []
+    for fitted in (FITTED / 3, 5 * FITTED):
+        growth = exponent(thresholds(rows, loss, noise, settings, fitted))
+        if growth.seeds:
+            found.append(f"{show(growth, 2)} at {number(100 * fitted, 1)} %")
+    if len(found) < 2:
+        return ""
+    return f"The power depends on the training error that counts as a fit, here {FITTED:.0%}: with {noise:.0%} noise it is {listed(found)}. "

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, PURPLE
-from hw1.findings.verdict import OWN, Claim, claim
+from hw1.findings.verdict import ALIKE_SENSITIVE, OWN, Claim, claim
 from hw1.findings.words import net_on_images, show, sign, training_loss
 from hw1.statistics import correlation_given, mean_interval, over_seeds, paired_difference, rank_correlation
 
@@ -56,6 +56,7 @@ def claims(rows, settings) -> Iterator[Claim]:
             f"Of nets of one batch size those with the larger Jacobian generalise worse (Spearman's correlation with test {column}, both as deviations from the mean of their batch size)",
             correlation_given(nets, "jacobian_norm", f"test_{column}", "batch_size"),
             rows,
+            topic=ALIKE_SENSITIVE,
             **side,
         )
 
