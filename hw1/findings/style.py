@@ -193,15 +193,15 @@ def _plain(value) -> str:
 
 
 class Decades(matplotlib.ticker.LogFormatterMathtext):
-    """Labels the powers of ten: plainly on an axis of less than some 1.7 decades, else as powers."""
+    """Labels the powers of ten: plainly on an axis of less than some two decades, else as powers."""
 
     def __call__(self, value, position=None):
         """The label of a major tick."""
-        return _plain(value) if _decades(self.axis) < 1.7 else super().__call__(value, position)
+        return _plain(value) if _decades(self.axis) < 2 else super().__call__(value, position)
 
 
 class BetweenDecades(matplotlib.ticker.Formatter):
-    """Labels 2 and 5 times a power of ten on an axis of less than some 1.7 decades, all on less than half a one."""
+    """Labels 2 and 5 times a power of ten on an axis of less than some two decades, all on less than half a one."""
 
     def __call__(self, value, position=None):
         """The label of a minor tick."""

@@ -186,15 +186,15 @@ def figure(rows, settings) -> Figure:
                 descent.axvline(middle, color=look["color"], linewidth=0.8, linestyle="--")
     counts = np.array(sorted(settings["examples"]))
     for loss, label, side, far in (
-        ("nll", "one per example", "top", 0.9),
-        ("squared", "one per output", "bottom", 1.05),
+        ("nll", "one per example", "top", 0.85),
+        ("squared", "one per output", "bottom", 1.5),
     ):
         if loss in settings["losses"]:
             wanted = [conditions(loss, count, settings) for count in counts]
             scaling.plot(counts, wanted, color="#888888", linewidth=0.8, linestyle="-.")
-            scaling.text(counts[-1], wanted[-1] * far, label, fontsize=6, color="#666666", ha="right", va=side)
+            scaling.text(counts[0], wanted[0] * far, label, fontsize=6.5, color="#666666", va=side)
     style.log_x(descent, f"parameters / conditions ({most:,} examples)")
-    scaling.set(xscale="log", xlabel="training examples", ylim=(min(counts) / 2, None))
+    scaling.set(xscale="log", xlabel="training examples", ylim=(min(counts) / 2.5, None))
     scaling.set_xticks(counts, [f"{count:,}" for count in counts])
     scaling.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     style.log_ticks(scaling.yaxis)
@@ -273,7 +273,7 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Number of parameters",
         "method": f"Nets with one hidden layer of {narrowest:,} to {widest:,} units (ReLU){inputs} are trained on {settings['train']:,} images by Adam, until the training loss is at or below {settings['target_loss']:g}, past zero training error, or for {settings['updates']:,} steps in which the step size falls to 0. The images are averaged over squares of {pool} × {pool} pixels, so that nets of very different size can be trained in minutes. Sizes around the one that first fits the training set are trained on {listed(counts)} images, with {noises} of the labels permuted, with cross-entropy (one condition per example) and squared error (one per output).",
-        "caption": f"Above: loss and accuracy after training against the number of parameters, {settings['train']:,} true labels. Below: test error around the size that first fits (training error {FITTED:g}; dashed: with the most noise), and that size against the number of examples.",
+        "caption": f"Above: loss and accuracy after training against the number of parameters, {settings['train']:,} true labels. Below: test error around the size that first fits (training error of at most {FITTED:.0%}; vertical lines: that size with the most noise, in the colour of its loss), and that size against the number of examples.",
         "comment": [part for part in (_fit(rows) + _beyond(rows), "".join(dense)) if part],
     }
 
