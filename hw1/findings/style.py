@@ -206,4 +206,4 @@ class BetweenDecades(matplotlib.ticker.Formatter):
     def __call__(self, value, position=None):
         """The label of a minor tick."""
         digit, decades = round(value / 10 ** math.floor(math.log10(value))), _decades(self.axis)
-        return _plain(value) if decades < 0.5 or (decades < 1.7 and digit in (2, 5)) else ""
+        return _plain(value) if decades < 0.5 or (decades < 2 and digit in (2, 5)) else ""
