@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, SETS, SKY, VERMILION
@@ -33,6 +33,8 @@ GUR_ARI = "Gur-Ari et al., arXiv 1812.04754"
 YAO = "Yao et al., arXiv 1802.08241"
 RULES = ["outliers", "largest_ratio"]  # columns with the number of outliers
 NEAR_ZERO = 0.01  # eigenvalues within this fraction of λ₁ belong to the bulk
+BULK = 0.9  # the share of eigenvalues near zero above which the bulk is there
+NAMES = {"mnist10k": "MNIST", "fashion10k": "Fashion-MNIST", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 COLUMNS = {  # of the table: column → head
     "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",
@@ -67,13 +69,20 @@ def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Fig
     ends = {min(settings["batch_sizes"]): SKY, max(settings["batch_sizes"]): ORANGE}
     _ranks(third, eigenvalues[(eigenvalues.data == name) & (eigenvalues.classes == eigenvalues.classes.max())], ends)
     _smoothed(fourth, density[density.data == name], ends)
+    style.log_ticks(third.yaxis)
     _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
     _along_axes(sixth, dimensions[dimensions.data == name], ends)
-    first.yaxis.set_major_formatter(LogFormatter())
-    style.log_ticks(first.yaxis)
-    sizes = {f"{name}, batch size {size}": {"color": colour} for size, colour in ends.items()}
-    style.legend(fig, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
+    for axes in (first, fifth):
+        style.log_ticks(axes.yaxis)
+    sizes = {f"{_called(name)}, batch size {size}": {"color": colour} for size, colour in ends.items()}
+    sets = {_called(name): {"color": colour} for name, colour in sets.items()}
+    style.legend(fig, sets | style.sets(BLACK) | sizes)
     return fig
+
+
+def _called(name) -> str:
+    """A data set's name in the text."""
+    return NAMES.get(name, name)
 
 
 def _ranks(axes, rows, ends):
@@ -107,7 +116,7 @@ def _by_layer(axes, rows, ends):
         blocks = rows[rows.batch_size == size]
         blocks = blocks.assign(place=blocks.layer.map(names.index) + shift)
         style.curve(axes, blocks, "place", "eigenvalue", color=colour, linestyle="")
-    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_xticks(range(len(names)), ["output" if name == "logits" else name.replace("_", " ") for name in names])
     axes.set(xlim=(-0.5, max(len(names), 1) - 0.5), ylabel="λ₁ of the layer's block", title="layers")
 
 
@@ -115,8 +124,9 @@ def _along_axes(axes, rows, ends):
     """All eigenvalues of the small net, and the curvatures along the parameter axes, sorted; means over the nets."""
     for size, colour in ends.items():
         means = rows[rows.batch_size == size].groupby("rank")[["eigenvalue", "curvature"]].mean()
-        axes.plot(means.index, means.eigenvalue, color=colour)
-        axes.plot(means.index, means.curvature, color=colour, linestyle=":")
+        width = 2.8 if size == min(ends) else 1.2  # the curves of both sizes nearly coincide
+        axes.plot(means.index, means.eigenvalue, color=colour, linewidth=width)
+        axes.plot(means.index, means.curvature, color=colour, linewidth=width, linestyle=":")
     axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net")
     axes.set_yscale("symlog", linthresh=1e-3)
     handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
@@ -130,9 +140,9 @@ def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
     yield from _claims_of_outliers(nets, eigenvalues, settings)
     yield claim(
         SAGUN,
-        f"The bulk of the spectrum is near zero (share of the eigenvalues within {NEAR_ZERO:.0%} of λ₁)",
+        f"The bulk of the spectrum is near zero (share of the eigenvalues within {100 * NEAR_ZERO:g} % of λ₁, above {BULK:g})",
         _near_zero(density),
-        above=0.9,
+        above=BULK,
     )
 
 
@@ -142,7 +152,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
     for part, what in (("train", "training"), ("test", "test")):
         yield claim(
             YAO,
-            f"{name}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
+            f"{_called(name)}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
             rank_correlation(nets, "batch_size", f"{part}_largest"),
             rows,
             above=0,
@@ -151,7 +161,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
     for column, what, side in (("accuracy", "lower", {"below": 0}), ("loss", "higher", {"above": 0})):
         yield claim(
             OWN,
-            f"{name}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
+            f"{_called(name)}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
             rank_correlation(nets, "train_largest", f"test_{column}"),
             rows,
             topic=SHARP_WORSE,
@@ -161,21 +171,31 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
 
 def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
     """The number of outliers beside the number of classes, by both rules."""
-    classes = eigenvalues.classes.max()  # of the first data set, to which these nets belong
+    most = eigenvalues.classes.max()  # of the first data set, to which the nets of table "nets" belong
+    counts = _outliers(eigenvalues, settings)
+    for column, rule in _rules(settings).items():
+        for classes in sorted(eigenvalues.classes.unique(), reverse=True):
+            some = nets if classes == most else counts[counts.classes == classes]
+            yield claim(
+                GUR_ARI,
+                f"There are about as many outliers as classes, {classes} (mean number by the {rule}, {classes} ± 20 %)",
+                over_seeds(some, column),
+                within=(0.8 * classes, 1.2 * classes),
+            )
+    slopes = _slopes(counts)
     for column, rule in _rules(settings).items():
         yield claim(
             GUR_ARI,
-            f"There are about as many outliers as classes (mean number by the {rule}, {classes} ± 20 %)",
-            over_seeds(nets, column),
-            within=(0.8 * classes, 1.2 * classes),
-        )
-    slopes = _slopes(_outliers(eigenvalues, settings))
-    for column, rule in _rules(settings).items():
-        yield claim(
-            GUR_ARI,
-            f"The number of outliers follows the number of classes (slope of outliers against classes, {rule}, 1 ± 0.5)",
+            f"The number of outliers follows the number of classes (slope of outliers against classes by the {rule}; predicted 1, judged by 1 ± 0.5)",
             mean_interval(slopes[column]),
             within=(0.5, 1.5),
+        )
+    for column, rule in _rules(settings).items():
+        yield claim(
+            OWN,
+            f"There is one outlier fewer than classes (mean distance from that number by the {rule} over nets for {listed(map(str, sorted(counts.classes.unique())))} classes, below 0.5)",
+            over_seeds(counts, (counts[column] - counts.classes + 1).abs()),
+            below=0.5,
         )
 
 
@@ -190,7 +210,9 @@ def _slopes(counts):
 
 def _rules(settings):
     """Column → rule by which outliers are counted."""
-    return dict(zip(RULES, (f"last gap wider than {settings['resolution']:.0%} of λ₁", "largest ratio"), strict=True))
+    return dict(
+        zip(RULES, (f"last gap wider than {100 * settings['resolution']:g} % of λ₁", "largest ratio"), strict=True)
+    )
 
 
 def _outliers(eigenvalues, settings):
@@ -218,8 +240,8 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
     measured = sorted({*ends, settings["class_batch_size"]})
     return {
         "title": "Spectrum",
-        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}, at batch sizes {listed(map(str, measured))}.",
-        "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
+        "method": f"Nets are trained until the loss on the training set is at or below {targets} nats ({listed(map(_called, names))}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']:,} training images of {_called(names[0])}, at batch sizes {listed(f'{size:,}' for size in measured)}.",
+        "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]:,} and {ends[1]:,}: the density of all eigenvalues in units of λ₁, as the nodes of the Lanczos method, each smoothed with a width of {100 * settings['resolution']:g} % of λ₁, which makes the ripples; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted); both batch sizes nearly coincide there, the smaller one is drawn broad.",
         "comment": [
             *(_of_data(rows, ends) if len(rows) else ["All nets diverged."]),
             f"{_shape(nets, eigenvalues, density, settings)} {_parts(layers, dimensions, ends)}".strip(),
@@ -229,7 +251,7 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
 
 def _of_data(rows, ends) -> list[str]:
     """λ₁ against the batch size and against generalisation, on each data set."""
-    sets = dict(list(rows.groupby("data", sort=False)))
+    sets = {_called(name): one for name, one in rows.groupby("data", sort=False)}
     with_batch = " ".join(_batch_size(name, one, ends) for name, one in sets.items())
     with_tests = " ".join(_generalisation(name, one) for name, one in sets.items())
     return [with_batch, f"{with_tests} {_conclusion(rows)}"]
@@ -245,7 +267,7 @@ def _batch_size(name, rows, ends) -> str:
     first, last = (mean_interval(values[size]) for size in ends)
     ratio = geometric_mean(values[ends[1]] / values[ends[0]])
     trend = rank_correlation(rows, "batch_size", "train_largest")
-    text = f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]}, {show(ratio, 2)} times as large"
+    text = f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]:,} and {show(last)} at {ends[1]:,}, {show(ratio, 2)} times as large"
     if np.isfinite(trend.value):
         text += f" (rank correlation with the batch size {show(trend, 2)})"
     verdicts = {
@@ -277,6 +299,7 @@ def _conclusion(rows) -> str:
     """What the correlations of all data sets say of flat minima."""
     signs = {}
     for name, one in rows.groupby("data", sort=False):
+        name = _called(name)
         signs[f"test accuracy on {name}"] = -sign(rank_correlation(one, "train_largest", "test_accuracy"))
         signs[f"test loss on {name}"] = sign(rank_correlation(one, "train_largest", "test_loss"))
     better, unclear, worse = ([what for what, found in signs.items() if found == side] for side in (1, 0, -1))
@@ -299,13 +322,22 @@ def _shape(nets, eigenvalues, density, settings) -> str:
     slopes = _slopes(counts)
     by_gap, by_ratio = (over_seeds(nets, rule) for rule in _rules(settings))
     near, sizes = _near_zero(density), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
-    text = f"At batch sizes {sizes[0]} and {sizes[1]}, a share of {show(near)} of all eigenvalues lies within {NEAR_ZERO:.0%} of λ₁ around zero"
-    text += ": beside the steepest directions, almost all are flat. " if near.value > 0.9 else ". "
+    text = f"At batch sizes {sizes[0]:,} and {sizes[1]:,}, a share of {show(near)} of all eigenvalues lies within {100 * NEAR_ZERO:g} % of λ₁ around zero"
+    text += ": beside the steepest directions, almost all are flat. " if near.value > BULK else ". "
     traces = nets.pivot(index="seed", columns="batch_size", values="trace").reindex(columns=sizes)
-    text += f"The trace at batch size {sizes[1]} is {show(geometric_mean(traces[sizes[1]] / traces[sizes[0]]), 2)} times that at {sizes[0]}. By the last gap wider than {settings['resolution']:.0%} of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
+    text += f"The trace at batch size {sizes[1]:,} is {show(geometric_mean(traces[sizes[1]] / traces[sizes[0]]), 2)} times that at {sizes[0]:,}. By the last gap wider than {100 * settings['resolution']:g} % of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
     if counts.classes.nunique() > 2:
         means = counts.groupby("classes")[["outliers", "largest_ratio"]].mean()
         text += f" For {listed(means.index.astype(str))} classes there are {listed(f'{mean:.1f}' for mean in means.outliers)} by the gap and {listed(f'{mean:.1f}' for mean in means.largest_ratio)} by the ratio: {show(mean_interval(slopes.outliers), 2)} and {show(mean_interval(slopes.largest_ratio), 2)} more for each class."
+        exact = [
+            name
+            for name, rule in (("gap", "outliers"), ("ratio", "largest_ratio"))
+            if (counts[rule] == counts.classes - 1).all()
+        ]
+        if exact:
+            text += (
+                f" By the {listed(exact)} there is exactly one outlier fewer than classes in every one of these nets."
+            )
     negative = over_seeds(nets, nets.smallest.abs() / _first(nets, eigenvalues))
     return f"{text} The most negative eigenvalue is {show(negative, 2)} of λ₁ in size."
 
@@ -320,15 +352,32 @@ def _first(nets, eigenvalues):
 def _parts(layers, dimensions, ends) -> str:
     """In which layer the curvature is largest, and how the parameter axes compare with the eigenvectors."""
     text = ""
-    blocks = layers[layers["rank"] == 1].groupby(["batch_size", "layer"], sort=False).eigenvalue.mean()
-    if len(blocks):
-        steepest = {size: blocks[size].idxmax().replace("_", " ") for size in ends if size in blocks}
-        text += f"The largest eigenvalue of a layer's block is that of layer {listed(f'{name} at batch size {size}' for size, name in steepest.items())}."
+    for size in ends if len(layers) else ():
+        blocks = layers[(layers["rank"] == 1) & (layers.batch_size == size)]
+        text += _steepest(blocks.pivot(index="seed", columns="layer", values="eigenvalue"), size)
     if len(dimensions):
         largest = dimensions.groupby(["batch_size", "seed"])[["eigenvalue", "curvature"]].max()
         ratio = mean_interval((largest.eigenvalue / largest.curvature).groupby("seed").mean())
-        text += f" In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steepest direction combines several parameters."
+        text += f"In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steepest direction combines several parameters."
     return text.strip()
+
+
+def _steepest(blocks, size) -> str:
+    """Which layer's block has the largest eigenvalue, if that can be told from the next one; a row per seed."""
+    order = blocks.mean().sort_values(ascending=False).index
+    if len(order) < 2:
+        return ""
+    first, second = (_layer(name) for name in order[:2])
+    ratio = geometric_mean(blocks[order[0]] / blocks[order[1]])
+    text = f"At batch size {size:,} the largest eigenvalue of a layer’s block is "
+    if sign(ratio, 1) > 0:
+        return f"{text}that of {first}, {show(ratio, 2)} times that of {second}. "
+    return f"{text}that of {first} or of {second}, which are not measurably different (ratio {show(ratio)}). "
+
+
+def _layer(name) -> str:
+    """A layer's name in the text."""
+    return "the output layer" if name == "logits" else f"the {name.replace('_', ' layer ')}"
 
 
 def table(rows, settings, nets, **_) -> dict:
@@ -336,6 +385,7 @@ def table(rows, settings, nets, **_) -> dict:
     lines = [["data", "batch", *COLUMNS.values()]]
     both = rows.merge(nets, on=["data", "batch_size", "seed"], how="left")
     for (data, size), part in both.groupby(["data", "batch_size"], sort=False):
-        found = [show(mean_interval(part[name])) if part[name].notna().any() else "" for name in COLUMNS]
-        lines.append([data, str(size), *found])
-    return {"caption": "Accuracies, largest eigenvalues, outliers and trace against the batch size.", "lines": lines}
+        found = [show(mean_interval(part[name])) if part[name].notna().any() else "–" for name in COLUMNS]
+        lines.append([_called(data), f"{size:,}", *found])
+    caption = f"Accuracies, largest eigenvalues, outliers and trace against the batch size (–: not measured; outliers and trace are those of {_called(rows.data.iloc[0])} at the batch sizes of the method)."
+    return {"caption": caption, "lines": lines}

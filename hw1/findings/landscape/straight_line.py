@@ -18,6 +18,7 @@ from hw1.statistics import geometric_mean, mean_interval
 GOODFELLOW = "Goodfellow et al., arXiv 1412.6544"
 LOOKS = {"relu": BLUE, "tanh": VERMILION, "maxout": GREEN}
 SMALL_RISE = 0.01  # of the loss at the start: a smaller rise along the line counts as none
+SIDES = {"inner": ((0.0, 1), (1.0, -1)), "outer": ((0.0, -1), (1.0, 1))}  # of the two solutions, as end and direction
 FROM_START, BETWEEN = "start to end", "end to end"  # the two lines
 
 
@@ -109,13 +110,14 @@ def _barrier(rows):
     return _over_seeds(_losses(rows, BETWEEN), lambda curve: curve[1:-1].max() - max(curve[0], curve[-1]))
 
 
-def _least_ratio(rows):
-    """The least ratio, over both solutions and both sides, of the loss one point of the line away to that at a solution."""
+def _least_ratio(rows, sides=("inner", "outer")):
+    """The least ratio, over both solutions and some sides, of the loss one point of the line away to that at a solution."""
+    wanted = [place for side in sides for place in SIDES[side]]
     whole = _on_line(rows, BETWEEN).pivot(index="seed", columns="alpha", values="train_loss")
     ratios = []
     for _, curve in whole.reindex(rows.seed.unique()).iterrows():
-        beside = [_beside(curve, end, side) for end in (0.0, 1.0) for side in (-1, 1)] if len(curve) else []
-        ratios.append(min(beside) if len(beside) == 4 and np.isfinite(beside).all() else np.nan)
+        beside = [_beside(curve, end, side) for end, side in wanted]
+        ratios.append(min(beside) if np.isfinite(beside).all() else np.nan)
     return geometric_mean(ratios)
 
 
@@ -197,8 +199,9 @@ def _minima(rows, settings) -> str:
     }
     signs = {net: sign(ratio, 1) for net, ratio in ratios.items()}
     text = f" One point of the line away from a solution the loss is at least {values} times that at it, on whichever side it is least: {by_sign(signs, clauses, 'net', 'nets')}."
-    if min(signs.values()) < 0:
-        text += " Where it is none, the loss falls further on the outer side: the cross-entropy of images that are classified correctly falls as the outputs grow, so that it need not be least where training ended."
+    falls = [net for net, found in signs.items() if found < 0]
+    if falls and all(sign(_least_ratio(rows[rows.net == net], ["inner"]), 1) > 0 for net in falls):
+        text += " There the loss rises on the inner side and falls further on the outer one. The cross-entropy of images that are classified correctly falls as the outputs grow, so it need not be least where training ended."
     return text
 
 
