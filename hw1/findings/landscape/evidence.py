@@ -53,7 +53,7 @@ def figure(rows, settings) -> Figure:
     below.set(xlabel="½ Σ ln(λᵢ/λ)", ylabel="test accuracy")
     dots = {size: Line2D([], [], marker=looks[size], linestyle="", color=colour) for size, colour in shades.items()}
     names = style.named("batch", {size: {} for size in shades})
-    where = {"loc": "upper center", "bbox_to_anchor": (0.4, -0.2), "ncols": 3}
+    where = {"loc": "upper center", "bbox_to_anchor": (0.4, -0.27), "ncols": 3}
     below.legend(dots.values(), names, handletextpad=0.1, columnspacing=0.8, **where)
     looks = {"accuracy": {"color": BLUE}, "cross-entropy": {"color": VERMILION}} | style.sets(BLACK)
     style.legend(fig, looks | {"E, right axis: negative for the regression, positive for chance": {"color": GREEN}})
@@ -208,7 +208,7 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Evidence",
         "method": f"A logistic regression learns to tell the digits 0 and 1 apart from {settings['images']} images, with true and with permuted labels, at {settings['points']} strengths λ of the prior; E is the log evidence ratio of chance to the regression, negative where the evidence is for the regression. {training_loss(nets, settings)} They were trained without the prior, so only their Occam factors are compared, at λ = {settings['net_regularization']:g}.",
-        "caption": f"Left and middle: accuracy (top), cross-entropy and E (bottom; green, right axis) of the regression against λ, with true and with random labels. Right: the negative logarithm of the Occam factor, ½ Σ ln(λᵢ/λ), of nets against the batch size (top), and test accuracy against it, one point a net, a colour and a marker per batch size (bottom). It is larger for sharper minima. {_errors(nets)}".strip(),
+        "caption": "Left and middle: accuracy (top), cross-entropy and E (bottom; green, right axis) of the regression against λ, with true and with random labels. Right: the negative logarithm of the Occam factor, ½ Σ ln(λᵢ/λ), of nets against the batch size (top), and test accuracy against it, one point a net, a colour and a marker per batch size (bottom). It is larger for sharper minima.",
         "comment": [_memorising(rows), _choice_of_prior(_regressions(rows, "true")), _occam(nets, settings)],
     }
 

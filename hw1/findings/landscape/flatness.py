@@ -139,8 +139,9 @@ def _approximations(axes, radii, sizes):
         Line2D([], [], color=BLACK, linestyle=TRAIN, label="‖H‖₂ r² / 2"),
         Line2D([], [], color=BLACK, linestyle=TEST, label="‖∇L‖ r"),
     ]
-    handles += [Line2D([], [], color=colour, label=f"batch size {size}") for size, colour in sizes.items()]
-    axes.legend(handles=handles)
+    handles += [Line2D([], [], color=colour, label=f"batch size {size:,}") for size, colour in sizes.items()]
+    axes.set_ylim(bottom=axes.get_ylim()[0] / 10)  # for the legend
+    axes.legend(handles=handles, loc="lower center", ncols=2)
 
 
 def claims(rows, settings, radii, rescaling) -> Iterator[Claim]:

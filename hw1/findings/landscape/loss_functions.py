@@ -37,7 +37,7 @@ def figure(rows, settings, spectrum, lines) -> Figure:
     parts = {"hessian": ("‖H‖₂", BLACK), "gauss_newton": ("‖G‖₂", PURPLE), "residual": ("‖R‖₂", SKY)}
     for axes, name in zip(above[: len(losses)], losses, strict=True):
         _norms(axes, rows[rows.loss == name], parts)
-        axes.set(xlabel="epoch", title=f"trained with {NAMES[name]}")
+        axes.set(xlabel="epoch", title=NAMES[name])
         axes.sharey(above[0])
     above[0].set_ylabel("spectral norm")
     for axes in above[len(losses) : 3]:
@@ -47,7 +47,7 @@ def figure(rows, settings, spectrum, lines) -> Figure:
         axes.set_xticks(settings["epochs"], settings["epochs"])
     _end_spectra(below[:2], spectrum, losses)
     _solution_lines(below[2:], lines, losses)
-    names = {f"trained with {NAMES[name]}": {"color": colour} for name, colour in losses.items()}
+    names = {f"nets of {NAMES[name]}": {"color": colour} for name, colour in losses.items()}
     style.legend(fig, {name: {"color": colour} for name, colour in parts.values()} | names)
     for axes in (*above, *below):
         if not axes.has_data():  # no net of this panel is left
@@ -77,8 +77,8 @@ def _end_spectra(panels, spectrum, losses):
     """The largest eigenvalues at the end of training, of the net's own loss and of the cross-entropy."""
     values = spectrum[(spectrum.quantity == "eigenvalue") & (spectrum.value > 0)]
     measured = {
-        "Hessian of the net’s own loss": values[values.measured == values.loss],
-        "Hessian of the cross-entropy": values[values.measured == "nll"],
+        "H of the net’s own loss": values[values.measured == values.loss],
+        "H of the cross-entropy": values[values.measured == "nll"],
     }
     for axes, (title, rows) in zip(panels, measured.items(), strict=True):
         axes.set_yscale("log")
@@ -94,13 +94,13 @@ def _solution_lines(panels, lines, losses):
     some_pairs = lines[lines.kind == OTHER_LOSS][["loss", "other"]].drop_duplicates().itertuples(index=False)
     some_pairs = [(loss, other) for loss, other in some_pairs if loss in losses]
     rows = lines.assign(error=100 * (1 - lines.train_accuracy))
-    ends = {OTHER_LOSS: "another loss’s solution", OTHER_SEED: "another seed’s solution"}
+    ends = {OTHER_LOSS: "another loss", OTHER_SEED: "another seed"}
     for axes, (kind, end) in zip(panels, ends.items(), strict=True):
         some = rows[rows.kind == kind]
         axes.set_visible(kind == OTHER_SEED or len(losses) > 1)
         for name, colour in losses.items():
             style.curve(axes, some[some.loss == name], "alpha", "error", band=True, color=colour)
-        axes.set(xlabel="α", title=f"to {end}")
+        axes.set(xlabel="α", title=f"line to {end}")
         axes.set_ylim(bottom=0, top=None if kind == OTHER_LOSS else 100)
     for name, other in some_pairs:
         panels[0].plot([], [], color=losses[name], label=f"to {NAMES[other]}")
@@ -211,7 +211,7 @@ def comment(rows, settings, spectrum, lines) -> dict:
     return {
         "title": "Loss functions",
         "method": f"Nets are trained with each loss for {settings['epochs'][-1]} epochs from the same initial weights; they are compared after equally many updates, not at equal losses. The squared error is that to the one-hot labels, the hinge loss the multi-class one. Norms and spectra are computed on {settings['examples']:,} training images. G is the Gauss–Newton part of the Hessian H, R = H − G the residual.",
-        "caption": "Top: spectral norms of the Hessian H, of its Gauss–Newton part G and of the residual R = H − G along training, one panel a loss, and the residual’s share of the norm. Bottom: the largest eigenvalues at the end, of each net’s own loss and of the cross-entropy; training error on the lines to a solution of another loss (named in the panel; same initial weights) and to one of another seed, on axes of their own.",
+        "caption": "Top: spectral norms of the Hessian H, of its Gauss–Newton part G and of the residual R = H − G along training, one panel for each loss of training, and the residual’s share of the norm. Bottom: the largest eigenvalues at the end, of each net’s own loss and of the cross-entropy; training error on the lines to a solution of another loss (named in the panel; same initial weights) and to one of another seed, on axes of their own.",
         "comment": paragraphs if names else ["All nets diverged."],
     }
 
