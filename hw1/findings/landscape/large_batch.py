@@ -58,7 +58,9 @@ def figure(rows, settings, line, convergence) -> Figure:
         above.set_xticks([-1, 0, 1, 2])
         above.set_xlabel(f"α (batch size {sizes[0]} at 0, {sizes[1]} at 1)")
         _learning_curves(below, convergence[convergence.net == net], looks)
-        below.sharex(panels[1, 0])
+    if len(convergence):
+        for axes in panels[1, : len(nets)]:
+            axes.set_xlim(0.95 * convergence.epoch.min(), 1.05 * convergence.epoch.max())
     for axes, (space, title) in zip(panels[2], SPACES.items(), strict=False):
         _boxes(axes, rows[rows.space == space], settings, looks)
         axes.set_title(title)
