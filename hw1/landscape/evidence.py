@@ -68,7 +68,7 @@ class Settings(question.OneLoss):
     steps: int = question.option(40, "Lanczos steps (more steps change the log Occam factor by a few per cent)")
     probes: int = question.option(2, "random starting vectors of Lanczos, the same for all nets", minimum=2)
     net_seeds: int = question.option(
-        5, "independent repetitions of the nets: the first of all, and no more than there are"
+        5, "independent repetitions of the nets (the first ones of all, and no more than there are)"
     )
     seeds: int = question.option(
         20, "independent repetitions of the regression (split of the data, images, permutation)"
