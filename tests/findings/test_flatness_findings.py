@@ -47,7 +47,7 @@ def test_simpsons_paradox(within, between):
     lines = list(flatness.claims(frame, SETTINGS, RADII, RESCALED))
     assert [line.ours for line in lines[:10]] == pytest.approx([np.sign(within)] * 5 + [-np.sign(within)] * 5)
     assert {line.verdict for line in lines[:10]} == {"held" if within > 0 else "did not hold"}
-    course = flatness._course(frame)
+    course = flatness.course_nets(frame)
     pooled = flatness.rank_correlation(course, "trace", "test_loss")
     assert np.sign(pooled.value) == np.sign(between)
     text = flatness._pooled(course)
@@ -57,10 +57,10 @@ def test_simpsons_paradox(within, between):
 
 def test_no_paradox_where_both_agree():
     """Nor is one invented where neither shows anything."""
-    assert flatness._pooled(flatness._course(population(0.1, 1.0))).endswith(
+    assert flatness._pooled(flatness.course_nets(population(0.1, 1.0))).endswith(
         "So they agree with those at fixed settings."
     )
-    noise = flatness._course(population(0.0, 0.0, noise=1.0))
+    noise = flatness.course_nets(population(0.0, 0.0, noise=1.0))
     assert "opposite" not in flatness._pooled(noise)
     assert "by none of the five" in flatness._within(noise)
     assert "do not show that flat nets reliably generalise better" in flatness._within(noise)
@@ -68,8 +68,12 @@ def test_no_paradox_where_both_agree():
 
 def test_sentences_follow_the_sign_within_cells():
     """Better or worse by every measure."""
-    assert "flat nets generalise better by every measure" in flatness._within(flatness._course(population(0.1, 0.0)))
-    assert "flat nets generalise worse by every measure" in flatness._within(flatness._course(population(-0.1, 0.0)))
+    assert "flat nets generalise better by every measure" in flatness._within(
+        flatness.course_nets(population(0.1, 0.0))
+    )
+    assert "flat nets generalise worse by every measure" in flatness._within(
+        flatness.course_nets(population(-0.1, 0.0))
+    )
 
 
 def test_other_claims_follow_the_rows():
@@ -88,10 +92,10 @@ def test_few_seeds_and_diverged_nets_leave_text_and_claims():
     one = population(0.1, 1.0).query("seed == 0")
     lines = list(flatness.claims(one, SETTINGS, RADII.iloc[:0], RESCALED))
     assert {line.verdict for line in lines[:10]} == {"not comparable"}
-    assert "cannot be compared" in flatness._within(flatness._course(one))
+    assert "cannot be compared" in flatness._within(flatness.course_nets(one))
     lost = population(0.1, 1.0).assign(status="diverged")
     assert {line.verdict for line in list(flatness.claims(lost, SETTINGS, RADII, RESCALED))[:12]} == {"not comparable"}
-    assert flatness._agreement(flatness._course(lost)).startswith("There are too few nets")
+    assert flatness._agreement(flatness.course_nets(lost)).startswith("There are too few nets")
 
 
 def test_measures_can_agree_on_settings_only():
@@ -102,18 +106,18 @@ def test_measures_can_agree_on_settings_only():
         frame[column] = cells + rng.random(len(frame))
     over, alike = list(flatness.claims(frame, SETTINGS, RADII, RESCALED))[10:12]
     assert (over.verdict, alike.verdict) == ("held", "did not hold")
-    text = flatness._agreement(flatness._course(frame))
+    text = flatness._agreement(flatness.course_nets(frame))
     assert "they order these nets alike" in text
     assert "much less on which of several nets that were trained alike is the flattest" in text
-    assert "much less" not in flatness._agreement(flatness._course(population(0.1, 1.0)))
+    assert "much less" not in flatness._agreement(flatness.course_nets(population(0.1, 1.0)))
 
 
 def test_rough_volumes_are_counted():
     """Nets whose rays are worth fewer than ten equal ones; nothing is said where there are none."""
     frame = population(0.1, 1.0).assign(effective=20.0)
-    assert flatness._rough(flatness._course(frame), SETTINGS) == ""
+    assert flatness._rough(flatness.course_nets(frame), SETTINGS) == ""
     frame.loc[:2, "effective"] = 3.0
-    assert "for 3 of the 48 nets the 50 rays" in flatness._rough(flatness._course(frame), SETTINGS)
+    assert "for 3 of the 48 nets the 50 rays" in flatness._rough(flatness.course_nets(frame), SETTINGS)
 
 
 def test_digits_show_on_which_side_of_one_a_ratio_lies():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hw1.findings.generalization import interpolation
-from hw1.findings.landscape import large_batch, remedies
+from hw1.findings.landscape import large_batch, large_batch_figure, remedies
 from hw1.findings.verdict import outward_growth, steeper_beyond_the_large_batch
 
 SEEDS = 6
@@ -170,7 +170,7 @@ def test_sharpness_within_one_batch_size_is_no_matter_of_the_batch_size():
     assert [line.verdict for line in by_words if "Sharper minima" in line.claim] == ["held"] * 2
     alike = [line for line in by_words if "Of plain nets" in line.claim]
     assert [(line.verdict, line.source) for line in alike] == [("did not hold", "our hypothesis")] * 2
-    assert "there the sharper nets are better" in large_batch._with_sharpness(large_batch._full(rows, settings))
+    assert "there the sharper nets are better" in large_batch._with_sharpness(large_batch.full_space(rows, settings))
 
 
 @pytest.mark.parametrize("seeds", [0, 1])
@@ -197,7 +197,7 @@ def test_published_figures_are_compared_in_the_text():
     for sharper, said in ((3, "the published direction, but 56 times smaller"), (0.3, "the opposite direction")):
         assert said in large_batch._beside_the_source(nets(sharper=sharper), SETTINGS)
     assert large_batch._beside_the_source(nets(net="plain"), SETTINGS) == ""
-    near, far = (large_batch._distance(large_batch._full(nets(farther=x), SETTINGS), SETTINGS) for x in (0.5, 2))
+    near, far = (large_batch._distance(large_batch.full_space(nets(farther=x), SETTINGS), SETTINGS) for x in (0.5, 2))
     assert "the direction is the same, but the difference is smaller" in near
     assert "the direction" not in far
 
@@ -205,9 +205,9 @@ def test_published_figures_are_compared_in_the_text():
 def test_learning_curves_keep_their_last_values():
     """Of a net that stops at epoch 1 beside one that stops at 3."""
     curves = pd.DataFrame({"seed": [0, 1, 1], "epoch": [1, 1, 3], "train_loss": [0.1, 0.5, 0.3]})
-    held = large_batch._held(curves)
+    held = large_batch_figure._held(curves)
     assert held[held.epoch == 3].train_loss.tolist() == [0.1, 0.3]
-    assert large_batch._held(curves.head(0)).empty
+    assert large_batch_figure._held(curves.head(0)).empty
 
 
 def test_a_sharper_net_that_is_not_worse_is_named_with_its_factor():

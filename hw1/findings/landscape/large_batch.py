@@ -7,12 +7,8 @@ cent as value, status) and its tables "line" (net, seed, alpha, losses, accuraci
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from hw1.findings import style
-from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, PURPLE, SETS, VERMILION
+from hw1.findings.landscape.large_batch_figure import SPACES, figure, full_space, in_box
 from hw1.findings.verdict import (
     ACCURACY_EFFECT,
     ALIKE_WORSE,
@@ -29,7 +25,8 @@ from hw1.findings.verdict import (
 from hw1.findings.words import by_sign, listed, number, part_of, show, sign, training_loss
 from hw1.statistics import correlation_given, geometric_mean, mean_interval, paired_difference, rank_correlation
 
-SPACES = {"full": "full space", "manifold": "random subspace"}
+__all__ = ["claims", "comment", "figure", "table"]  # the figure has a file of its own
+
 # Tables 2 to 4 of the source for its net F1 (5 × 512, batch normalisation, MNIST), and section 3 for all of its nets.
 PUBLISHED = {  # space and ε → φ of the large and of the small batch
     ("full", 1e-3): (205, 1.23),
@@ -39,99 +36,6 @@ PUBLISHED = {  # space and ε → φ of the large and of the small batch
 }
 PUBLISHED_ACCURACY = (0.9781, 0.9803)  # of the large and of the small batch
 PUBLISHED_DISTANCE = (0.1, 0.33)  # of the large batch over that of the small one: from and to
-
-
-def figure(rows, settings, line, convergence) -> Figure:
-    """For each net the line from small to large batch and the learning curves; below, sharpness φ.
-
-    Points and lines are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
-    """
-    nets, sizes, rows = settings["nets"], settings["batch_sizes"], rows[rows.status != "diverged"]
-    looks = dict(zip(sizes, ({"color": GREEN}, {"color": PURPLE}), strict=True))
-    fig, panels = style.figure(3, 3, 6.6)
-    for axes in panels[:2, len(nets) :].flat:
-        axes.set_visible(False)
-    for net, (above, below) in zip(nets, panels[:2].T, strict=False):
-        above.set_title(f"{net} net")
-        style.line_between(above, line[line.net == net])
-        style.log_ticks(above.yaxis)
-        above.set_xticks([-1, 0, 1, 2])
-        above.set_xlabel(f"α (batch size {sizes[0]} at 0, {sizes[1]} at 1)")
-        _learning_curves(below, convergence[convergence.net == net], looks)
-    if len(convergence):
-        for axes in panels[1, : len(nets)]:
-            axes.set_xlim(0.95 * convergence.epoch.min(), 1.05 * convergence.epoch.max())
-    for axes, (space, title) in zip(panels[2], SPACES.items(), strict=False):
-        _boxes(axes, rows[rows.space == space], settings, looks)
-        axes.set_title(title)
-    _against_batch_size(panels[2, 2], rows, settings)
-    looks = {"loss": {"color": BLUE}, "accuracy": {"color": VERMILION}} | {f"batch size {n}": looks[n] for n in looks}
-    style.legend(fig, looks | style.sets(BLACK))
-    return fig
-
-
-def _learning_curves(axes, rows, looks):
-    """Training and test loss against the epoch for both batch sizes, to the end of the longest training."""
-    axes.set_yscale("log")
-    for size, look in looks.items():
-        curves = _held(rows[rows.batch_size == size])
-        for part, stroke in SETS.items():
-            style.curve(axes, curves, "epoch", f"{part}_loss", band=True, linestyle=stroke, **look)
-    style.log_x(axes, "epoch")
-    style.log_ticks(axes.yaxis)
-    axes.set_ylabel(LOSS)
-
-
-def _held(curves):
-    """Learning curves in which a net that has stopped keeps its last values: every mean is over the same nets."""
-    epochs = sorted(curves.epoch.unique())
-    parts = [net.set_index("epoch").reindex(epochs).ffill().reset_index() for _, net in curves.groupby("seed")]
-    return pd.concat(parts) if parts else curves
-
-
-def _boxes(axes, rows, settings, looks):
-    """The sharpness of each net and batch size in boxes of each size ε."""
-    axes.set_yscale("log")
-    nets, epsilons = settings["nets"], settings["epsilons"]
-    markers = style.looks(epsilons, by="marker")
-    for place, net in enumerate(nets):
-        for shift, (size, look) in zip((-0.15, 0.15), looks.items(), strict=True):
-            for epsilon, marker in markers.items():
-                found = rows[(rows.net == net) & (rows.batch_size == size) & (rows.epsilon == epsilon)]
-                face = look["color"] if epsilon == epsilons[0] else "white"
-                drawn = marker | {"linestyle": "none", "markerfacecolor": face, "zorder": 3}
-                style.curve(axes, found.assign(place=place + shift), "place", "value", **(drawn | look))
-    faces = {epsilon: BLACK if epsilon == epsilons[0] else "white" for epsilon in epsilons}
-    looks = {epsilon: marker | {"linestyle": "none", "color": BLACK} for epsilon, marker in markers.items()}
-    handles = [Line2D([], [], mfc=faces[epsilon], label=f"ε = {epsilon:g}", **look) for epsilon, look in looks.items()]
-    axes.set(xlim=(-0.5, len(nets) - 0.5), ylabel="sharpness φ (%)")
-    axes.set_ylim(top=axes.get_ylim()[1] * 6)  # for the legend
-    axes.set_xticks(range(len(nets)), nets, rotation=15)
-    style.log_ticks(axes.yaxis)
-    axes.legend(handles=handles, loc="upper left", handletextpad=0.2)
-
-
-def _against_batch_size(axes, rows, settings):
-    """Sharpness in the full space, and test accuracy, of the net that was trained with more batch sizes."""
-    axes.set_yscale("log")
-    net = "plain" if "plain" in settings["nets"] else settings["nets"][0]
-    swept = _full(rows[rows.net == net], settings)
-    style.curve(axes, swept, "batch_size", "value", color=BLACK, marker="s")
-    style.colour_axis(axes, BLACK, f"φ (%), ε = {settings['epsilons'][0]:g}")
-    style.curve(style.twin(axes, VERMILION, "test accuracy"), swept, "batch_size", "test_accuracy", color=VERMILION)
-    style.log_x(axes, "batch size")
-    style.log_ticks(axes.yaxis)
-    axes.set_title(f"{net} net, full space")
-
-
-def _at(rows, space, epsilon):
-    """The rows of one box, one per net, batch size and seed."""
-    return rows[(rows.space == space) & np.isclose(rows.epsilon, epsilon)]
-
-
-def _full(rows, settings):
-    """The rows of the full space and the first value of ε: one row per net, batch size and seed."""
-    return _at(rows, "full", settings["epsilons"][0])
 
 
 def _pairs(rows, settings, column):
@@ -168,8 +72,8 @@ def claims(rows, settings, line, **_) -> Iterator[Claim]:
         nets = rows[rows.net == net]
         yield from _claims_of_pairs(nets[nets.batch_size.isin(settings["batch_sizes"])], settings, net)
         if (line.net == net).any():
-            yield from _claims_of_the_line(line[line.net == net], _full(nets, settings), settings, net)
-    plain = _full(rows[rows.net == "plain"], settings)
+            yield from _claims_of_the_line(line[line.net == net], full_space(nets, settings), settings, net)
+    plain = full_space(rows[rows.net == "plain"], settings)
     if plain.empty:
         return
     for column, name, side in (
@@ -215,13 +119,13 @@ def _claims_of_pairs(nets, settings, net) -> Iterator[Claim]:
             yield claim(
                 KESKAR,
                 f"Large batches end in sharper minima: {net} net, {name}, ε = {epsilon:g} (geometric mean of φ of the large batch / φ of the small batch)",
-                _ratio(_at(nets, space, epsilon), settings, "value"),
+                _ratio(in_box(nets, space, epsilon), settings, "value"),
                 nets,
                 published=_published(space, epsilon) if net == "normalised" else "",
                 above=1,
                 topic=BATCH_SHARPNESS,
             )
-    each = _full(nets, settings)
+    each = full_space(nets, settings)
     yield claim(
         KESKAR,
         f"Large batches generalise worse: {net} net (difference in test accuracy, large − small batch)",
@@ -271,7 +175,7 @@ def _claims_of_the_line(line, nets, settings, net) -> Iterator[Claim]:
 
 def comment(rows, settings, line, **_) -> dict:
     """Whether large batches end sharper, whether they generalise worse, and whether the one goes with the other."""
-    trained, full = rows[rows.status != "diverged"], _full(rows, settings)
+    trained, full = rows[rows.status != "diverged"], full_space(rows, settings)
     small, large = settings["batch_sizes"]
     reached = "All nets diverged." if trained.empty else training_loss(trained, settings)
     starts = settings["starts"]
@@ -312,12 +216,12 @@ def _trend(plain, column) -> tuple[str, str]:
 
 def _sharper(rows, settings) -> str:
     """How φ differs between the batch sizes in every box, and how it goes with the batch size."""
-    (small, large), full = settings["batch_sizes"], _full(rows, settings)
+    (small, large), full = settings["batch_sizes"], full_space(rows, settings)
     ratios = _by_net(full, settings, _ratio, "value")
     verdict = _said(ratios, 1, "the large batch is sharper", "neither is measurably sharper", "it is flatter")
     text = f"In the full space, at ε = {settings['epsilons'][0]:g}, the φ of batch size {large} is {_values(ratios)} times that of batch size {small}: {verdict}."
     boxes = [(space, epsilon) for space in SPACES for epsilon in settings["epsilons"]][1:]
-    others = [_by_net(_at(rows, *box), settings, _ratio, "value") for box in boxes]
+    others = [_by_net(in_box(rows, *box), settings, _ratio, "value") for box in boxes]
     agree = [sign(found[net], 1) == sign(ratios[net], 1) for found in others for net in ratios]
     text += _beside_the_source(rows, settings)
     text += f" In the other boxes, {part_of(sum(agree), len(agree))} comparisons come out in the same way."
@@ -331,7 +235,7 @@ def _sharper(rows, settings) -> str:
 def _beside_the_source(rows, settings) -> str:
     """The ratio of φ in the first box beside that of the source's net; empty where there is none."""
     box = ("full", settings["epsilons"][0])
-    ours = _ratio(_at(rows[rows.net == "normalised"], *box), settings, "value")
+    ours = _ratio(in_box(rows[rows.net == "normalised"], *box), settings, "value")
     if box not in PUBLISHED or not np.isfinite(ours.value):
         return ""
     large, small = PUBLISHED[box]

@@ -5,17 +5,12 @@ status) and its tables "nets" (trace, smallest eigenvalue, number of outliers by
 ones, also of nets for fewer classes), "density" (nodes and weights), "layers" and "dimensions" (the small net).
 """
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from hw1.findings import style
-from hw1.findings.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, SETS, SKY, VERMILION
+from hw1.findings.landscape.spectrum_figure import called, figure
 from hw1.findings.verdict import BATCH_SHARPNESS, OWN, SHARP_WORSE, Claim, claim
 from hw1.findings.words import listed, show, sign
 from hw1.statistics import (
@@ -28,13 +23,14 @@ from hw1.statistics import (
     rank_correlation,
 )
 
+__all__ = ["claims", "comment", "figure", "table"]  # the figure has a file of its own
+
 SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
 GUR_ARI = "Gur-Ari et al., arXiv 1812.04754"
 YAO = "Yao et al., arXiv 1802.08241"
 RULES = ["outliers", "largest_ratio"]  # columns with the number of outliers
 NEAR_ZERO = 0.01  # eigenvalues within this fraction of λ₁ belong to the bulk
 BULK = 0.9  # the share of eigenvalues near zero above which the bulk is there
-NAMES = {"mnist10k": "MNIST", "fashion10k": "Fashion-MNIST", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 COLUMNS = {  # of the table: column → head
     "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",
@@ -44,93 +40,6 @@ COLUMNS = {  # of the table: column → head
     "largest_ratio": "by ratio",
     "trace": "trace",
 }
-
-
-def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Figure:
-    """The Hessian's largest eigenvalue against the batch size, its outliers, its density, and its layers and axes.
-
-    Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
-    """
-    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
-    names = list(rows.data.unique())
-    colours = itertools.cycle(dict.fromkeys((BLUE, VERMILION, GREEN, *COLOURS)))
-    sets = dict(zip(names, itertools.islice(colours, len(names)), strict=True))
-    first.set_yscale("log")
-    for name, colour in sets.items():
-        one = rows[rows.data == name]
-        for part, line in SETS.items():
-            style.curve(first, one, "batch_size", f"{part}_largest", color=colour, linestyle=line)
-            style.curve(second, one, "batch_size", f"{part}_accuracy", color=colour, linestyle=line)
-    first.set_ylabel("largest eigenvalue λ₁")
-    second.set_ylabel("accuracy")
-    for axes in (first, second):
-        style.log_x(axes, "batch size")
-    name = next(iter(sets))
-    ends = {min(settings["batch_sizes"]): SKY, max(settings["batch_sizes"]): ORANGE}
-    _ranks(third, eigenvalues[(eigenvalues.data == name) & (eigenvalues.classes == eigenvalues.classes.max())], ends)
-    _smoothed(fourth, density[density.data == name], ends)
-    style.log_ticks(third.yaxis)
-    _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
-    _along_axes(sixth, dimensions[dimensions.data == name], ends)
-    for axes in (first, fifth):
-        style.log_ticks(axes.yaxis)
-    sizes = {f"{_called(name)}, batch size {size}": {"color": colour} for size, colour in ends.items()}
-    sets = {_called(name): {"color": colour} for name, colour in sets.items()}
-    style.legend(fig, sets | style.sets(BLACK) | sizes)
-    return fig
-
-
-def _called(name) -> str:
-    """A data set's name in the text."""
-    return NAMES.get(name, name)
-
-
-def _ranks(axes, rows, ends):
-    """Eigenvalues by their rank, for the smallest and the largest batch size."""
-    axes.set_yscale("log")
-    for size, colour in ends.items():
-        positive = rows[(rows.batch_size == size) & (rows.eigenvalue > 0)]
-        style.curve(axes, positive, "rank", "eigenvalue", color=colour)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="rank", ylabel="eigenvalue", title="largest eigenvalues")
-
-
-def _smoothed(axes, rows, ends):
-    """The density in units of λ₁, the nodes of each net smoothed by Gaussians of 1 % of λ₁; mean over the nets."""
-    grid, width = np.linspace(-0.1, 1.1, 1201), 0.01
-    for size, colour in ends.items():
-        nets = []
-        for _, net in rows[rows.batch_size == size].groupby("seed"):
-            steps = (grid[:, None] - net.node.to_numpy() / net.node.max()) / width
-            nets.append(np.exp(-(steps**2) / 2) @ net.weight.to_numpy() / (width * np.sqrt(2 * np.pi)))
-        if nets:
-            axes.semilogy(grid, np.mean(nets, axis=0), color=colour)
-    axes.set(xlabel="λ / λ₁", ylabel="density", title="all eigenvalues", ylim=(1e-5, 200))
-
-
-def _by_layer(axes, rows, ends):
-    """The largest eigenvalue of each layer's block."""
-    names = list(rows.layer.unique())
-    axes.set_yscale("log")
-    for shift, (size, colour) in zip((-0.1, 0.1), ends.items(), strict=False):
-        blocks = rows[rows.batch_size == size]
-        blocks = blocks.assign(place=blocks.layer.map(names.index) + shift)
-        style.curve(axes, blocks, "place", "eigenvalue", color=colour, linestyle="")
-    axes.set_xticks(range(len(names)), ["output" if name == "logits" else name.replace("_", " ") for name in names])
-    axes.set(xlim=(-0.5, max(len(names), 1) - 0.5), ylabel="λ₁ of the layer's block", title="layers")
-
-
-def _along_axes(axes, rows, ends):
-    """All eigenvalues of the small net, and the curvatures along the parameter axes, sorted; means over the nets."""
-    for size, colour in ends.items():
-        means = rows[rows.batch_size == size].groupby("rank")[["eigenvalue", "curvature"]].mean()
-        width = 2.8 if size == min(ends) else 1.2  # the curves of both sizes nearly coincide
-        axes.plot(means.index, means.eigenvalue, color=colour, linewidth=width)
-        axes.plot(means.index, means.curvature, color=colour, linewidth=width, linestyle=":")
-    axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net")
-    axes.set_yscale("symlog", linthresh=1e-3)
-    handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
-    axes.legend(handles, ("eigenvalues of H", "diagonal of H"), loc="lower left")
 
 
 def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
@@ -152,7 +61,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
     for part, what in (("train", "training"), ("test", "test")):
         yield claim(
             YAO,
-            f"{_called(name)}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
+            f"{called(name)}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
             rank_correlation(nets, "batch_size", f"{part}_largest"),
             rows,
             above=0,
@@ -161,7 +70,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
     for column, what, side in (("accuracy", "lower", {"below": 0}), ("loss", "higher", {"above": 0})):
         yield claim(
             OWN,
-            f"{_called(name)}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
+            f"{called(name)}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
             rank_correlation(nets, "train_largest", f"test_{column}"),
             rows,
             topic=SHARP_WORSE,
@@ -240,7 +149,7 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
     measured = sorted({*ends, settings["class_batch_size"]})
     return {
         "title": "Spectrum",
-        "method": f"Nets are trained until the loss on the training set is at or below {targets} nats ({listed(map(_called, names))}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']:,} training images of {_called(names[0])}, at batch sizes {listed(f'{size:,}' for size in measured)}.",
+        "method": f"Nets are trained until the loss on the training set is at or below {targets} nats ({listed(map(called, names))}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']:,} training images of {called(names[0])}, at batch sizes {listed(f'{size:,}' for size in measured)}.",
         "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]:,} and {ends[1]:,}: the density of all eigenvalues in units of λ₁, as the nodes of the Lanczos method, each smoothed with a width of {100 * settings['resolution']:g} % of λ₁, which makes the ripples; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted); both batch sizes nearly coincide there, the smaller one is drawn broad.",
         "comment": [
             *(_of_data(rows, ends) if len(rows) else ["All nets diverged."]),
@@ -251,7 +160,7 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
 
 def _of_data(rows, ends) -> list[str]:
     """λ₁ against the batch size and against generalisation, on each data set."""
-    sets = {_called(name): one for name, one in rows.groupby("data", sort=False)}
+    sets = {called(name): one for name, one in rows.groupby("data", sort=False)}
     with_batch = " ".join(_batch_size(name, one, ends) for name, one in sets.items())
     with_tests = " ".join(_generalisation(name, one) for name, one in sets.items())
     return [with_batch, f"{with_tests} {_conclusion(rows)}"]
@@ -299,7 +208,7 @@ def _conclusion(rows) -> str:
     """What the correlations of all data sets say of flat minima."""
     signs = {}
     for name, one in rows.groupby("data", sort=False):
-        name = _called(name)
+        name = called(name)
         signs[f"test accuracy on {name}"] = -sign(rank_correlation(one, "train_largest", "test_accuracy"))
         signs[f"test loss on {name}"] = sign(rank_correlation(one, "train_largest", "test_loss"))
     better, unclear, worse = ([what for what, found in signs.items() if found == side] for side in (1, 0, -1))
@@ -386,6 +295,6 @@ def table(rows, settings, nets, **_) -> dict:
     both = rows.merge(nets, on=["data", "batch_size", "seed"], how="left")
     for (data, size), part in both.groupby(["data", "batch_size"], sort=False):
         found = [show(mean_interval(part[name])) if part[name].notna().any() else "–" for name in COLUMNS]
-        lines.append([_called(data), f"{size:,}", *found])
-    caption = f"Accuracies, largest eigenvalues, outliers and trace against the batch size (–: not measured; outliers and trace are those of {_called(rows.data.iloc[0])} at the batch sizes of the method)."
+        lines.append([called(data), f"{size:,}", *found])
+    caption = f"Accuracies, largest eigenvalues, outliers and trace against the batch size (–: not measured; outliers and trace are those of {called(rows.data.iloc[0])} at the batch sizes of the method)."
     return {"caption": caption, "lines": lines}
