@@ -10,8 +10,8 @@ minimised by Newton's method in float64. With the eigenvalues λᵢ of ∇²C at
 the log evidence ratio in favour of the null model, which gives both digits the probability ½. E < 0 is evidence for the
 regression.
 
-With true labels, λ is also varied in steps of a tenth of a decade around where, in the mean over seeds, the evidence
-is largest and the test loss least (column `grid`: "fine").
+With true labels, λ is also varied in steps of a tenth of a decade around where, in the mean over seeds, the evidence is
+largest and the test loss least (column `grid`: "fine").
 
 *Nets.* The net 784-30-20-10 is trained with five batch sizes to the same training loss, as in question `sharpness`. Its
 Occam factor Π (λᵢ/λ)^(−½), the fraction of the prior's width that the data leave, is estimated by stochastic Lanczos
@@ -28,8 +28,8 @@ Deviations: the 800 images are 400 of each digit, drawn from about 500 zeros and
 the test images, equally many of each: about 1,000 images, where Smith and Le have 10,000. So few leave the λ of least
 test loss to chance, and it is taken from the mean over seeds. Permuted labels stay balanced. The nets are trained
 without the prior, so they are not at minima of C: ‖∇C‖ is as large as the slope λ ‖ω‖ of the prior itself. So only
-their Occam factors are compared, not E. ‖∇C‖ is recorded, and so is the fraction of eigenvalues below λ/2, which
-count as λ/2 (see `hw1.measures.evidence`).
+their Occam factors are compared, not E. ‖∇C‖ is recorded, and so is the fraction of eigenvalues below λ/2, which count
+as λ/2.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class Settings(question.OneLoss):
     steps: int = question.option(40, "Lanczos steps (more steps change the log Occam factor by a few per cent)")
     probes: int = question.option(2, "random starting vectors of Lanczos, the same for all nets", minimum=2)
     net_seeds: int = question.option(
-        5, "independent repetitions of the nets: the first of all, and no more than there are"
+        5, "independent repetitions of the nets (the first ones of all, and no more than there are)"
     )
     seeds: int = question.option(
         20, "independent repetitions of the regression (split of the data, images, permutation)"

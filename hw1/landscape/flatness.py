@@ -6,31 +6,31 @@
 The net 784-30-20-10 is trained with every combination of batch size and learning rate to one training loss. The nets of
 one combination differ in their seed only. These are measured for each net on the first 500 images of its training set:
 
-    log_volume           ln of the volume of {L < L(θ) + ε} in a random subspace, of the part that is visible from θ
-    ball_sharpness       100 · (max_{‖Δ‖ ≤ ε} L(θ + Δ) − L) / (1 + L), the ε-sharpness of the L2 ball
-    subspace_sharpness   Keskar's measure on a random manifold
+    log_volume           ln of the volume of {L < L(θ) + δ} in a random subspace, of the part that is visible from θ
+    ball_sharpness       100 · (max_{‖Δ‖ ≤ r} L(θ + Δ) − L) / (1 + L), the sharpness of the L2 ball
+    subspace_sharpness   Keskar's measure φ in a random subspace, a box of size ε
     spectral_norm        ‖H‖₂ of the full Hessian
     trace                of the full Hessian
 
 A point is visible from θ if the straight line from θ to the point stays inside the region.
 
-Table "radii" compares the maximum in the ball with its approximations ‖H‖₂ ε² / (2 (1 + L)) and ‖g‖ ε / (1 + L),
-g = ∇L, in float64 for several ε. The nets are those with the first learning rate and the smallest or the largest batch.
+Table "radii" compares the maximum in the ball with its approximations ‖H‖₂ r² / (2 (1 + L)) and ‖g‖ r / (1 + L), g =
+∇L, in float64 for several r. The nets are those with the first learning rate and the smallest or the largest batch.
 
 Table "rescaling" has a small net, 4-2-2 without biases in float64, that separates two classes by the squared error of
 its outputs. The map (θ₁, θ₂) → (αθ₁, θ₂/α) does not change its function. Region "whole" is the visible volume of its
-ε-flat region in all n₁ + n₂ dimensions. It grows as α^(n₁ − n₂). All these θ lie in one connected flat region, so the
-volume of that region is infinite. The rays are drawn anew at every α, through an ellipsoid that is computed from H at
-α = 1 and rescaled with the net. The region has long thin arms, so few rays carry the volume (column effective) and its
+δ-flat region in all n₁ + n₂ dimensions. It grows as α^(n₁ − n₂). All these θ lie in one connected flat region, so the
+volume of that region is infinite. The rays are drawn anew at every α, through an ellipsoid that is computed from H at α
+= 1 and rescaled with the net. The region has long thin arms, so few rays carry the volume (column effective) and its
 level is underestimated. Its growth is not, because the lengths of the rays have one distribution at all α. Region
-"section" is the volume of the section by a random subspace of 3 dimensions, the same subspace for all α.
+"section" is its volume in a random subspace of 3 dimensions, the same subspace for all α.
 
 Source: Dinh et al., arXiv 1703.04933, definitions 1 and 2, theorem 2; Hochreiter and Schmidhuber, Neural Computation
 1997; Keskar et al., arXiv 1609.04836; MLDS 2018, homework 1-3.
 
-Deviations: nets are compared at one training loss, and measured on 500 examples. The volume is that of a section by a
-random subspace, because no Monte Carlo method estimates a volume in 24,380 dimensions, and of the visible, star-shaped
-part, which is a lower bound. The small net has leaky ReLUs, so that no unit is dead.
+Deviations: nets are compared at one training loss, and measured on 500 examples. The volume is that in a random
+subspace, because no Monte Carlo method estimates a volume in 24,380 dimensions, and of the visible, star-shaped part,
+which is a lower bound. The small net has leaky ReLUs, so that no unit is dead.
 """
 
 import dataclasses
@@ -54,18 +54,20 @@ class Settings(question.OneLoss):
 
     batch_sizes: tuple[int, ...] = question.option((20, 100, 500, 2500), "batch sizes to compare", at_most="train")
     learning_rates: tuple[float, ...] = question.option(
-        (1e-3, 3e-3), "step sizes of Adam to compare (the default of Keras and three times as much)"
+        (1e-3, 3e-3), "step sizes of Adam to compare (the usual default and three times as much)"
     )
     examples: int = question.option(500, "training examples on which the measures are computed", at_most="train")
     rise: float = question.option(
-        0.05, "rise ε of the loss in nats that bounds the volume (our choice: it doubles the training loss)"
+        0.05, "rise δ of the loss in nats that bounds the volume (our choice: it doubles the training loss)"
     )
     dimension: int = question.option(10, "dimension of the random subspace of the volume")
     rays: int = question.option(50, "rays per estimate of the volume", minimum=2)
-    radius: float = question.option(0.1, "radius ε of the L2 ball in parameter space")
+    radius: float = question.option(0.1, "radius r of the L2 ball in parameter space")
     epsilon: float = question.option(1e-3, "size ε of the box of Keskar's measure")
-    manifold: int = question.option(100, "dimension of the random manifold of Keskar's measure")
-    radii: tuple[float, ...] = question.option((1e-4, 1e-3, 1e-2, 0.1, 1.0), "radii ε of the table of radii")
+    manifold: int = question.option(100, "dimension of the random subspace of Keskar's measure")
+    radii: tuple[float, ...] = question.option(
+        (1e-4, 1e-3, 1e-2, 0.1, 1.0), "radii r at which the maximum in the ball is compared with its approximations"
+    )
     pool: int = question.option(14, "side of the squares of pixels that are averaged for the small net")
     small_learning_rate: float = question.option(1e-2, "step size of Adam of the small net")
     small_updates: int = question.option(2000, "number of optimizer steps of the small net")

@@ -6,7 +6,7 @@
 The net 784-30-20-10 with outputs f is trained with three losses, from the same initial weights, with the same batch
 order and for the same number of updates:
 
-- nll, the negative log-likelihood: ℓ = log Σ_k exp f_k − f_y;
+- nll, the cross-entropy (negative log-likelihood): ℓ = log Σ_k exp f_k − f_y;
 - squared, the squared error: ℓ = ½ Σ_k (f_k − [k = y])²;
 - hinge, the multi-class hinge loss of Crammer and Singer: ℓ = max(0, 1 + max_{k≠y} f_k − f_y).
 
@@ -14,13 +14,14 @@ Before and during training, the spectral norms of the Hessian H, of its Gauss–
 the residual R = H − G are measured, for the net's own loss on a part of the training set. The hinge loss is piecewise
 linear in f: ∂²ℓ/∂f² = 0 almost everywhere, so G = 0 and H = R, as the rows show.
 
-After training, the trace and the largest eigenvalues of H are measured, both for the net's own loss and for the nll.
-The size of the nll's eigenvalues depends on the scale of the outputs, which squared error keeps near 0 and 1.
+After training, the trace and the largest eigenvalues of H are measured, both for the net's own loss and for the
+cross-entropy. The size of the latter's eigenvalues depends on the scale of the outputs, which squared error keeps near
+0 and 1.
 
 Straight lines θ_α = (1 − α) θ₁ + α θ₂ connect each solution with two others: that of the next loss and the same seed,
 and that of the same loss from other initial weights. The nets at both ends are trained on the same images. Accuracy and
-nll are measured on the training and the test set. Lines cost little and are drawn for all repetitions, Hessians are
-measured for some of them.
+cross-entropy are measured on the training and the test set. Lines cost little and are drawn for all repetitions,
+Hessians are measured for some of them.
 
 Source: Sagun et al., arXiv 1611.07476 and 1706.04454 (the two parts, and losses); LeCun et al., Efficient BackProp
 (1998).
@@ -49,12 +50,14 @@ class Settings(question.Images):
     """Settings of the question; each field is a flag."""
 
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
-    losses: tuple[str, ...] = question.option(LOSSES, "losses to train with", choices=LOSSES)
+    losses: tuple[str, ...] = question.option(
+        LOSSES, "losses to train with where nll is the cross-entropy", choices=LOSSES
+    )
     epochs: tuple[int, ...] = question.option(
         (0, 1, 3, 10, 30), "passes over the training set after which to measure; training ends with the last", minimum=0
     )
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
+    learning_rate: float = question.option(1e-3, "step size of Adam (the usual default)")
     examples: int = question.option(1000, "training examples on which norms and spectra are computed", at_most="train")
     top: int = question.option(20, "number of largest eigenvalues at the end of training")
     probes: int = question.option(30, "Hessian-vector products to estimate the trace", minimum=6)

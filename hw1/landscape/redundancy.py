@@ -46,7 +46,7 @@ class Settings(question.Repeated):
     steps: int = question.option(5000, "number of steps of each run", minimum=20)
     every: int = question.option(250, "steps between recorded points", at_most="steps")
     label_noise: float = question.option(1.0, "standard deviation σ of the labels")
-    temperature: float = question.option(0.05, "temperature T of the noise in the parameters in units of g")
+    temperature: float = question.option(0.05, "temperature T of the parameter noise (in units of g)")
     reach: float = question.option(
         2.0, "reach of the starts, uniform in |w₁|, |w₂| ≤ reach, and of the valley, |t| ≤ reach"
     )

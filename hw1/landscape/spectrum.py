@@ -25,7 +25,7 @@ over the first 1,000 training examples:
 
 The learning rate was chosen for each of eight batch sizes by the test losses of the seeds 1000 to 1002, as the largest
 of 0.0003, 0.001, 0.003 and 0.01 that is not measurably worse than a smaller one on the two data sets together. It is
-0.001 for all of them. With 0.003 the smallest batches lose most: on mnist10k, batches of 10 end at a test loss of 0.295
+0.001 for all of them. With 0.003 the smallest batches lose most: on MNIST, batches of 10 end at a test loss of 0.295
 instead of 0.265. The small net is trained with 0.003.
 
 Source: Yao et al., arXiv 1802.08241 (λ₁ against the batch size); Sagun et al., arXiv 1611.07476 and 1706.04454 (bulk

@@ -12,7 +12,7 @@ A rise on a straight line does not show that the two solutions lie in different 
 
 Source: Goodfellow et al., arXiv 1412.6544, who find that on a straight path from initialization to solution a variety
 of nets "never encounter any significant obstacles", and that the loss has a minimum at each of two solutions on the
-line between them.
+line between them, with a barrier in the middle.
 
 Deviations: smaller nets, trained on a part of MNIST, without dropout; maxout units have two pieces.
 """

@@ -48,9 +48,9 @@ def test_barriers_are_judged_by_how_many_lines_have_one(rises, verdict, said):
     settings = {"epochs": [1], "losses": ["nll", "squared"], "first_seed": 0, "seeds": 10}
     lines = lines_of(rises, [0.6] * 10)
     found = {line.claim.split(" (")[0]: line.verdict for line in loss_functions.claims(rows, settings, lines)}
-    assert found["Most lines from a solution of nll to one of squared cross a barrier"] == verdict
+    assert found["Most lines from a solution of cross-entropy to one of squared error cross a barrier"] == verdict
     text = loss_functions._barrier_text(lines, ["nll"], settings)
-    assert f"on {said} lines of nll–squared" in text
+    assert f"on {said} lines from cross-entropy to squared error" in text
 
 
 def on_lines(curves, net="relu", status="ok"):
@@ -68,12 +68,36 @@ def test_lines_say_only_what_is_seen():
     """No basin is claimed; where nothing rises from start to end, all seeds agree on 0."""
     rows = on_lines({"start to end": (2, 1, 0.1), "end to end": (0.1, 1, 0.1)})
     settings = {"nets": ["relu"], "points": 5, "hidden": [3], "epochs": 1, "batch_size": 5}
-    down, between = straight_line.claims(rows, settings)
+    down, between, minimum = straight_line.claims(rows, settings)
+    assert minimum.verdict == INCOMPARABLE  # these lines end at the solutions
     assert (down.ours, down.low, down.high, down.verdict) == (0, 0, 0, HELD)
     assert (between.ours, between.verdict) == (pytest.approx(0.9 * 1.02), HELD)
     text = " ".join(straight_line.comment(rows, settings, None)["comment"])
     assert "a path around it may exist" in text
     assert "basin" not in text
+
+
+@pytest.mark.parametrize(("outer", "verdict"), [(0.3, HELD), (0.05, NOT)])
+def test_a_minimum_at_each_solution_needs_a_rise_on_all_sides(outer, verdict):
+    """The loss rises between the solutions, and beyond one of them it rises or falls."""
+    places = (-0.5, 0.0, 0.5, 1.0, 1.5)
+    rows = [
+        {
+            "line": "end to end",
+            "net": "relu",
+            "seed": seed,
+            "alpha": alpha,
+            "train_loss": loss * (1 + seed * alpha / 100),
+        }
+        for seed in SEEDS
+        for alpha, loss in zip(places, (0.2, 0.1, 1.0, 0.1, outer), strict=True)
+    ]
+    rows = pd.DataFrame(rows).assign(status="ok")
+    settings = {"nets": ["relu"]}
+    *_, minimum = straight_line.claims(rows, settings)
+    assert minimum.verdict == verdict
+    assert minimum.ours == pytest.approx(min(2, outer / 0.1), rel=0.02)
+    assert ("falls further on the outer one" in straight_line._minima(rows, settings)) == (verdict == NOT)
 
 
 def test_seeds_without_a_line_are_counted():
@@ -82,7 +106,7 @@ def test_seeds_without_a_line_are_counted():
     lost = rows.copy()
     lost.loc[lost.seed < 2, ["alpha", "train_loss", "status"]] = np.nan, np.nan, "diverged"
     settings = {"nets": ["relu"], "points": 5, "hidden": [3], "epochs": 1, "batch_size": 5}
-    for line in straight_line.claims(lost, settings):
+    for line in list(straight_line.claims(lost, settings))[:2]:
         assert (line.seeds, line.verdict) == (3, HELD)
         assert "2 of 5 seeds have no value" in line.caveat
     gone = rows.assign(alpha=np.nan, train_loss=np.nan, status="diverged")

@@ -47,7 +47,9 @@ def test_verdicts_follow_the_rows(share, bulk):
     assert found["a: nets of larger λ₁ have the higher test loss"].source == "our hypothesis"
     assert verdicts["The bulk of the spectrum is near zero"] == bulk
     counts = [c.verdict for c in spectrum.claims(frame, SETTINGS, **tables) if "about as many outliers" in c.claim]
-    assert counts == ["held", "did not hold"]
+    assert counts == ["held", "too noisy", "too noisy", "did not hold", "too noisy", "too noisy"]  # of 10, 4, 2 classes
+    fewer = [c for c in spectrum.claims(frame, SETTINGS, **tables) if "one outlier fewer" in c.claim]
+    assert [(c.source, c.verdict) for c in fewer] == [("our hypothesis", "did not hold")] * 2
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(1.0, "held"), (0.3, "did not hold"), (1.7, "did not hold")])
@@ -68,3 +70,24 @@ def test_nets_that_diverged_are_counted():
     frame.loc[lost, ["train_largest", "test_largest", "test_loss", "test_accuracy"]] = np.nan
     first = next(iter(spectrum.claims(frame, SETTINGS, **tables)))
     assert (first.seeds, first.verdict, first.caveat) == (4, "held", "3 of 15 nets diverged")
+
+
+def test_one_outlier_fewer_than_classes_is_seen():
+    """By both rules at every number of classes."""
+    frame, tables = ranked(0.99)
+    values = tables["eigenvalues"]
+    values["eigenvalue"] = np.where(values["rank"] < values.classes, 10.0, 0.01 / values["rank"])
+    fewer = [c for c in spectrum.claims(frame, SETTINGS, **tables) if "one outlier fewer" in c.claim]
+    assert [(c.ours, c.verdict) for c in fewer] == [(0, "held")] * 2
+
+
+@pytest.mark.parametrize(("second", "said"), [(1.0, "2 [1.9, 2.1] times that of the hidden layer 1"), (2.0, "or of")])
+def test_layers_are_told_apart_by_their_seeds(second, said):
+    """A layer is named alone only where its block's eigenvalue is measurably the largest."""
+    noise = np.linspace(-0.1, 0.1, 5)
+    blocks = pd.DataFrame({"hidden_1": second + noise[::-1] / 10, "logits": 2 + noise / 10})
+    blocks["hidden_1"] = second * (1 + noise / 4)
+    blocks["logits"] = 2 * (1 + noise[[2, 0, 4, 1, 3]] / 4)
+    text = spectrum._steepest(blocks, 5000)
+    assert text.startswith("At batch size 5,000 the largest eigenvalue of a layer’s block is that of the")
+    assert said.split(" [")[0] in text

@@ -25,6 +25,7 @@ MEASURES = {
     "adaptive_sharpness": ("scale-normalised", GREEN),
 }
 MARKERS, SHADES = "osD^v<>", (BLACK, BLUE, ORANGE, GREEN)  # of the nets: a marker each, then another colour
+FAR = 10  # the factor above which a net counts as far sharper
 ROUNDING = 1e-12  # relative deviations below this are rounding errors of float64
 DECADES = 0.01  # of a determinant: the CSV has seven digits of numbers of some thousands
 UNCHANGED = 1e-5  # likewise, of a measure relative to its value at α = 1
@@ -155,12 +156,20 @@ def claims(rows, settings) -> Iterator[Claim]:
     }
     for measure, (source, sentence, name) in names.items():
         interval = _factor(both, TWO, measure, least, settings)
-        yield claim(source, f"{sentence} (factor of {name} at α = {least:g})", interval, above=10, topic=SAME_FUNCTION)
+        yield claim(
+            source,
+            f"{sentence} (factor of {name} at α = {least:g}, above {FAR:g})",
+            interval,
+            above=FAR,
+            effect=np.nan,
+            topic=SAME_FUNCTION,
+        )
     yield claim(
         DINH,
-        f"All layers but the last: their eigenvalues grow at will (least factor of the r − n eigenvalues that theorem 5 names, of r positive ones and n parameters of the last layer, at α = {least:g})",
+        f"All layers but the last: their eigenvalues grow at will (least factor of the r − n eigenvalues that theorem 5 names, of r positive ones and n parameters of the last layer, at α = {least:g}, above {FAR:g})",
         geometric_mean(_of_all(both.least_growth.get(MOST), least, settings)),
-        above=10,
+        above=FAR,
+        effect=np.nan,
     )
     yield check(
         DINH,

@@ -4,6 +4,7 @@ Reads the rows of `hw1.landscape.adversarial` (batch_size, seed, losses, accurac
 attacked_accuracy, status).
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,11 +29,12 @@ def figure(rows, settings) -> Figure:
     Points are means over seeds with 95 % intervals.
     """
     fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.8)
-    rows, shades = rows[rows.status != "diverged"], style.shades(settings["batch_sizes"])
+    rows, shades = rows[rows.status != "diverged"], _looks(settings["batch_sizes"])
     first.set(xlabel="ε, largest change of each pixel", title="one signed step (FGSM)")
     second.set(xlabel="ε, largest L2 norm of the change", title=f"{settings['steps']} steps in the L2 ball")
     for axes, attack in ((first, "FGSM"), (second, "L2")):
         _against_size(axes, rows[rows.attack == attack], shades)
+    fig.get_layout_engine().set(wspace=0.08)  # for the axis labels between the panels
     looks = {"no attack": {"color": BLACK, "linestyle": TEST}}
     nets = first_rows(rows, ["batch_size", "seed"])  # each net has a row per attack
     style.curve(third, nets, "batch_size", "test_accuracy", **looks["no attack"])
@@ -47,17 +49,26 @@ def figure(rows, settings) -> Figure:
     third.set(ylabel="test accuracy", ylim=(0, 1))
     fourth.set(xlabel="λ₁ of the training loss", ylabel="test accuracy under attack", ylim=(0, 1))
     fourth.legend([Line2D([], [], **look) for look in looks.values()], looks, loc="upper center", ncols=2)
-    style.legend(fig, style.named("batch size", {size: {"color": colour} for size, colour in shades.items()}))
+    style.legend(fig, style.named("batch size", shades))
     return fig
+
+
+def _looks(sizes) -> dict:
+    """Batch size → a colour from dark to light, a marker and a line style, by which neighbouring sizes differ."""
+    others = zip(itertools.cycle(style.MARKERS), itertools.cycle(style.LINES), strict=False)
+    return {
+        size: {"color": colour} | marker | line
+        for (size, colour), (marker, line) in zip(style.shades(sizes).items(), others, strict=False)
+    }
 
 
 def _against_size(axes, rows, shades):
     """Accuracy under one attack against its size, from 0, a line per batch size."""
     clean = first_rows(rows, ["batch_size", "seed"])
     clean = clean.assign(epsilon=0.0, attacked_accuracy=clean.test_accuracy)
-    for size, colour in shades.items():
+    for size, look in shades.items():
         both = pd.concat([part[part.batch_size == size] for part in (clean, rows)])
-        style.curve(axes, both, "epsilon", "attacked_accuracy", color=colour)
+        style.curve(axes, both, "epsilon", "attacked_accuracy", **look)
     axes.set(ylabel="test accuracy under attack", ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
@@ -117,12 +128,12 @@ def _batch_size(rows, settings) -> str:
             accuracy = mean_interval(_middle(rows, settings, attack).attacked_accuracy)
             text += f"; under {attack}, ε = {_middle_size(settings, attack):g}, it is {show(accuracy)}"
         return f"{text}."
-    text = f"From batch size {ends[0]} to {ends[1]}, test accuracy without attack changes by {show(_difference(clean, ends, 'test_accuracy'), 2)}. "
+    text = f"From batch size {ends[0]:,} to {ends[1]:,}, test accuracy without attack changes by {show(_difference(clean, ends, 'test_accuracy'), 2)}. "
     trends = {attack: _trend(_middle(rows, settings, attack), ends) for attack in ATTACKS}
     for attack, trend in trends.items():
         nets = _middle(rows, settings, attack)
         first, last = (mean_interval(nets[nets.batch_size == size].attacked_accuracy) for size in ends)
-        text += f"Under {attack}, ε = {_middle_size(settings, attack):g}, it is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]} ({trend[0]}). "
+        text += f"Under {attack}, ε = {_middle_size(settings, attack):g}, it is {show(first)} at batch size {ends[0]:,} and {show(last)} at {ends[1]:,} ({trend[0]}). "
     signs = [found for _, found in trends.values()]
     if all(found < 0 for found in signs):
         return f"{text}Nets trained with larger batches are less robust to both attacks."

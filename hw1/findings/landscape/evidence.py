@@ -4,6 +4,7 @@ Reads the rows of `hw1.landscape.evidence` (model, labels, batch_size, seed, gri
 log_evidence_ratio, log_occam, standard_error, status).
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.lines import Line2D
 from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, SETS, VERMILION
 from hw1.findings.verdict import BATCH_SHARPNESS, OWN, SHARP_WORSE, Claim, claim
-from hw1.findings.words import number, show, sign, training_loss
+from hw1.findings.words import number, part_of, show, sign, training_loss
 from hw1.statistics import (
     Interval,
     correlation_within,
@@ -25,6 +26,7 @@ from hw1.statistics import (
 )
 
 MENTION = 1  # nats: less evidence is "not worth more than a bare mention" (Kass and Raftery, JASA 1995, after Jeffreys)
+MEMORISED = 0.99  # the training accuracy from which labels count as memorised
 OPTIMA = ("log_evidence_ratio", "test_loss")
 SMITH = "Smith & Le, arXiv 1710.06451"
 
@@ -44,16 +46,15 @@ def figure(rows, settings) -> Figure:
     style.log_x(above, "batch size")
     above.set(ylabel="½ Σ ln(λᵢ/λ)", title=f"nets, λ = {settings['net_regularization']:g}")
     shades = style.shades(settings["batch_sizes"])
+    looks = dict(zip(shades, itertools.cycle("osD^v"), strict=False))
     for size, colour in shades.items():
         some = nets[nets.batch_size == size]
-        below.plot(some.cost_of_width, some.test_accuracy, "o", color=colour)
+        below.plot(some.cost_of_width, some.test_accuracy, looks[size], color=colour)
     below.set(xlabel="½ Σ ln(λᵢ/λ)", ylabel="test accuracy")
-    ends = {}
-    for size in (min(shades), max(shades)):
-        ends[f"batch size {size}"] = Line2D([], [], marker="o", linestyle="", color=shades[size])
-    low, high = below.get_ylim()
-    below.set_ylim(bottom=low - 0.25 * (high - low))  # room for the legend
-    below.legend(ends.values(), ends, loc="lower left", handletextpad=0.1)
+    dots = {size: Line2D([], [], marker=looks[size], linestyle="", color=colour) for size, colour in shades.items()}
+    names = style.named("batch", {size: {} for size in shades})
+    where = {"loc": "upper center", "bbox_to_anchor": (0.4, -0.27), "ncols": 3}
+    below.legend(dots.values(), names, handletextpad=0.1, columnspacing=0.8, **where)
     looks = {"accuracy": {"color": BLUE}, "cross-entropy": {"color": VERMILION}} | style.sets(BLACK)
     style.legend(fig, looks | {"E, right axis: negative for the regression, positive for chance": {"color": GREEN}})
     return fig
@@ -65,11 +66,13 @@ def _regression(above, below, rows):
     for part, line in SETS.items():
         style.curve(above, rows, "regularization", f"{part}_accuracy", band=True, color=BLUE, linestyle=line)
         style.curve(below, rows, "regularization", f"{part}_loss", band=True, color=VERMILION, linestyle=line)
-    above.set(ylabel="accuracy", ylim=(0.4, 1.03))
+    least = min(rows[f"{part}_accuracy"].min() for part in SETS)
+    above.set(ylabel="accuracy", ylim=(0.95, 1.002) if least > 0.95 else (0.4, 1.03))
     style.colour_axis(below, VERMILION, "cross-entropy (nats)")
     right = style.twin(below, GREEN, "log evidence ratio E (nats)")
     style.curve(right, rows, "regularization", "log_evidence_ratio", band=True, color=GREEN)
     right.axhline(0, color=GREEN, linewidth=0.8, linestyle=":")
+    style.log_ticks(below.yaxis)
     for axes in (above, below):
         style.log_x(axes, "λ")
 
@@ -89,13 +92,14 @@ def claims(rows, settings) -> Iterator[Claim]:
     random, true = _regressions(rows, "random"), _regressions(rows, "true")
     yield claim(
         SMITH,
-        f"Random labels: at no λ is the evidence for the regression (least E over λ in nats, above −{MENTION})",
+        "Random labels: at no λ is the evidence for the regression (least of the means of E at each λ in nats, above 0)",
         _least_with_random_labels(random),
-        above=-MENTION,
+        above=0,
+        effect=MENTION,
     )
     yield claim(
         SMITH,
-        "True labels: the evidence is for the model at the best λ (smallest E over λ, nats)",
+        "True labels: the evidence is for the model at the best λ (smallest E over λ in nats, below 0)",
         mean_interval(true.groupby("seed").log_evidence_ratio.min()),
         below=0,
     )
@@ -113,9 +117,9 @@ def claims(rows, settings) -> Iterator[Claim]:
     )
     yield claim(
         SMITH,
-        "A weakly regularised regression memorises random labels (training accuracy at the smallest λ)",
+        f"A weakly regularised regression memorises random labels (training accuracy at the smallest λ, above {MEMORISED:g})",
         mean_interval(_weakest(random).train_accuracy),
-        above=0.99,
+        above=MEMORISED,
     )
     nets, all_nets = _nets(rows), rows[rows.model == "net"]
     yield claim(
@@ -204,7 +208,7 @@ def comment(rows, settings) -> dict:
     return {
         "title": "Evidence",
         "method": f"A logistic regression learns to tell the digits 0 and 1 apart from {settings['images']} images, with true and with permuted labels, at {settings['points']} strengths λ of the prior; E is the log evidence ratio of chance to the regression, negative where the evidence is for the regression. {training_loss(nets, settings)} They were trained without the prior, so only their Occam factors are compared, at λ = {settings['net_regularization']:g}.",
-        "caption": "Left and middle: accuracy (top), cross-entropy and E (bottom; green, right axis) of the regression against λ, with true and with random labels. Right: the negative logarithm of the Occam factor, ½ Σ ln(λᵢ/λ), of nets against the batch size (top), and test accuracy against it, one point a net, from small (dark) to large (light) batches (bottom). It is larger for sharper minima.",
+        "caption": "Left and middle: accuracy (top), cross-entropy and E (bottom; green, right axis) of the regression against λ, with true and with random labels. Right: the negative logarithm of the Occam factor, ½ Σ ln(λᵢ/λ), of nets against the batch size (top), and test accuracy against it, one point a net, a colour and a marker per batch size (bottom). It is larger for sharper minima.",
         "comment": [_memorising(rows), _choice_of_prior(_regressions(rows, "true")), _occam(nets, settings)],
     }
 
@@ -215,19 +219,21 @@ def _memorising(rows) -> str:
     fitted, tested = (mean_interval(_weakest(random)[f"{part}_accuracy"]) for part in ("train", "test"))
     best, same = mean_interval(true.groupby("seed").log_evidence_ratio.min()), _with_random_labels(rows)
     text = f"At the smallest λ, the regression reaches training accuracy {show(fitted)} on random labels, with test accuracy {show(tested)}"
-    text += ": it memorises them. " if fitted.value > 0.99 else ". "
+    text += ": it memorises them. " if fitted.value > MEMORISED else ". "
     text += f"With true labels, E is {show(best)} nats at the λ of most evidence; with random labels, at the same λ, it is {show(same)} nats. "
     if sign(best) < 0 < sign(same):
         text += "The evidence is for the regression with true labels and against it with random ones: it distinguishes learning from memorising, which the training accuracy at small λ does not. "
     else:
         text += "These runs do not show that the evidence distinguishes learning from memorising. "
     least = _least_with_random_labels(random)
+    seeds = random.groupby("seed").log_evidence_ratio.min()
     if least.low > 0:
-        text += "With random labels E is positive at every λ, so at no λ does the evidence favour the regression."
+        text += "In the mean over seeds, E with random labels is positive at every λ, so at no λ does the evidence favour the regression. "
     elif least.low > -MENTION:
-        text += (
-            f"With random labels there is no λ at which the evidence favours the regression by more than {MENTION} nat."
-        )
+        text += f"In the mean over seeds, there is no λ at which the evidence with random labels favours the regression by more than {MENTION} nat. "
+    below = int((seeds < 0).sum())
+    if below and least.low > -MENTION:
+        text += f"In {part_of(below, len(seeds))} seeds it falls below 0 at some λ, to {number(seeds.min(), 2)} nats at the least."
     return text.strip()
 
 
@@ -250,6 +256,15 @@ def _choice_of_prior(true) -> str:
     )
 
 
+def _errors(nets) -> str:
+    """How large the standard error of an Occam factor is beside the spread between nets; empty without nets."""
+    spread = nets.groupby("batch_size").log_occam.var().mean() ** 0.5
+    if not np.isfinite(spread):
+        return ""
+    error = (nets.standard_error**2).mean() ** 0.5
+    return f"The random probes give it a standard error of {number(error, 2)} for each net (a part of which all nets share, as they have the same probes), beside a standard deviation of {number(spread, 2)} between nets of one batch size."
+
+
 def _occam(nets, settings) -> str:
     """How the Occam factors of nets go with the batch size and with generalisation, and what follows."""
     if nets.empty:
@@ -265,7 +280,7 @@ def _occam(nets, settings) -> str:
         rank_correlation(nets, "batch_size", "log_occam"),
         paired_difference(values[ends[1]], values[ends[0]]),
     )
-    text = f"For nets, the negative logarithm of the Occam factor is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]} (difference {show(difference)})"
+    text = f"For nets, the negative logarithm of the Occam factor is {show(first)} at batch size {ends[0]:,} and {show(last)} at {ends[1]:,} (difference {show(difference)})"
     verdicts = {
         1: "larger batches end in sharper minima",
         0: "no clear trend with the batch size",
@@ -291,7 +306,7 @@ def _occam(nets, settings) -> str:
     text += f"Among nets of one batch size, which differ in their seed only, Kendall's τ with test accuracy is {show(within, 2)}"
     verdicts = {
         1: "there flatter nets are better.",
-        0: "there flatter nets are not measurably better, so the Occam factor may say no more than the batch size.",
+        0: "there flatter nets are not measurably better, so the Occam factor may say no more than the batch size, or its estimate may be too rough.",
         -1: "there flatter nets are worse.",
     }
-    return f"{text}: {verdicts[sign(within)]}"
+    return f"{text}: {verdicts[sign(within)]} {_errors(nets)}".strip()

@@ -20,7 +20,8 @@ from hw1.statistics import Interval, mean_interval, paired_difference
 
 SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
 
-SMOOTH = {"nll": "the nll", "squared": "squared error"}  # the losses whose Gauss–Newton part is not 0 by definition
+NAMES = {"nll": "cross-entropy", "squared": "squared error", "hinge": "hinge loss"}  # loss → its name in the text
+SMOOTH = ("nll", "squared")  # the losses whose Gauss–Newton part is not 0 by definition
 LOOKS = {"nll": BLUE, "squared": ORANGE, "hinge": GREEN}
 OTHER_LOSS, OTHER_SEED = "other loss", "other seed"  # the kinds of lines
 BARRIER = ACCURACY_EFFECT  # a rise of the training error above the worse end that counts as a barrier, fixed beforehand
@@ -36,7 +37,7 @@ def figure(rows, settings, spectrum, lines) -> Figure:
     parts = {"hessian": ("‖H‖₂", BLACK), "gauss_newton": ("‖G‖₂", PURPLE), "residual": ("‖R‖₂", SKY)}
     for axes, name in zip(above[: len(losses)], losses, strict=True):
         _norms(axes, rows[rows.loss == name], parts)
-        axes.set(xlabel="epoch", title=f"trained with {name} loss")
+        axes.set(xlabel="epoch", title=NAMES[name])
         axes.sharey(above[0])
     above[0].set_ylabel("spectral norm")
     for axes in above[len(losses) : 3]:
@@ -46,7 +47,7 @@ def figure(rows, settings, spectrum, lines) -> Figure:
         axes.set_xticks(settings["epochs"], settings["epochs"])
     _end_spectra(below[:2], spectrum, losses)
     _solution_lines(below[2:], lines, losses)
-    names = {f"solutions of {name}": {"color": colour} for name, colour in losses.items()}
+    names = {f"nets of {NAMES[name]}": {"color": colour} for name, colour in losses.items()}
     style.legend(fig, {name: {"color": colour} for name, colour in parts.values()} | names)
     for axes in (*above, *below):
         if not axes.has_data():  # no net of this panel is left
@@ -73,11 +74,11 @@ def _shares(axes, rows, losses):
 
 
 def _end_spectra(panels, spectrum, losses):
-    """The largest eigenvalues at the end of training, of the net's own loss and of the nll."""
+    """The largest eigenvalues at the end of training, of the net's own loss and of the cross-entropy."""
     values = spectrum[(spectrum.quantity == "eigenvalue") & (spectrum.value > 0)]
     measured = {
-        "Hessian of the own loss": values[values.measured == values.loss],
-        "Hessian of the nll": values[values.measured == "nll"],
+        "H of the net’s own loss": values[values.measured == values.loss],
+        "H of the cross-entropy": values[values.measured == "nll"],
     }
     for axes, (title, rows) in zip(panels, measured.items(), strict=True):
         axes.set_yscale("log")
@@ -89,15 +90,23 @@ def _end_spectra(panels, spectrum, losses):
 
 
 def _solution_lines(panels, lines, losses):
-    """Training error along the lines to the next loss's solution and to another seed's."""
+    """Training error along the lines to another loss's solution, which a legend names, and to another seed's."""
+    some_pairs = lines[lines.kind == OTHER_LOSS][["loss", "other"]].drop_duplicates().itertuples(index=False)
+    some_pairs = [(loss, other) for loss, other in some_pairs if loss in losses]
     rows = lines.assign(error=100 * (1 - lines.train_accuracy))
-    ends = {OTHER_LOSS: "the next loss", OTHER_SEED: "another seed"}
+    ends = {OTHER_LOSS: "another loss", OTHER_SEED: "another seed"}
     for axes, (kind, end) in zip(panels, ends.items(), strict=True):
         some = rows[rows.kind == kind]
         axes.set_visible(kind == OTHER_SEED or len(losses) > 1)
         for name, colour in losses.items():
             style.curve(axes, some[some.loss == name], "alpha", "error", band=True, color=colour)
-        axes.set(xlabel="α", title=f"line to {end}", ylim=(0, 100))
+        axes.set(xlabel="α", title=f"line to {end}")
+        axes.set_ylim(bottom=0, top=None if kind == OTHER_LOSS else 100)
+    for name, other in some_pairs:
+        panels[0].plot([], [], color=losses[name], label=f"to {NAMES[other]}")
+    if some_pairs:
+        panels[0].set_ylim(top=1.6 * panels[0].get_ylim()[1])
+        panels[0].legend(loc="upper left", fontsize=6)
     panels[0].set_ylabel("training error (%)")
 
 
@@ -110,14 +119,14 @@ def claims(rows, settings, lines, **_) -> Iterator[Claim]:
         shares = _residual_shares(rows, name, settings)
         yield claim(
             SAGUN,
-            f"{name}: at the end the Gauss–Newton part makes up the Hessian (‖R‖₂ / ‖H‖₂, below 0.5)",
+            f"{_begin(name)}: at the end the Gauss–Newton part makes up the Hessian (‖R‖₂ / ‖H‖₂, below 0.5)",
             mean_interval(shares[last]),
             below=0.5,
         )
         if first == 0:  # measured before training, too
             yield claim(
                 SAGUN,
-                f"{name}: the residual's share falls (difference of ‖R‖₂ / ‖H‖₂, end − start)",
+                f"{_begin(name)}: the residual's share falls (difference of ‖R‖₂ / ‖H‖₂, end − start)",
                 paired_difference(shares[last], shares[first]),
                 below=0,
             )
@@ -128,17 +137,22 @@ def claims(rows, settings, lines, **_) -> Iterator[Claim]:
         other, same = (_barriers(_lines(lines, name, kind), settings) for kind in (OTHER_LOSS, OTHER_SEED))
         yield claim(
             OWN,
-            f"Most lines from a solution of {name} to one of {partner} cross a barrier (share of lines on which the training error rises by more than {100 * BARRIER:g} points above the worse end)",
+            f"Most lines from a solution of {NAMES[name]} to one of {NAMES[partner]} cross a barrier (share of lines on which the training error rises by more than {100 * BARRIER:g} points above the worse end, above 0.5)",
             _share_of_barriers(other),
             above=0.5,
         )
         yield claim(
             OWN,
-            f"From one initialisation, the barrier from {name} to {partner} is lower than that between two seeds of {name} (difference of the rises of the training error)",
+            f"From one initialisation, the barrier from {NAMES[name]} to {NAMES[partner]} is lower than that between two seeds of {NAMES[name]} (difference of the rises of the training error)",
             paired_difference(other, same),
             below=0,
             effect=ACCURACY_EFFECT,
         )
+
+
+def _begin(name) -> str:
+    """A loss's name at the beginning of a sentence."""
+    return NAMES[name][0].upper() + NAMES[name][1:]
 
 
 def _residual_shares(rows, loss, settings):
@@ -196,8 +210,8 @@ def comment(rows, settings, spectrum, lines) -> dict:
     ]
     return {
         "title": "Loss functions",
-        "method": f"Nets are trained with each loss for {settings['epochs'][-1]} epochs from the same initial weights; they are compared after equally many updates, not at equal losses. Here nll is the negative log-likelihood (cross-entropy), squared the squared error, hinge the multi-class hinge loss. Norms and spectra are computed on {settings['examples']} training images. G is the Gauss–Newton part of the Hessian H, R = H − G the residual.",
-        "caption": "Top: spectral norms of H and of its two parts along training, one panel a loss, and the residual's share of the norm. Bottom: the largest eigenvalues at the end, of each net's own loss and of the nll; training error on the lines to the solution of the next loss (same initial weights) and to one of another seed.",
+        "method": f"Nets are trained with each loss for {settings['epochs'][-1]} epochs from the same initial weights; they are compared after equally many updates, not at equal losses. The squared error is that to the one-hot labels, the hinge loss the multi-class one. Norms and spectra are computed on {settings['examples']:,} training images. G is the Gauss–Newton part of the Hessian H, R = H − G the residual.",
+        "caption": "Top: spectral norms of the Hessian H, of its Gauss–Newton part G and of the residual R = H − G along training, one panel for each loss of training, and the residual’s share of the norm. Bottom: the largest eigenvalues at the end, of each net’s own loss and of the cross-entropy; training error on the lines to a solution of another loss (named in the panel; same initial weights) and to one of another seed, on axes of their own.",
         "comment": paragraphs if names else ["All nets diverged."],
     }
 
@@ -216,7 +230,7 @@ def _parts(rows, names, settings) -> str:
             1: "the residual is more than half of the Hessian",
         }
         texts.append(
-            f"With {SMOOTH[name]}, ‖R‖₂ / ‖H‖₂ is {show(end, 2)} at the end{start}: {verdicts[sign(end, 0.5)]}."
+            f"With {NAMES[name]}, ‖R‖₂ / ‖H‖₂ is {show(end, 2)} at the end{start}: {verdicts[sign(end, 0.5)]}."
         )
     if "hinge" in names:
         texts.append("The hinge loss is piecewise linear in the outputs, so its Gauss–Newton part is 0 and H = R.")
@@ -235,23 +249,21 @@ def _curvature(rows, spectrum, names, settings) -> str:
         return ""
     end = rows[rows.epoch == settings["epochs"][-1]]
     accuracy = {name: mean_interval(end[end.loss == name].test_accuracy) for name in names}
-    own = listed(f"{show(_largest(spectrum, name, name), 2)} ({name})" for name in names)
+    own = listed(f"{show(_largest(spectrum, name, name), 2)} ({NAMES[name]})" for name in names)
     nll = {name: _largest(spectrum, name, "nll") for name in names}
-    text = f"At the end the largest eigenvalue of the Hessian is {own} for the loss of training, which have different units, and {listed(f'{show(value, 2)} ({name})' for name, value in nll.items())} for the nll. Test accuracy is {listed(f'{show(value)} ({name})' for name, value in accuracy.items())}"
-    train = listed(f"{end[end.loss == name].train_accuracy.mean():.3f} ({name})" for name in names)
+    text = f"At the end the largest eigenvalue of the Hessian is {own} for the loss of training, which have different units, and {listed(f'{show(value, 2)} ({NAMES[name]})' for name, value in nll.items())} for the cross-entropy. Test accuracy is {listed(f'{show(value)} ({NAMES[name]})' for name, value in accuracy.items())}"
+    train = listed(f"{end[end.loss == name].train_accuracy.mean():.3f} ({NAMES[name]})" for name in names)
     text += f", training accuracy {train}. "
     if len(names) < 2:
         return text.strip()
     flattest, best = (pick(nets, key=lambda name: nets[name].value) for pick, nets in ((min, nll), (max, accuracy)))
     if flattest == best:
-        text += (
-            f"The nets trained with {best} loss are the flattest by the nll and have the highest mean test accuracy. "
-        )
+        text += f"The nets trained with {NAMES[best]} are the flattest by the cross-entropy and have the highest mean test accuracy. "
     else:
         gap = paired_difference(*(end[end.loss == name].set_index("seed").test_accuracy for name in (best, flattest)))
         how = "differ in test accuracy by" if sign(gap) else "do not measurably differ in test accuracy:"
-        text += f"The nets trained with {flattest} loss are the flattest by the nll, those trained with {best} loss have the highest mean test accuracy; the two {how} {show(gap, 2)}. "
-    return f"{text}The eigenvalues of the nll depend on the scale of the outputs, which each loss sets differently, so how flat a solution is depends on the loss that measures it: a comparison of flatness between loss functions says little about generalisation."
+        text += f"The nets trained with {NAMES[flattest]} are the flattest by the cross-entropy, those trained with {NAMES[best]} have the highest mean test accuracy; the two {how} {show(gap, 2)}. "
+    return f"{text}The eigenvalues of the cross-entropy depend on the scale of the outputs, which each loss sets differently, so how flat a solution is depends on the loss that measures it: a comparison of flatness between loss functions says little about generalisation."
 
 
 def _barrier_text(lines, names, settings) -> str:
@@ -262,16 +274,16 @@ def _barrier_text(lines, names, settings) -> str:
     other = {name: rises for name, rises in other.items() if rises.notna().any()}
     text = ""
     if same:
-        text = f"Between solutions of two seeds, the training error rises above the worse end by {listed(f'{show(mean_interval(rises), 2)} ({name})' for name, rises in same.items())}. "
+        text = f"Between solutions of two seeds, the training error rises above the worse end by {listed(f'{show(mean_interval(rises), 2)} ({NAMES[name]})' for name, rises in same.items())}. "
     if not other:
         return text.strip()
-    pairs = {name: f"{name}–{_partner(settings, name)}" for name in other}
+    pairs = {name: f"{NAMES[name]} to {NAMES[_partner(settings, name)]}" for name in other}
     texts = [_crossed(pairs[name], rises) for name, rises in other.items()]
     text += f"Between solutions of two losses from the same initial weights, it rises by more than {100 * BARRIER:g} points on {listed(texts)}. "
     shares = {pairs[name]: sign(_share_of_barriers(rises), 0.5) for name, rises in other.items()}
     undecided = [pair for pair, found in shares.items() if found == 0]
     if undecided:
-        text += f"Whether most lines do so remains open for {listed(undecided)}. "
+        text += f"Whether most lines do so remains open from {listed(undecided)}. "
     differences = [paired_difference(rises, same[name]) for name, rises in other.items() if name in same]
     if differences and all(sign(difference) < 0 for difference in differences):
         text += "In every case the rise is smaller than between two seeds: along lines, the initial weights separate solutions more than the loss does. "
@@ -282,4 +294,4 @@ def _crossed(pair, rises) -> str:
     """How many lines of a pair cross a barrier, and the median rise."""
     found = rises.dropna()
     count = part_of(int((found > BARRIER).sum()), len(found))
-    return f"{count} lines of {pair} (median rise {number(found.median(), 2)})"
+    return f"{count} lines from {pair} (median rise {number(found.median(), 2)})"

@@ -109,7 +109,7 @@ def comment(rows, settings) -> dict:
     """What a redundant parameter does to curvature, and where noise leads in the valley."""
     return {
         "title": "Redundancy",
-        "method": f"Descent on (w₁w₂)² takes {settings['steps']} steps of size {settings['learning_rate']:g} from random starts; every method has the same starts. Label noise has standard deviation {settings['label_noise']:g}, parameter noise temperature {settings['temperature']:g}; the last tenth of the steps has no noise.",
+        "method": f"Descent on (w₁w₂)² takes {settings['steps']:,} steps of size {settings['learning_rate']:g} from random starts; every method has the same starts. Label noise has standard deviation {settings['label_noise']:g}, parameter noise temperature {settings['temperature']:g}; the last tenth of the steps has no noise.",
         "caption": f"Level lines of (w₁w₂)² with the paths of {SHOWN} starts of each method and the end points of all (left); eigenvalues of the Hessian along the valley w₂ = 0, with the curvature of w² (middle); largest eigenvalue along the runs, median and quartiles (right).",
         "comment": [_curvatures(rows), _noise(rows, settings), _conclusion(rows, settings)],
     }

@@ -4,6 +4,7 @@ Reads the rows of `hw1.landscape.remedies` (remedy, seed, losses, accuracies, ob
 sharpness φ in per cent, of the unmodified training images.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, PURPLE
-from hw1.findings.verdict import ACCURACY_EFFECT, KESKAR, OWN, Claim, claim
+from hw1.findings.verdict import ACCURACY_EFFECT, KESKAR, OWN, RATIO_EFFECT, Claim, claim
 from hw1.findings.words import listed, net_on_images, number, part_of, show, sign
 from hw1.statistics import geometric_mean, mean_interval, paired_difference
 
@@ -19,6 +20,7 @@ SMALL, LARGE = "small batch", "large batch"
 AUGMENTED_SMALL, AUGMENTED = "augmented small batch", "data augmentation"
 BASELINES = (SMALL, LARGE, AUGMENTED_SMALL)
 ROBUST, WARM = "robust training", "warm start"  # the beginnings of their names
+GROWING = "growing batches"  # which the source names as a prospect only
 
 
 def figure(rows, settings) -> Figure:
@@ -34,7 +36,7 @@ def figure(rows, settings) -> Figure:
         for place, name in enumerate(names):
             colour = {SMALL: GREEN, AUGMENTED_SMALL: GREEN, LARGE: PURPLE}.get(name, BLUE)
             _across(axes, rows[rows.remedy == name][column], place, colour)
-    first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=names)
+    first.set(xlabel="test accuracy", yticks=range(len(names)), yticklabels=map(_shown, names))
     first.invert_yaxis()
     return fig
 
@@ -59,55 +61,87 @@ def _remedies(rows):
 
 def claims(rows, settings) -> Iterator[Claim]:
     """Each remedy against the large batch alone and against the small batch, pairs of one seed."""
-    accuracy, sharpness = _table(rows, "test_accuracy"), _table(rows, "value")
     few = _few(rows)
     for name in _remedies(rows):
-        nets = rows[rows.remedy == name]
-        gain = paired_difference(accuracy[name], accuracy[LARGE])
-        to_large, to_small = (geometric_mean(sharpness[name] / sharpness[other]) for other in (LARGE, SMALL))
-        if name == few or name.startswith(ROBUST):  # of these the source says that they do not help
-            yield claim(
-                KESKAR,
-                f"A large batch gains less than half a point with {name} (difference in test accuracy to the large batch alone)",
-                gain,
-                nets,
-                published="no improvement",
-                below=ACCURACY_EFFECT,
-                effect=ACCURACY_EFFECT,
-            )
-        else:
-            yield claim(
-                KESKAR,
-                f"A large batch generalises better with {name} (difference in test accuracy to the large batch alone)",
-                gain,
-                nets,
-                above=0,
-                effect=ACCURACY_EFFECT,
-            )
-        if name == AUGMENTED:
-            yield claim(
-                OWN,
-                "Augmented large batches generalise worse than augmented small ones (difference in test accuracy)",
-                paired_difference(accuracy[name], accuracy[AUGMENTED_SMALL]),
-                rows[rows.remedy.isin([AUGMENTED, AUGMENTED_SMALL])],
-                below=0,
-                effect=ACCURACY_EFFECT,
-            )
+        yield from _claims_of_accuracy(rows, name, few)
+        yield from _claims_of_sharpness(rows, name, few)
+
+
+def _claims_of_accuracy(rows, name, few) -> Iterator[Claim]:
+    """Whether a remedy helps, or, of those of which the source says that they do not, whether it does not."""
+    accuracy, nets, shown = _table(rows, "test_accuracy"), rows[rows.remedy == name], _shown(name)
+    gain = paired_difference(accuracy[name], accuracy[LARGE])
+    if name == few or name.startswith(ROBUST):
         yield claim(
-            KESKAR if name.startswith(WARM) and name != few else OWN,
-            f"The minima of a large batch are less sharp with {name} (geometric mean of φ / φ of the large batch alone)",
+            KESKAR,
+            f"A large batch gains less than half a point with {shown} (difference in test accuracy to the large batch alone, below {ACCURACY_EFFECT:g})",
+            gain,
+            nets,
+            published="no improvement" if name == few else "no improvement (section 4.3)",
+            below=ACCURACY_EFFECT,
+            effect=np.nan,
+        )
+    else:
+        yield claim(
+            OWN if name == GROWING else KESKAR,
+            f"A large batch generalises better with {shown} (difference in test accuracy to the large batch alone)",
+            gain,
+            nets,
+            above=0,
+            effect=ACCURACY_EFFECT,
+        )
+    if name == AUGMENTED:
+        yield claim(
+            OWN,
+            "Augmented large batches generalise worse than augmented small ones (difference in test accuracy)",
+            paired_difference(accuracy[name], accuracy[AUGMENTED_SMALL]),
+            rows[rows.remedy.isin([AUGMENTED, AUGMENTED_SMALL])],
+            below=0,
+            effect=ACCURACY_EFFECT,
+        )
+
+
+def _claims_of_sharpness(rows, name, few) -> Iterator[Claim]:
+    """Whether a remedy makes minima flatter, and whether they stay sharper than those of small batches."""
+    sharpness, nets, shown = _table(rows, "value"), rows[rows.remedy == name], _shown(name)
+    to_large = geometric_mean(sharpness[name] / sharpness[LARGE])
+    if name == few:
+        yield claim(
+            KESKAR,
+            f"The sharpness of a large batch stays high with {shown} (geometric mean of φ / φ of the large batch alone, above {1 / RATIO_EFFECT:g})",
+            to_large,
+            nets,
+            published="stays high",
+            above=1 / RATIO_EFFECT,
+            effect=np.nan,
+        )
+    else:
+        yield claim(
+            KESKAR if name.startswith(WARM) else OWN,
+            f"The minima of a large batch are less sharp with {shown} (geometric mean of φ / φ of the large batch alone)",
             to_large,
             nets,
             below=1,
         )
-        if not name.startswith((ROBUST, WARM)) and name != "growing batches":
-            yield claim(
-                KESKAR,
-                f"With {name} its minima stay sharper than those of small batches (geometric mean of φ / φ of the small batch)",
-                to_small,
-                nets,
-                above=1,
-            )
+    if (name.startswith(WARM) and name != few) or name == GROWING:
+        return  # of these the source does not say that they stay sharp
+    like = _like(name)
+    published = {name == few: "stays high", name.startswith(ROBUST): "still relatively sharp (conclusion)"}.get(
+        True, ""
+    )
+    yield claim(
+        KESKAR,
+        f"With {shown} the minima of a large batch stay sharper than those of {'augmented ' * (like == AUGMENTED_SMALL)}small batches (geometric mean of φ / φ of the {like})",
+        geometric_mean(sharpness[name] / sharpness[like]),
+        rows[rows.remedy.isin([name, like])] if like == AUGMENTED_SMALL else nets,
+        published=published,
+        above=1,
+    )
+
+
+def _like(name) -> str:
+    """The small batch with which a remedy is to be compared: one with augmentation for augmentation."""
+    return AUGMENTED_SMALL if name == AUGMENTED else SMALL
 
 
 def _few(rows):
@@ -122,10 +156,15 @@ def comment(rows, settings) -> dict:
     accuracy, sharpness = _table(rows, "test_accuracy"), _table(rows, "value")
     parts = ["All nets of the large batch diverged, so that there is nothing to compare."]
     if accuracy[LARGE].notna().any():
-        parts = [_accuracy(accuracy), _augmented(rows, accuracy), _sharpness(sharpness, accuracy)]
+        parts = [
+            _accuracy(accuracy),
+            _augmented(rows, accuracy, sharpness),
+            _sharpness(sharpness),
+            _conclusion(sharpness, accuracy),
+        ]
     return {
         "title": "Remedies",
-        "method": f"The net {net_on_images(settings)} is trained from the same weights with batch size {small}, with batch size {large}, and with {large} and each remedy. What minimises the training loss ends when that is at or below {settings['target_loss']:g} nats. Augmented and robust training minimise another objective and end at its plateau: averaged over windows of {settings['window']:,} images, it has not fallen by more than {100 * settings['fall']:g} % over two windows. {_missed(rows)}φ is that of the unmodified training images, for every net in the same box, ε = {settings['epsilon']:g}.",
+        "method": f"The net {net_on_images(settings)} is trained from the same weights with batch size {small}, with batch size {large}, and with {large} and each remedy. What minimises the training loss ends when that is at or below {settings['target_loss']:g} nats. Augmented and robust training minimise another objective and end at its plateau: averaged over windows of {settings['window']:,} images, it has not fallen by more than {100 * settings['fall']:g} % over two windows. {_missed(rows)}φ is the largest rise of the loss on the unmodified training images in a box of size ε = {settings['epsilon']:g} around the weights, in per cent of 1 + loss, for every net; δ is the size of the attack in robust training.",
         "caption": f"Test accuracy (left), sharpness φ in the full space (middle) and loss on the unmodified training images (right), means over {settings['seeds']} seeds with 95 % intervals, of small batches (green), of the large batch (purple) and of the large batch with each remedy (blue).",
         "comment": [part for part in parts if part],
     }
@@ -139,9 +178,14 @@ def _missed(rows) -> str:
     return f"{part_of(len(missed), len(rows)).capitalize()} nets did not come there ({listed(map(_named, missed.remedy.unique()))}). "
 
 
+def _shown(name) -> str:
+    """A remedy's name, with δ for the size of an attack: ε is the size of the box of φ."""
+    return name.replace("ε", "δ")
+
+
 def _named(name) -> str:
     """A remedy's name inside a sentence: without a comma."""
-    name, _, strength = name.partition(", ")
+    name, _, strength = _shown(name).partition(", ")
     return f"{name} ({strength})" if strength else name
 
 
@@ -186,7 +230,7 @@ def _accuracy(accuracy) -> str:
     return text
 
 
-def _augmented(rows, accuracy) -> str:
+def _augmented(rows, accuracy, sharpness) -> str:
     """Augmented large batches beside augmented small ones; empty if there are no such nets."""
     if not {AUGMENTED, AUGMENTED_SMALL} <= set(accuracy):
         return ""
@@ -197,31 +241,51 @@ def _augmented(rows, accuracy) -> str:
     both = rows[rows.remedy.isin([AUGMENTED, AUGMENTED_SMALL])]
     where = "both at their plateaus" if (both.status == "ok").all() else "not all of them at their plateaus"
     losses = [number(rows[rows.remedy == name].train_loss.mean(), 2) for name in (AUGMENTED, AUGMENTED_SMALL)]
-    return f"With augmentation the large batch is {said} the small one (difference in test accuracy {show(gap, 2)}), {where}, where the loss on the unmodified training images is {losses[0]} and {losses[1]} nats."
+    ratio = _ratio(sharpness[AUGMENTED], sharpness[AUGMENTED_SMALL])
+    sharper = {1: "are sharper", 0: "are not measurably sharper or flatter", -1: "are flatter"}[sign(ratio, 1)]
+    return f"With augmentation the large batch is {said} the small one (difference in test accuracy {show(gap, 2)}), {where}, where the loss on the unmodified training images is {losses[0]} and {losses[1]} nats. Its minima {sharper}: φ is {show(ratio, 2)} times that of the augmented small batch."
 
 
-def _sharpness(sharpness, accuracy) -> str:
-    """How sharp the minima are beside those of the small and of the large batch, and whether accuracy goes with it."""
+def _sharpness(sharpness) -> str:
+    """How sharp the minima are beside those of the small and of the large batch."""
     to_small, to_large = (_against(sharpness, other, _ratio) for other in (SMALL, LARGE))
     alone = _ratio(sharpness[LARGE], sharpness[SMALL])
     if not to_small:
         return ""
     text = f"φ, in units of that of the small batch, is {show(alone, 2)} for the large batch alone, and {_values(to_small)}. Compared with the large batch alone, {_effects(to_large, 1)}. "
-    flat = [_named(name) for name, interval in to_small.items() if sign(interval, 1) <= 0]
+    like = {name: _ratio(sharpness[name], sharpness[_like(name)]) for name in to_small}
+    flat = [_named(name) for name, interval in like.items() if sign(interval, 1) <= 0]
+    small = "those of the small batch" + " (with augmentation, of the augmented small batch)" * (AUGMENTED in like)
     if not flat:
-        text += "With every remedy the minima stay sharper than those of the small batch. "
-    elif len(flat) == len(to_small):
-        text += "With no remedy are the minima measurably sharper than those of the small batch. "
-    else:
-        text += f"With {listed(flat)} the minima are not measurably sharper than those of the small batch; with the other remedies they are. "
-    gains = _against(accuracy, LARGE, paired_difference)
-    both = [name for name in gains if name in to_large and sign(gains[name]) and sign(to_large[name], 1)]
-    against = [_named(name) for name in both if sign(gains[name]) == sign(to_large[name], 1)]
-    if both:
-        text += f"Both accuracy and φ are measurably changed by {len(both)}: {part_of(len(both) - len(against), len(both))} make the net flatter and better, or sharper and worse"
-        text += (
-            f"; {listed(against)} {'does' if len(against) == 1 else 'do'} not: a flatter minimum need not generalise better."
-            if against
-            else "."
-        )
-    return text.rstrip()
+        return f"{text}With every remedy the minima stay sharper than {small}."
+    if len(flat) == len(like):
+        return f"{text}With no remedy are the minima measurably sharper than {small}."
+    return f"{text}With {listed(flat)} the minima are not measurably sharper than {small}; with the other remedies they are."
+
+
+def _conclusion(sharpness, accuracy) -> str:
+    """Whether the flatter of two ways of training is the more accurate one, over all pairs, and what follows."""
+    ways = [name for name in accuracy if accuracy[name].notna().any() and sharpness[name].notna().any()]
+    pairs = {}
+    for first, second in itertools.combinations(ways, 2):
+        sharper = sign(_ratio(sharpness[first], sharpness[second]), 1)
+        better = sign(paired_difference(accuracy[first], accuracy[second]))
+        if sharper and better:
+            pairs[first, second] = sharper != better  # whether the flatter one is the better one
+    if not pairs:
+        return "No two of these ways of training differ measurably in both accuracy and φ."
+    against = len(pairs) - sum(pairs.values())
+    text = f"Of the pairs of ways of training, {len(pairs)} differ measurably in both accuracy and φ; in {part_of(len(pairs) - against, len(pairs))} the flatter one is the more accurate one"
+    text += f", in {against} the sharper one. " if against else ". "
+    flattest = min(ways, key=lambda name: geometric_mean(sharpness[name]).value)
+    best = max(ways, key=lambda name: accuracy[name].mean())
+    if flattest == best:
+        return f"{text}The flattest nets, those with {_shown(best)}, are also the most accurate ones."
+    ratio, gain = (
+        _ratio(sharpness[best], sharpness[flattest]),
+        paired_difference(accuracy[best], accuracy[flattest]),
+    )
+    text += f"The most accurate nets ({_shown(best)}) have {show(ratio, 2)} times the φ of the flattest ones ({_shown(flattest)}), and an accuracy that is higher by {show(gain, 2)}. "
+    if sign(gain) > 0 and sign(ratio, 1) > 0:
+        return f"{text}So a remedy can raise the accuracy by more than the flattest minimum does, without leading to a flat one: φ alone does not tell which remedy helps."
+    return f"{text}Whether a remedy can raise the accuracy by more than the flattest minimum does is not decided."

@@ -5,17 +5,12 @@ status) and its tables "nets" (trace, smallest eigenvalue, number of outliers by
 ones, also of nets for fewer classes), "density" (nodes and weights), "layers" and "dimensions" (the small net).
 """
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from hw1.findings import style
-from hw1.findings.style import BLACK, BLUE, COLOURS, GREEN, ORANGE, SETS, SKY, VERMILION
+from hw1.findings.landscape.spectrum_figure import called, figure
 from hw1.findings.verdict import BATCH_SHARPNESS, OWN, SHARP_WORSE, Claim, claim
 from hw1.findings.words import listed, show, sign
 from hw1.statistics import (
@@ -28,11 +23,14 @@ from hw1.statistics import (
     rank_correlation,
 )
 
+__all__ = ["claims", "comment", "figure", "table"]  # the figure has a file of its own
+
 SAGUN = "Sagun et al., arXiv 1611.07476 and 1706.04454"
 GUR_ARI = "Gur-Ari et al., arXiv 1812.04754"
 YAO = "Yao et al., arXiv 1802.08241"
 RULES = ["outliers", "largest_ratio"]  # columns with the number of outliers
 NEAR_ZERO = 0.01  # eigenvalues within this fraction of λ₁ belong to the bulk
+BULK = 0.9  # the share of eigenvalues near zero above which the bulk is there
 COLUMNS = {  # of the table: column → head
     "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",
@@ -44,85 +42,6 @@ COLUMNS = {  # of the table: column → head
 }
 
 
-def figure(rows, settings, eigenvalues, density, layers, dimensions, **_) -> Figure:
-    """The Hessian's largest eigenvalue against the batch size, its outliers, its density, and its layers and axes.
-
-    Points are means over seeds with 95 % intervals, geometric ones on logarithmic axes.
-    """
-    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.7)
-    names = list(rows.data.unique())
-    colours = itertools.cycle(dict.fromkeys((BLUE, VERMILION, GREEN, *COLOURS)))
-    sets = dict(zip(names, itertools.islice(colours, len(names)), strict=True))
-    first.set_yscale("log")
-    for name, colour in sets.items():
-        one = rows[rows.data == name]
-        for part, line in SETS.items():
-            style.curve(first, one, "batch_size", f"{part}_largest", color=colour, linestyle=line)
-            style.curve(second, one, "batch_size", f"{part}_accuracy", color=colour, linestyle=line)
-    first.set_ylabel("largest eigenvalue λ₁")
-    second.set_ylabel("accuracy")
-    for axes in (first, second):
-        style.log_x(axes, "batch size")
-    name = next(iter(sets))
-    ends = {min(settings["batch_sizes"]): SKY, max(settings["batch_sizes"]): ORANGE}
-    _ranks(third, eigenvalues[(eigenvalues.data == name) & (eigenvalues.classes == eigenvalues.classes.max())], ends)
-    _smoothed(fourth, density[density.data == name], ends)
-    _by_layer(fifth, layers[(layers.data == name) & (layers["rank"] == 1)], ends)
-    _along_axes(sixth, dimensions[dimensions.data == name], ends)
-    first.yaxis.set_major_formatter(LogFormatter())
-    style.log_ticks(first.yaxis)
-    sizes = {f"{name}, batch size {size}": {"color": colour} for size, colour in ends.items()}
-    style.legend(fig, {name: {"color": colour} for name, colour in sets.items()} | style.sets(BLACK) | sizes)
-    return fig
-
-
-def _ranks(axes, rows, ends):
-    """Eigenvalues by their rank, for the smallest and the largest batch size."""
-    axes.set_yscale("log")
-    for size, colour in ends.items():
-        positive = rows[(rows.batch_size == size) & (rows.eigenvalue > 0)]
-        style.curve(axes, positive, "rank", "eigenvalue", color=colour)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="rank", ylabel="eigenvalue", title="largest eigenvalues")
-
-
-def _smoothed(axes, rows, ends):
-    """The density in units of λ₁, the nodes of each net smoothed by Gaussians of 1 % of λ₁; mean over the nets."""
-    grid, width = np.linspace(-0.1, 1.1, 1201), 0.01
-    for size, colour in ends.items():
-        nets = []
-        for _, net in rows[rows.batch_size == size].groupby("seed"):
-            steps = (grid[:, None] - net.node.to_numpy() / net.node.max()) / width
-            nets.append(np.exp(-(steps**2) / 2) @ net.weight.to_numpy() / (width * np.sqrt(2 * np.pi)))
-        if nets:
-            axes.semilogy(grid, np.mean(nets, axis=0), color=colour)
-    axes.set(xlabel="λ / λ₁", ylabel="density", title="all eigenvalues", ylim=(1e-5, 200))
-
-
-def _by_layer(axes, rows, ends):
-    """The largest eigenvalue of each layer's block."""
-    names = list(rows.layer.unique())
-    axes.set_yscale("log")
-    for shift, (size, colour) in zip((-0.1, 0.1), ends.items(), strict=False):
-        blocks = rows[rows.batch_size == size]
-        blocks = blocks.assign(place=blocks.layer.map(names.index) + shift)
-        style.curve(axes, blocks, "place", "eigenvalue", color=colour, linestyle="")
-    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.set(xlim=(-0.5, max(len(names), 1) - 0.5), ylabel="λ₁ of the layer's block", title="layers")
-
-
-def _along_axes(axes, rows, ends):
-    """All eigenvalues of the small net, and the curvatures along the parameter axes, sorted; means over the nets."""
-    for size, colour in ends.items():
-        means = rows[rows.batch_size == size].groupby("rank")[["eigenvalue", "curvature"]].mean()
-        axes.plot(means.index, means.eigenvalue, color=colour)
-        axes.plot(means.index, means.curvature, color=colour, linestyle=":")
-    axes.set(xscale="log", xlabel="rank", ylabel="curvature", title="small net")
-    axes.set_yscale("symlog", linthresh=1e-3)
-    handles = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, linestyle=":")]
-    axes.legend(handles, ("eigenvalues of H", "diagonal of H"), loc="lower left")
-
-
 def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
     """The largest eigenvalue against batch size and generalisation; then outliers and bulk of the spectrum."""
     for name, one in rows.groupby("data", sort=False):
@@ -130,9 +49,9 @@ def claims(rows, settings, nets, eigenvalues, density, **_) -> Iterator[Claim]:
     yield from _claims_of_outliers(nets, eigenvalues, settings)
     yield claim(
         SAGUN,
-        f"The bulk of the spectrum is near zero (share of the eigenvalues within {NEAR_ZERO:.0%} of λ₁)",
+        f"The bulk of the spectrum is near zero (share of the eigenvalues within {100 * NEAR_ZERO:g} % of λ₁, above {BULK:g})",
         _near_zero(density),
-        above=0.9,
+        above=BULK,
     )
 
 
@@ -142,7 +61,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
     for part, what in (("train", "training"), ("test", "test")):
         yield claim(
             YAO,
-            f"{name}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
+            f"{called(name)}: larger batches end at a larger λ₁ of the {what} loss (Spearman's correlation)",
             rank_correlation(nets, "batch_size", f"{part}_largest"),
             rows,
             above=0,
@@ -151,7 +70,7 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
     for column, what, side in (("accuracy", "lower", {"below": 0}), ("loss", "higher", {"above": 0})):
         yield claim(
             OWN,
-            f"{name}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
+            f"{called(name)}: nets of larger λ₁ have the {what} test {column} (Spearman's correlation over batch sizes)",
             rank_correlation(nets, "train_largest", f"test_{column}"),
             rows,
             topic=SHARP_WORSE,
@@ -161,21 +80,31 @@ def _claims_of_data(name, rows) -> Iterator[Claim]:
 
 def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
     """The number of outliers beside the number of classes, by both rules."""
-    classes = eigenvalues.classes.max()  # of the first data set, to which these nets belong
+    most = eigenvalues.classes.max()  # of the first data set, to which the nets of table "nets" belong
+    counts = _outliers(eigenvalues, settings)
+    for column, rule in _rules(settings).items():
+        for classes in sorted(eigenvalues.classes.unique(), reverse=True):
+            some = nets if classes == most else counts[counts.classes == classes]
+            yield claim(
+                GUR_ARI,
+                f"There are about as many outliers as classes, {classes} (mean number by the {rule}, {classes} ± 20 %)",
+                over_seeds(some, column),
+                within=(0.8 * classes, 1.2 * classes),
+            )
+    slopes = _slopes(counts)
     for column, rule in _rules(settings).items():
         yield claim(
             GUR_ARI,
-            f"There are about as many outliers as classes (mean number by the {rule}, {classes} ± 20 %)",
-            over_seeds(nets, column),
-            within=(0.8 * classes, 1.2 * classes),
-        )
-    slopes = _slopes(_outliers(eigenvalues, settings))
-    for column, rule in _rules(settings).items():
-        yield claim(
-            GUR_ARI,
-            f"The number of outliers follows the number of classes (slope of outliers against classes, {rule}, 1 ± 0.5)",
+            f"The number of outliers follows the number of classes (slope of outliers against classes by the {rule}; predicted 1, judged by 1 ± 0.5)",
             mean_interval(slopes[column]),
             within=(0.5, 1.5),
+        )
+    for column, rule in _rules(settings).items():
+        yield claim(
+            OWN,
+            f"There is one outlier fewer than classes (mean distance from that number by the {rule} over nets for {listed(map(str, sorted(counts.classes.unique())))} classes, below 0.5)",
+            over_seeds(counts, (counts[column] - counts.classes + 1).abs()),
+            below=0.5,
         )
 
 
@@ -190,7 +119,9 @@ def _slopes(counts):
 
 def _rules(settings):
     """Column → rule by which outliers are counted."""
-    return dict(zip(RULES, (f"last gap wider than {settings['resolution']:.0%} of λ₁", "largest ratio"), strict=True))
+    return dict(
+        zip(RULES, (f"last gap wider than {100 * settings['resolution']:g} % of λ₁", "largest ratio"), strict=True)
+    )
 
 
 def _outliers(eigenvalues, settings):
@@ -218,8 +149,8 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
     measured = sorted({*ends, settings["class_batch_size"]})
     return {
         "title": "Spectrum",
-        "method": f"Nets are trained until the loss on the training set is at or below {targets} ({listed(names)}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']} training images of {names[0]}, at batch sizes {listed(map(str, measured))}.",
-        "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]} and {ends[1]}: the density of all eigenvalues in units of λ₁, smoothed with a width of {settings['resolution']:.0%} of λ₁; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted).",
+        "method": f"Nets are trained until the loss on the training set is at or below {targets} nats ({listed(map(called, names))}). λ₁ is computed on the whole training and test set, everything else on {settings['examples']:,} training images of {called(names[0])}, at batch sizes {listed(f'{size:,}' for size in measured)}.",
+        "caption": f"Top: λ₁ and accuracy against the batch size; the largest eigenvalues by their rank. Bottom, for batch sizes {ends[0]:,} and {ends[1]:,}: the density of all eigenvalues in units of λ₁, as the nodes of the Lanczos method, each smoothed with a width of {100 * settings['resolution']:g} % of λ₁, which makes the ripples; λ₁ of each layer's block; all eigenvalues of a small net, with the curvatures along its parameter axes (dotted); both batch sizes nearly coincide there, the smaller one is drawn broad.",
         "comment": [
             *(_of_data(rows, ends) if len(rows) else ["All nets diverged."]),
             f"{_shape(nets, eigenvalues, density, settings)} {_parts(layers, dimensions, ends)}".strip(),
@@ -229,7 +160,7 @@ def comment(rows, settings, nets, eigenvalues, density, layers, dimensions) -> d
 
 def _of_data(rows, ends) -> list[str]:
     """λ₁ against the batch size and against generalisation, on each data set."""
-    sets = dict(list(rows.groupby("data", sort=False)))
+    sets = {called(name): one for name, one in rows.groupby("data", sort=False)}
     with_batch = " ".join(_batch_size(name, one, ends) for name, one in sets.items())
     with_tests = " ".join(_generalisation(name, one) for name, one in sets.items())
     return [with_batch, f"{with_tests} {_conclusion(rows)}"]
@@ -245,7 +176,7 @@ def _batch_size(name, rows, ends) -> str:
     first, last = (mean_interval(values[size]) for size in ends)
     ratio = geometric_mean(values[ends[1]] / values[ends[0]])
     trend = rank_correlation(rows, "batch_size", "train_largest")
-    text = f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]} and {show(last)} at {ends[1]}, {show(ratio, 2)} times as large"
+    text = f"On {name}, λ₁ of the training loss is {show(first)} at batch size {ends[0]:,} and {show(last)} at {ends[1]:,}, {show(ratio, 2)} times as large"
     if np.isfinite(trend.value):
         text += f" (rank correlation with the batch size {show(trend, 2)})"
     verdicts = {
@@ -277,6 +208,7 @@ def _conclusion(rows) -> str:
     """What the correlations of all data sets say of flat minima."""
     signs = {}
     for name, one in rows.groupby("data", sort=False):
+        name = called(name)
         signs[f"test accuracy on {name}"] = -sign(rank_correlation(one, "train_largest", "test_accuracy"))
         signs[f"test loss on {name}"] = sign(rank_correlation(one, "train_largest", "test_loss"))
     better, unclear, worse = ([what for what, found in signs.items() if found == side] for side in (1, 0, -1))
@@ -299,13 +231,22 @@ def _shape(nets, eigenvalues, density, settings) -> str:
     slopes = _slopes(counts)
     by_gap, by_ratio = (over_seeds(nets, rule) for rule in _rules(settings))
     near, sizes = _near_zero(density), (min(settings["batch_sizes"]), max(settings["batch_sizes"]))
-    text = f"At batch sizes {sizes[0]} and {sizes[1]}, a share of {show(near)} of all eigenvalues lies within {NEAR_ZERO:.0%} of λ₁ around zero"
-    text += ": beside the steepest directions, almost all are flat. " if near.value > 0.9 else ". "
+    text = f"At batch sizes {sizes[0]:,} and {sizes[1]:,}, a share of {show(near)} of all eigenvalues lies within {100 * NEAR_ZERO:g} % of λ₁ around zero"
+    text += ": beside the steepest directions, almost all are flat. " if near.value > BULK else ". "
     traces = nets.pivot(index="seed", columns="batch_size", values="trace").reindex(columns=sizes)
-    text += f"The trace at batch size {sizes[1]} is {show(geometric_mean(traces[sizes[1]] / traces[sizes[0]]), 2)} times that at {sizes[0]}. By the last gap wider than {settings['resolution']:.0%} of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
+    text += f"The trace at batch size {sizes[1]:,} is {show(geometric_mean(traces[sizes[1]] / traces[sizes[0]]), 2)} times that at {sizes[0]:,}. By the last gap wider than {100 * settings['resolution']:g} % of λ₁, {show(by_gap)} eigenvalues lie outside the bulk, by the largest ratio {show(by_ratio)}, for {classes} classes."
     if counts.classes.nunique() > 2:
         means = counts.groupby("classes")[["outliers", "largest_ratio"]].mean()
         text += f" For {listed(means.index.astype(str))} classes there are {listed(f'{mean:.1f}' for mean in means.outliers)} by the gap and {listed(f'{mean:.1f}' for mean in means.largest_ratio)} by the ratio: {show(mean_interval(slopes.outliers), 2)} and {show(mean_interval(slopes.largest_ratio), 2)} more for each class."
+        exact = [
+            name
+            for name, rule in (("gap", "outliers"), ("ratio", "largest_ratio"))
+            if (counts[rule] == counts.classes - 1).all()
+        ]
+        if exact:
+            text += (
+                f" By the {listed(exact)} there is exactly one outlier fewer than classes in every one of these nets."
+            )
     negative = over_seeds(nets, nets.smallest.abs() / _first(nets, eigenvalues))
     return f"{text} The most negative eigenvalue is {show(negative, 2)} of λ₁ in size."
 
@@ -320,15 +261,32 @@ def _first(nets, eigenvalues):
 def _parts(layers, dimensions, ends) -> str:
     """In which layer the curvature is largest, and how the parameter axes compare with the eigenvectors."""
     text = ""
-    blocks = layers[layers["rank"] == 1].groupby(["batch_size", "layer"], sort=False).eigenvalue.mean()
-    if len(blocks):
-        steepest = {size: blocks[size].idxmax().replace("_", " ") for size in ends if size in blocks}
-        text += f"The largest eigenvalue of a layer's block is that of layer {listed(f'{name} at batch size {size}' for size, name in steepest.items())}."
+    for size in ends if len(layers) else ():
+        blocks = layers[(layers["rank"] == 1) & (layers.batch_size == size)]
+        text += _steepest(blocks.pivot(index="seed", columns="layer", values="eigenvalue"), size)
     if len(dimensions):
         largest = dimensions.groupby(["batch_size", "seed"])[["eigenvalue", "curvature"]].max()
         ratio = mean_interval((largest.eigenvalue / largest.curvature).groupby("seed").mean())
-        text += f" In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steepest direction combines several parameters."
+        text += f"In the small net, λ₁ is {show(ratio, 2)} times the largest curvature along any parameter axis: the steepest direction combines several parameters."
     return text.strip()
+
+
+def _steepest(blocks, size) -> str:
+    """Which layer's block has the largest eigenvalue, if that can be told from the next one; a row per seed."""
+    order = blocks.mean().sort_values(ascending=False).index
+    if len(order) < 2:
+        return ""
+    first, second = (_layer(name) for name in order[:2])
+    ratio = geometric_mean(blocks[order[0]] / blocks[order[1]])
+    text = f"At batch size {size:,} the largest eigenvalue of a layer’s block is "
+    if sign(ratio, 1) > 0:
+        return f"{text}that of {first}, {show(ratio, 2)} times that of {second}. "
+    return f"{text}that of {first} or of {second}, which are not measurably different (ratio {show(ratio)}). "
+
+
+def _layer(name) -> str:
+    """A layer's name in the text."""
+    return "the output layer" if name == "logits" else f"the {name.replace('_', ' layer ')}"
 
 
 def table(rows, settings, nets, **_) -> dict:
@@ -336,6 +294,7 @@ def table(rows, settings, nets, **_) -> dict:
     lines = [["data", "batch", *COLUMNS.values()]]
     both = rows.merge(nets, on=["data", "batch_size", "seed"], how="left")
     for (data, size), part in both.groupby(["data", "batch_size"], sort=False):
-        found = [show(mean_interval(part[name])) if part[name].notna().any() else "" for name in COLUMNS]
-        lines.append([data, str(size), *found])
-    return {"caption": "Accuracies, largest eigenvalues, outliers and trace against the batch size.", "lines": lines}
+        found = [show(mean_interval(part[name])) if part[name].notna().any() else "–" for name in COLUMNS]
+        lines.append([called(data), f"{size:,}", *found])
+    caption = f"Accuracies, largest eigenvalues, outliers and trace against the batch size (–: not measured; outliers and trace are those of {called(rows.data.iloc[0])} at the batch sizes of the method)."
+    return {"caption": caption, "lines": lines}

@@ -13,11 +13,12 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, LOSS, SETS, VERMILION
 from hw1.findings.verdict import Claim, claim
 from hw1.findings.words import by_sign, listed, number, show, sign
-from hw1.statistics import mean_interval
+from hw1.statistics import geometric_mean, mean_interval
 
 GOODFELLOW = "Goodfellow et al., arXiv 1412.6544"
 LOOKS = {"relu": BLUE, "tanh": VERMILION, "maxout": GREEN}
 SMALL_RISE = 0.01  # of the loss at the start: a smaller rise along the line counts as none
+SIDES = {"inner": ((0.0, 1), (1.0, -1)), "outer": ((0.0, -1), (1.0, 1))}  # of the two solutions, as end and direction
 FROM_START, BETWEEN = "start to end", "end to end"  # the two lines
 
 
@@ -66,7 +67,7 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
         nets = rows[rows.net == net]
         yield claim(
             GOODFELLOW,
-            f"On the line from start to end of training the loss meets no obstacle: {net} net (largest rise of the training loss as a fraction of that at the start)",
+            f"On the line from start to end of training the loss meets no obstacle: {net} net (largest rise of the training loss as a fraction of that at the start, below {SMALL_RISE:g})",
             _rise(nets),
             nets,
             below=SMALL_RISE,
@@ -77,6 +78,13 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
             _barrier(nets),
             nets,
             above=0,
+        )
+        yield claim(
+            GOODFELLOW,
+            f"The loss on that line has a minimum at each solution: {net} net (least of the four ratios of the training loss one point beside a solution to that at it)",
+            _least_ratio(nets),
+            nets,
+            above=1,
         )
 
 
@@ -100,6 +108,24 @@ def _largest_rise(losses) -> float:
 def _barrier(rows):
     """How far the training loss between two solutions rises above that of the worse one, in nats."""
     return _over_seeds(_losses(rows, BETWEEN), lambda curve: curve[1:-1].max() - max(curve[0], curve[-1]))
+
+
+def _least_ratio(rows, sides=("inner", "outer")):
+    """The least ratio, over both solutions and some sides, of the loss one point of the line away to that at a solution."""
+    wanted = [place for side in sides for place in SIDES[side]]
+    whole = _on_line(rows, BETWEEN).pivot(index="seed", columns="alpha", values="train_loss")
+    ratios = []
+    for _, curve in whole.reindex(rows.seed.unique()).iterrows():
+        beside = [_beside(curve, end, side) for end, side in wanted]
+        ratios.append(min(beside) if np.isfinite(beside).all() else np.nan)
+    return geometric_mean(ratios)
+
+
+def _beside(curve, end, side):
+    """The loss at the next point of the line on one side of a solution, over that at the solution; NaN if there is none."""
+    places = np.sort(curve.index)
+    beside = places[places > end][:1] if side > 0 else places[places < end][-1:]
+    return curve[beside[0]] / curve[end] if len(beside) and end in curve.index else np.nan
 
 
 def _over_seeds(losses, statistic):
@@ -156,7 +182,27 @@ def _between(rows, settings) -> str:
     signs = {net: sign(barrier) for net, barrier in barriers.items()}
     inside = between[between.alpha.between(0, 1, inclusive="neither")].groupby(["net", "seed"]).train_accuracy.min()
     ends = between[between.alpha.isin([0, 1])]
-    return f"On the line between two solutions the training loss rises above that of the worse one by {values} nats: {by_sign(signs, clauses, 'net', 'nets')}. Training accuracy, {number(ends.train_accuracy.mean())} on average at the ends, has a mean minimum of {number(inside.mean())} between them."
+    return f"On the line between two solutions the training loss rises above that of the worse one by {values} nats: {by_sign(signs, clauses, 'net', 'nets')}. Training accuracy, {number(ends.train_accuracy.mean())} on average at the ends, has a mean minimum of {number(inside.mean())} between them.{_minima(rows, settings)}"
+
+
+def _minima(rows, settings) -> str:
+    """Whether the loss has a minimum at each of the two solutions."""
+    ratios = {net: _least_ratio(rows[rows.net == net]) for net in _measured(rows, settings)}
+    ratios = {net: ratio for net, ratio in ratios.items() if np.isfinite(ratio.value)}
+    if not ratios:
+        return ""
+    values = listed(f"{show(ratio, 2)} ({net})" for net, ratio in ratios.items())
+    clauses = {
+        1: "each solution is a minimum on the line",
+        0: "whether each solution is a minimum on the line remains open",
+        -1: "not every solution is a minimum on the line",
+    }
+    signs = {net: sign(ratio, 1) for net, ratio in ratios.items()}
+    text = f" One point of the line away from a solution the loss is at least {values} times that at it, on whichever side it is least: {by_sign(signs, clauses, 'net', 'nets')}."
+    falls = [net for net, found in signs.items() if found < 0]
+    if falls and all(sign(_least_ratio(rows[rows.net == net], ["inner"]), 1) > 0 for net in falls):
+        text += " There the loss rises on the inner side and falls further on the outer one. The cross-entropy of images that are classified correctly falls as the outputs grow, so it need not be least where training ended."
+    return text
 
 
 def _conclusion(rows, settings) -> str:
