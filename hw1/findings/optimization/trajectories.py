@@ -106,7 +106,9 @@ def _alike(settings) -> str:
         return ""
     inputs, hidden = math.prod(settings["shape"]), settings["hidden"]
     first, total = parameters([inputs, hidden[0]]), parameters([inputs, *hidden, settings["classes"]])
-    return f"Both panels look alike, as layer 1 has {first:,} of the {total:,} parameters. " if first > 0.9 * total else ""
+    return (
+        f"Both panels look alike, as layer 1 has {first:,} of the {total:,} parameters. " if first > 0.9 * total else ""
+    )
 
 
 def _apart(points) -> float:
