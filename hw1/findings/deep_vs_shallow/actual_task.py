@@ -31,7 +31,7 @@ def figure(rows, settings) -> Figure:
     where a net stopped. Solid is training, dashed test. A dotted line is the training loss at which they stop.
     """
     rows, sets = _of_nets(rows), rows.data.unique()
-    fig, panels = style.figure(len(sets), 4, 2.2 * len(sets), squeeze=False)
+    fig, panels = style.figure(len(sets), 4, 1.9 * len(sets), squeeze=False)
     for row, name in zip(panels, sets, strict=True):
         for (left, right), kind in zip((row[:2], row[2:]), KINDS, strict=True):
             nets = rows[(rows.data == name) & (rows.kind == kind)]
@@ -252,7 +252,7 @@ def _summary(rows, pairs) -> str:
     fitted = listed(
         f"{number(nets.train_accuracy.mean(), 2)} on {data}" for data, nets in ends.groupby("data", sort=False)
     )
-    text += f"This is not the effect of depth alone: the training accuracy at the stop is {fitted}"
+    text += f"Not only depth differs: the training accuracy at the stop is {fitted}"
     return f"{text}, and the CNNs differ in filter size, pooling and dense layer too."
 
 

@@ -32,7 +32,7 @@ def figure(rows, settings, predictions) -> Figure:
     """
     functions, nets = settings["functions"], style.of_depths(settings["nets"])
     ratios = [1.5, 1.5] + [1] * len(nets)
-    fig, panels = style.figure(len(functions), 2 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
+    fig, panels = style.figure(len(functions), 2 + len(nets), 1.75 * len(functions), squeeze=False, width_ratios=ratios)
     for (left, together, *alone), function in zip(panels, functions, strict=True):
         left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=NAMES[function])
         left.tick_params(axis="x", labelrotation=30)
@@ -134,7 +134,7 @@ def comment(rows, settings, predictions) -> dict:
     zeros = zeros if "sign" in settings["functions"] and points % 5 == 0 else ""
     return {
         "title": "Learning a function",
-        "method": f"The nets {nets} learn {functions}: Adam minimises the mean squared error at the {points} training points x = 1/{points}, 2/{points}, …, 1. The learning rate falls to zero along a cosine, in the same way for all nets. {zeros}The error midway between the training points is measured too. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
+        "method": f"The nets {nets} learn {functions}: Adam minimises the mean squared error at the {points} training points x = 1/{points}, 2/{points}, …, 1. The learning rate falls to zero along a cosine, in the same way for all nets. {zeros}Errors are geometric means over seeds. The error midway between the training points is measured too. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
         "caption": f"Left: mean squared error at the training points per epoch, geometric mean over {plural(seeds, 'seed')}. Then the function (grey) and the predictions at {drawn} of the training points, joined by lines: of the best of the {plural(seeds, 'seed')} of each net in one panel, and of each net in a panel of its own, with the error of the best seed above it. Bands are the range of all seeds; mostly it is narrower than the line.",
         "comment": [_paragraph(rows, settings["nets"], function) for function in settings["functions"]],
     }
@@ -149,7 +149,7 @@ def _paragraph(rows, nets, function) -> str:
         return f"{name}: all nets diverged."
     means = listed(f"{show(geometric_mean(net.loss), 2)} ({hidden})" for hidden, net in final.items())
     between = listed(show(geometric_mean(net.test_loss), 2) for net in final.values())
-    text = f"{name}: the mean squared error at the training points is {means}, as geometric means over seeds{_known(final, KNOWN[function])}. "
+    text = f"{name}: the mean squared error at the training points is {means}{_known(final, KNOWN[function])}. "
     compared = len(final) == len(nets) > 1
     if compared:
         text += f"{_depth(rows, function, nets)} "
@@ -158,7 +158,7 @@ def _paragraph(rows, nets, function) -> str:
 
 
 def _known(final, known) -> str:
-    """Says how many seeds reach the errors on the slides, and the error of the best."""
+    """Says how many seeds reach the errors on the slides,."""
     shared = [hidden for hidden in final if hidden in known]
     if not shared:
         return ""
@@ -168,8 +168,7 @@ def _known(final, known) -> str:
     reached = f", which {listed(map(str, counts))} of {plural(seeds, 'seed')} reach"
     if set(counts) == {seeds} and seeds > 1:
         reached = f"; all {seeds} seeds {'of each net ' if len(shared) > 1 else ''}reach them"
-    best = listed(number(final[hidden].loss.min(), 2) for hidden in shared)
-    return f"; the slides give {values}{whose}{reached}, the best with {best}"
+    return f"; the slides give {values}{whose}{reached}"
 
 
 def _depth(rows, function, nets) -> str:

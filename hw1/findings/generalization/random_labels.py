@@ -93,7 +93,7 @@ def figure(rows, settings) -> Figure:
 
     Lines are means over seeds with 95 % intervals, geometric ones for the loss. Solid is training, dashed test.
     """
-    fig, panels = style.figure(2, 3, 4.4)
+    fig, panels = style.figure(2, 3, 4.0)
     held, nets = _held(rows), judged(rows, settings["classes"])
     shares, kinds = sorted(_labels(rows).fraction.unique()), [kind for kind in KINDS if (rows.pixels == kind).any()]
     ends = dict(zip((shares[0], shares[-1]), (BLUE, VERMILION), strict=True))
@@ -230,11 +230,11 @@ def _memorised(nets, settings) -> str:
     labels = _labels(nets)
     least, most = labels.fraction.min(), labels.fraction.max()
     these = _of(nets, "true", most)
-    train, test = mean_interval(these.train_accuracy), mean_interval(these.test_accuracy)
-    if not np.isfinite(train.value):
+    test = mean_interval(these.test_accuracy)
+    if not np.isfinite(test.value):
         return f"With {most:.0%} of the labels permuted, all nets diverged. "
     done, chance = int(these.memorised.notna().sum()), settings["chance"] or np.nan
-    text = f"With {most:.0%} of the labels permuted, {part_of(done, len(these))} nets memorise them (training accuracy of at least {MEMORISED:g}). Training accuracy is {show(train)} and test accuracy {show(test)}; the largest class is {chance:.3g} of all images. "
+    text = f"With {most:.0%} of the labels permuted, {part_of(done, len(these))} nets memorise them (training accuracy of at least {MEMORISED:g}). Test accuracy is {show(test)}; the largest class is {chance:.3g} of all images. "
     above = _above_chance(these, settings)
     if most == 1 and done == len(these) and above.high < NEAR_CHANCE:
         text += "These labels carry no information about the images, and the net knows nothing of test images: its accuracy is about what guessing by class frequency would give, Σ p², which is at most the largest share p. "

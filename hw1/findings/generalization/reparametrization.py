@@ -37,7 +37,7 @@ def figure(rows, settings) -> Figure:
 
     The last panel is the loss on the line between two nets, in three coordinates.
     """
-    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.6)
+    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.1)
     two, most, line = (rows[rows.transformation == name] for name in (TWO, MOST, LINE))
     _draw_measures(first, two, "layer 1 × α, layer 2 × 1/α")
     _draw_measures(second, most, "all layers but the last × α")
@@ -162,7 +162,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         )
     yield claim(
         DINH,
-        f"All layers but the last: their eigenvalues grow at will (least factor of the r − n eigenvalues that theorem 5 names, of r positive ones and n parameters of the last layer, at α = {least:g}; above {FAR})",
+        f"All layers but the last: their eigenvalues grow at will (least factor of the r − n that theorem 5 names, at α = {least:g}; above {FAR})",
         geometric_mean(_of_all(both.least_growth.get(MOST), least, settings)),
         above=FAR,
     )
@@ -284,7 +284,7 @@ def _determinants(table) -> str:
     text = ""
     if len(singular):
         of = f"the net {singular[0]}" if len(singular) == 1 else f"the nets {listed(map(str, singular))}"
-        text = f"Even without the parameters that are left out the Hessian of {of} is singular, so that a computed determinant would be a product of rounding errors; it is left out. "
+        text = f"Even the reduced Hessian of {of} is singular; its determinant, a product of rounding errors, is left out. "
     if kept.empty:
         return text.strip()
     # The CSV has seven digits, so a deviation below the last one is read as zero.

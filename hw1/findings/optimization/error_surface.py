@@ -22,7 +22,7 @@ VALLEY = 10  # factor between the rises along steep and along flat parameters fr
 
 def figure(rows, settings) -> Figure:
     """Trajectories and neighbours by t-SNE, one parameter moved at a time, and the loss on two planes."""
-    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.3)
     views = dict(iter(rows.groupby("view")))
     norm = LogNorm(rows.loss.min(), rows.loss.quantile(0.99))
     shades = _draw_embedding(first, views["t-SNE"], norm)
@@ -139,7 +139,7 @@ def _along_the_path(rows, events, end) -> str:
     plane = rows[rows.view == "random plane"]
     lower = (plane.loss < end[plane.seed.iloc[0]]).mean()
     share = "no point of the grid has" if lower == 0 else f"{lower:.0%} of the grid points have"
-    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). The points of a trajectory are projected on the plane, so their own loss, shown by their colour, may differ from the surface below them. On the random plane {share} a lower loss than the final point."
+    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). Its points are projected on the plane, so their colour (their own loss) may differ from that of the surface. On the random plane {share} a lower loss than the final point."
 
 
 def _meaning(rows, events, end) -> str:

@@ -25,7 +25,7 @@ PARTS = 20  # equal parts of the training whose means are ranked
 
 def figure(rows, settings, accuracy) -> Figure:
     """Gradient norm and loss at every step, one net (thin) and the smoothed geometric mean over seeds; test accuracy."""
-    fig, panels = style.figure(2, 2, 3.1, sharex="col")
+    fig, panels = style.figure(2, 2, 2.9, sharex="col")
     for (above, below), (task, (name, loss)) in zip(panels.T, TASKS.items(), strict=True):
         _draw_steps(above, _of(rows, task), "gradient_norm", VERMILION)
         _draw_steps(below, _of(rows, task), "loss", BLUE)
@@ -124,7 +124,7 @@ def comment(rows, settings, accuracy) -> dict:
     steps = settings["steps"]
     text = _sentence(_of(rows, "sinc"), "On the function", steps) + _sentence(_of(rows, "images"), "On images", steps)
     text += _success(accuracy, settings) + _book(_successful(_of(rows, "images"), accuracy, settings), steps)
-    text += "The gradient is that of one batch: it would not vanish at a minimum of the mean loss either, where the gradients of batches differ. The next section looks for points where the gradient on the whole training set is zero."
+    text += "The gradient of one batch does not vanish at a minimum of the mean loss either."
     function = net([1, *settings["function_hidden"], 1], "tanh")
     images = net_on_images(settings)
     return {

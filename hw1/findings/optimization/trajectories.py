@@ -26,7 +26,7 @@ def figure(rows, settings) -> Figure:
 
     The numbers at the first and the last point of a training are its training accuracy in per cent.
     """
-    fig, panels = style.figure(1, 2, 3.0)
+    fig, panels = style.figure(1, 2, 2.7)
     for axes, (scope, events) in zip(panels, rows.groupby("scope", sort=False), strict=True):
         for order, (_, path) in enumerate(events.groupby("seed")):
             colour = COLOURS[order % len(COLOURS)]

@@ -94,14 +94,14 @@ def claims(rows, settings) -> Iterator[Claim]:
     """The minimal ratio at points of zero gradient and loss, and how ratio and index go with the loss."""
     yield claim(
         f"{HOMEWORK} 1-2",
-        f"Where gradient and loss (< {ZERO_LOSS:g}) vanish, 0.3 to 0.57 of the eigenvalues are positive (mean minimal ratio, by the singular values of the residuals' Jacobian, in the slides' range with their reading error)",
+        f"Where gradient and loss (< {ZERO_LOSS:g}) vanish, 0.3 to 0.57 of the eigenvalues are positive (mean minimal ratio by the Jacobian of the residuals, in the slides' range with their reading error)",
         mean_interval(_vanished(rows, settings).minimal_ratio_jacobian),
         published=f"0.3 to 0.57, read from a plot to ± {READING:g}",
         within=(PUBLISHED[0] - READING, PUBLISHED[1] + READING),
     )
     points = _different(_finite(_distinct(rows, settings), settings))
-    over = f"Spearman's correlation over the {len(points)} different points with ‖θ‖ ≤ {settings['largest']:g}, mean over nets with {listed(map(str, settings['widths']))} hidden units"
-    alike = "all seeds search one loss and find the same points, so there is no interval"
+    over = f"Spearman's correlation over {len(points)} different points, mean over nets with {listed(map(str, settings['widths']))} units"
+    alike = "no interval, as all seeds find the same points"
     yield claim(
         f"{HOMEWORK} 1-2",
         f"The lower the loss of a critical point, the higher its minimal ratio ({over})",
@@ -197,8 +197,8 @@ def _reached(second_order, norm) -> str:
     if unmoved:
         text += f"From {part_of(unmoved, len(norm))} nets Adam found no smaller gradient than that of the trained net. "
     if near_norm < len(norm) and norm.slope.median() < FLAT:
-        text += f"It stops where the gradient lies along directions of almost no curvature: $norm(H nabla L)$ is {number(norm.slope.median(), 2)} of the largest eigenvalue times $norm(nabla L)$ (median). There the norm is almost at a minimum, though it is not zero. "
-    return f"{text}The median losses at the final points are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
+        text += f"It stops where the gradient lies along directions of almost no curvature: $norm(H nabla L)$ is {number(norm.slope.median(), 2)} of the largest eigenvalue times $norm(nabla L)$ (median). So the norm is almost at a minimum, but not zero. "
+    return f"{text}The median losses at the end are {number(second_order.loss.median(), 2)} and {number(norm.loss.median(), 2)}. "
 
 
 def _kinds(second_order, norm) -> str:
@@ -206,7 +206,7 @@ def _kinds(second_order, norm) -> str:
     saddles, stopped = int((second_order.negative > 0).sum()), int((norm.negative > 0).sum())
     text = f"Of the end points of Levenberg–Marquardt, {part_of(saddles, len(second_order))} are saddles (have negative eigenvalues). "
     if not saddles:
-        text += "Without a negative eigenvalue they count as minima; with eigenvalues that are zero, the Hessian alone does not prove it. "
+        text += "So they count as minima, though with eigenvalues that are zero the Hessian alone does not prove it. "
     return f"{text}Of the points where Adam on the gradient norm stopped, {part_of(stopped, len(norm))} have negative eigenvalues; {span(norm.minimal_ratio)} of the eigenvalues are positive. "
 
 
@@ -232,7 +232,7 @@ def _definitions(points) -> str:
     if sampled.min() < 1:
         higher = f"The share of sampled neighbours with a higher loss is {span(sampled)}"
     if sampled.median() > ratio.median() + 0.2:
-        return f"{higher}: the loss of a random neighbour depends most on the few directions of large curvature, while the other definitions count every direction alike. "
+        return f"{higher}: this definition weighs directions by their curvature, the others count them alike. "
     return f"{higher}. "
 
 
@@ -271,7 +271,7 @@ def _trends(finite, everywhere) -> str:
     text += f" (with the points at infinity the correlation is {number(_correlation(everywhere, 'minimal_ratio').value, 2)})"
     if np.isfinite(index.value):
         text += f", and the correlation of loss and share of negative eigenvalues is {number(index.value, 2)}"
-    return f"{text}. So few points allow no test, and more seeds find the same ones again. "
+    return f"{text}. So few points allow no test, and more seeds find the same ones. "
 
 
 def _plateau(finite, settings) -> str:
