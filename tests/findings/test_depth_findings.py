@@ -119,7 +119,7 @@ def test_the_summary_follows_the_trends(accuracies, said):
     summary = actual_task._summary(mixed, [("a", "dnn"), ("a", "cnn")])
     assert "depends on the task" in summary
     assert "Coming to that loss takes" in summary
-    assert "training accuracy at the stop is 0.9 on a" in summary
+    assert "nets stop at a training accuracy of 0.9 on a" in summary
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 8, 20])

@@ -252,7 +252,7 @@ def _summary(rows, pairs) -> str:
     fitted = listed(
         f"{number(nets.train_accuracy.mean(), 2)} on {data}" for data, nets in ends.groupby("data", sort=False)
     )
-    text += f"Not only depth differs: the training accuracy at the stop is {fitted}"
+    text += f"Two caveats: nets stop at a training accuracy of {fitted}"
     return f"{text}, and the CNNs differ in filter size, pooling and dense layer too."
 
 
