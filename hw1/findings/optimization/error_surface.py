@@ -139,7 +139,7 @@ def _along_the_path(rows, events, end) -> str:
     plane = rows[rows.view == "random plane"]
     lower = (plane.loss < end[plane.seed.iloc[0]]).mean()
     share = "no point of the grid has" if lower == 0 else f"{lower:.0%} of the grid points have"
-    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). Its points are projected on the plane, so their colour (their own loss) may differ from that of the surface. On the random plane {share} a lower loss than the final point."
+    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). The points of a trajectory are projected, so their colour (their own loss) may differ from that of the surface. On the random plane {share} a lower loss than the final point."
 
 
 def _meaning(rows, events, end) -> str:
