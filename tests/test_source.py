@@ -19,7 +19,7 @@ def test_source_and_module_agree(name):
 def test_labels_end_with_their_clause():
     """At the first comma, semicolon or bracket; not at a comma or bracket within a word."""
     labels = source.labels("parameter_count")
-    assert labels["learning_rate"] == "first step size of Adam for at most 200 hidden units"
+    assert labels["learning_rate"] == "first learning rate of Adam for at most 200 hidden units"
     assert labels["pool"] == "side of the squares of pixels that are averaged"
     assert labels["target_loss"] == "training loss"
     assert labels["seeds"] == "independent repetitions"

@@ -16,7 +16,7 @@ Source: MLDS 2018, homework 1-1. It asks for at least three nets of nearly equal
 second task, is its bonus.
 
 Deviations: 5,000 training images instead of 60,000. The slides compare nets after equally many epochs; the curves show
-that comparison too. The DNNs, which cost least, have more repetitions than the CNNs. The step size of the CNNs is
+that comparison too. The DNNs, which cost least, have more repetitions than the CNNs. The learning rate of the CNNs is
 twice the default of Keras: with seed 1000, which is not used, they came to the same losses in two thirds of the epochs
 and with test accuracies at least as high. Size paper takes all images and lower training losses.
 """
@@ -48,16 +48,16 @@ class Settings(question.Images):
         "training loss in nats at which the nets stop, one for each data set or one for all",
         unique=False,
     )
-    dnn_epochs: int = question.option(60, "largest number of passes over the training set for a DNN")
-    cnn_epochs: int = question.option(20, "largest number of passes over the training set for a CNN")
+    dnn_epochs: int = question.option(60, "largest number of epochs of a DNN")
+    cnn_epochs: int = question.option(20, "largest number of epochs of a CNN")
     dnn_seeds: int = question.option(16, "independent repetitions of the DNNs")
     seeds: int = question.option(5, "independent repetitions of the CNNs (initial weights, batch order and split)")
     batch_size: int = question.option(
         25, "examples per step (our choice: an epoch of a CNN takes hardly longer than with 100)", at_most="train"
     )
-    learning_rate: float = question.option(1e-3, "step size of Adam for a DNN (the default of Keras)")
+    learning_rate: float = question.option(1e-3, "learning rate of Adam for a DNN (the default of Keras)")
     cnn_learning_rate: float = question.option(
-        2e-3, "step size of Adam for a CNN (of 1e-3 and 2e-3 the one that needs fewer epochs)"
+        2e-3, "learning rate of Adam for a CNN (of 1e-3 and 2e-3 the one that needs fewer epochs)"
     )
 
     @property

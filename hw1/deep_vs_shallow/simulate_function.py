@@ -38,10 +38,10 @@ class Settings(question.Repeated):
         200, "training points; they lie on (0, 1], and the test points are the midpoints between them"
     )
     activation: str = question.option("leaky_relu", "activation of the hidden layers, a name in Keras")
-    epochs: int = question.option(20_000, "passes over the training points")
+    epochs: int = question.option(20_000, "epochs")
     evaluate_every: int = question.option(250, "epochs between evaluations")
     batch_size: int = question.option(100, "points per step", at_most="points")
-    learning_rate: float = question.option(0.02, "initial step size of Adam; it falls to zero along a cosine")
+    learning_rate: float = question.option(0.02, "initial learning rate of Adam; it falls to zero along a cosine")
     seeds: int = question.option(10, "independent repetitions (initial weights and batch order)")
 
 

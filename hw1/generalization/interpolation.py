@@ -32,7 +32,7 @@ class Settings(question.OneLoss):
         (64, 1024), "the two batch sizes, at the smaller learning rate", at_most="train"
     )
     learning_rates: tuple[float, ...] = question.option(
-        (1e-3, 1e-2), "the two step sizes of Adam, at the smaller batch size"
+        (1e-3, 1e-2), "the two learning rates of Adam, at the smaller batch size"
     )
     points: int = question.option(61, "number of values of α from −1 to 2, including both ends", minimum=7)
     seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the data)")

@@ -17,18 +17,19 @@ Is the test error highest there, and does it fall again (double descent)?
 
 A net stops when its training loss is at or below 0.001, past zero training error: a wrong example costs at least ln 2
 nats or a squared error of ½. Or it stops when its optimizer steps are used up. Nothing stops early by a look at test
-images. The step size falls by a cosine to 0 within those steps, so that nets near the threshold are not kept from
-fitting by the noise of the steps, and the first step size of nets above 200 units is smaller, ∝ 1 / √width. The
-threshold is that of this training (Nakkiran et al.: effective model complexity): with more steps, smaller nets fit.
+images. The learning rate falls along a cosine to 0 within those steps, so that nets near the threshold are not kept
+from fitting by the noise of the steps, and the first learning rate of nets above 200 units is smaller, ∝ 1 / √width.
+The threshold is that of this training (Nakkiran et al.: effective model complexity): with more steps, smaller nets fit.
 
 Source: MLDS 2018, homework 1-3 (at least 10 nets of one structure); Neyshabur et al., arXiv 1412.6614; Sagun, *when is
 a model over-parametrised?*; Belkin et al., arXiv 1812.11118; Nakkiran et al., arXiv 1912.02292.
 
 Deviations: images are averaged over squares of 4 × 4 pixels, which leaves 7 × 7 pixels, so that nets over four decades
 of size (70 to 720,010 parameters) can be trained in minutes, and there are 1,000 training examples (threshold: 150 to
-600; Belkin et al. took 4,000 of 28 × 28 pixels). Size paper keeps the full images. The mean of
-the training images is subtracted, which makes small nets fit in fewer steps. Belkin et al. start wide nets at trained
-narrow ones; here every net starts anew. The step size was chosen for low training loss on the seeds 1000 and 1001.
+600; Belkin et al. took 4,000 of 28 × 28 pixels). Size paper keeps the full images. Inputs are
+standardised: the mean training image is subtracted and all pixels are divided by their standard deviation, which makes
+small nets fit in fewer steps. Belkin et al. start wide nets at trained
+narrow ones; here every net starts anew. The learning rate was chosen for low training loss on the seeds 1000 and 1001.
 
 Nets of neighbouring widths are trained in one stack: the units that a narrow one lacks have weights and biases 0. Their
 gradient is 0, so they stay 0, and the net is the narrow one to rounding.
@@ -65,29 +66,31 @@ class Settings(question.Images):
     seeds: int = question.option(
         8, "independent repetitions (initial weights, batch order, noisy labels and the split)"
     )
-    train: int = question.option(1000, "training examples (size)")
+    train: int = question.option(1000, "training examples of the size part")
     test: int = question.option(2500, "test examples")
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     widths: tuple[int, ...] = question.option(
-        (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 600, 1500, 4000, 12000), "widths of the hidden layer (size)"
+        (1, 2, 3, 5, 8, 14, 25, 45, 80, 150, 300, 600, 1500, 4000, 12000), "widths of the hidden layer in the size part"
     )
-    losses: tuple[str, ...] = question.option(tuple(LOSSES), "losses that are minimised (threshold)", choices=LOSSES)
+    losses: tuple[str, ...] = question.option(
+        tuple(LOSSES), "losses that are minimised in the threshold part", choices=LOSSES
+    )
     examples: tuple[int, ...] = question.option(
-        (150, 300, 600), "numbers of training examples (threshold)", at_most="train"
+        (150, 300, 600), "numbers of training examples of the threshold part", at_most="train"
     )
     noises: tuple[float, ...] = question.option(
-        (0.0, 0.2), "shares of the training labels that are permuted (threshold)", minimum=0, maximum=1
+        (0.0, 0.2), "shares of the training labels permuted in the threshold part", minimum=0, maximum=1
     )
     multiples: tuple[float, ...] = question.option(
         (0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0),
-        "numbers of parameters, as multiples of the number of conditions (threshold)",
+        "numbers of parameters as multiples of the number of conditions (threshold)",
     )
-    narrowest: int = question.option(3, "narrowest hidden layer (threshold)", at_most="widest")
-    widest: int = question.option(400, "widest hidden layer (threshold)")
+    narrowest: int = question.option(3, "narrowest hidden layer of the threshold part", at_most="widest")
+    widest: int = question.option(400, "widest hidden layer of the threshold part")
     updates: int = question.option(4000, "largest number of optimizer steps")
     target_loss: float = question.option(1e-3, "training loss, past zero training error, at which training stops")
     batch_size: int = question.option(50, "examples per step, or all if there are fewer")
-    learning_rate: float = question.option(1e-2, "first step size of Adam for at most 200 hidden units")
+    learning_rate: float = question.option(1e-2, "first learning rate of Adam for at most 200 hidden units")
 
 
 SIZES = {

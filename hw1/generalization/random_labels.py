@@ -47,12 +47,14 @@ class Settings(question.Images):
     fractions: tuple[float, ...] = question.option(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "fractions of the training labels that are permuted", minimum=0, maximum=1
     )
-    pixels: tuple[str, ...] = question.option(PIXELS, "what is put in place of the images, labels true", choices=PIXELS)
+    pixels: tuple[str, ...] = question.option(
+        PIXELS, "what is put in place of the images while labels stay true", choices=PIXELS
+    )
     hidden: tuple[int, ...] = question.option(models.RANDOM_LABEL_HIDDEN, "widths of the hidden layers", unique=False)
-    epochs: int = question.option(80, "largest number of passes over the training set")
+    epochs: int = question.option(80, "largest number of epochs")
     target_loss: float = question.option(0.005, "training loss in nats at which the labels count as memorised")
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
+    learning_rate: float = question.option(1e-3, "learning rate of Adam (the default of Keras)")
 
 
 SIZES = {

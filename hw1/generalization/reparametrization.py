@@ -27,7 +27,7 @@ product of rounding errors. Whether it is singular cannot be told from its eigen
 many orders of magnitude; it is told after rows and columns are scaled to one size.
 
 A last unit of work records the loss along the line between two solutions, which the figure draws in the coordinate
-η = (t² + b)^a t. The two nets are trained on the same images.
+η = (t² + b)^a t / (1 + b)^a. The two nets are trained on the same images.
 
 Source: Dinh et al., arXiv 1703.04933, definition 5, theorems 4 and 5, section 5; MLDS 2018, homework 1-3 (more bonus).
 The measures on a random manifold are our addition.
@@ -64,9 +64,9 @@ class Settings(question.Images):
     epsilon: float = question.option(1e-3, "size ε of the box of Keskar's measure")
     manifold: int = question.option(50, "dimension of the random manifold of Keskar's measure")
     points: int = question.option(161, "number of points on the line between two solutions", minimum=3)
-    epochs: int = question.option(60, "passes over the training set")
+    epochs: int = question.option(60, "epochs of training")
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(3e-3, "step size of Adam (our choice: three times the default of Keras)")
+    learning_rate: float = question.option(3e-3, "learning rate of Adam (our choice: three times the default of Keras)")
     seeds: int = question.option(
         5, "independent repetitions (initial weights, batch order and split of the data)", minimum=2
     )

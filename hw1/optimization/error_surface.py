@@ -45,7 +45,7 @@ class Settings(question.Repeated):
     points: int = question.option(100, "training points of the function")
     epochs: int = question.option(3000, "epochs of Adam, one full-batch step each")
     every: int = question.option(100, "epochs of Adam between recorded points, or events", at_most="epochs")
-    learning_rate: float = question.option(1e-2, "step size of Adam (our choice)")
+    learning_rate: float = question.option(1e-2, "learning rate of Adam (our choice)")
     second_order: int = question.option(15, "recorded points of the second-order method")
     trials: int = question.option(3, "second-order steps tried between two recorded points")
     neighbours: int = question.option(4, "sampled neighbours of each recorded point")

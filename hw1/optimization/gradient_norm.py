@@ -38,8 +38,8 @@ class Settings(question.Images):
     steps: int = question.option(1000, "optimizer steps on each task")
     function_batch_size: int = question.option(50, "points per step", at_most="points")
     batch_size: int = question.option(64, "images per step", at_most="train")
-    function_learning_rate: float = question.option(1e-2, "step size of Adam for the function (our choice)")
-    learning_rate: float = question.option(1e-3, "step size of Adam for the images (the default of Keras)")
+    function_learning_rate: float = question.option(1e-2, "learning rate of Adam for the function (our choice)")
+    learning_rate: float = question.option(1e-3, "learning rate of Adam for the images (the default of Keras)")
     seeds: int = question.option(15, "independent repetitions (initial weights, batch order and, of images, the split)")
 
 

@@ -30,10 +30,10 @@ class Settings(question.Images):
     """Settings of the question; each field is a flag."""
 
     hidden: tuple[int, ...] = question.option(models.COURSE_HIDDEN, "widths of the hidden layers", unique=False)
-    epochs: int = question.option(45, "passes over the training set")
+    epochs: int = question.option(45, "epochs of training")
     every: int = question.option(3, "epochs between recorded weights", at_most="epochs")
     batch_size: int = question.option(100, "examples per step", at_most="train")
-    learning_rate: float = question.option(1e-3, "step size of Adam (the default of Keras)")
+    learning_rate: float = question.option(1e-3, "learning rate of Adam (the default of Keras)")
     splits: str = question.option(
         "fixed",
         "division into training and test set, only fixed: all trainings share one training set, and so one loss",

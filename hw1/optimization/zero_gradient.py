@@ -3,14 +3,14 @@
     python -m hw1.optimization.zero_gradient
     python -m hw1.optimization.zero_gradient --size=smoke    seconds
 
-Nets in float64 learn sin(5πx)/(5πx) by full-batch Adam, whose step size falls to 0 along a cosine. Three methods search
-for points of zero gradient (`hw1.measures.stationary`). Two start from the same hundred trained nets 1-10-10-1 (141
-parameters), which have enough parameters to fit all points:
+Nets in float64 learn sin(5πx)/(5πx) by full-batch Adam, whose learning rate falls to 0 along a cosine. Three methods
+search for points of zero gradient (`hw1.measures.stationary`). Two start from the same hundred trained nets 1-10-10-1
+(141 parameters), which have enough parameters to fit all points:
 
     gradient norm          minimises ‖∇L‖² by Adam
     Levenberg–Marquardt    takes damped second-order steps on the loss, with geodesic acceleration
 
-The third finds critical points of many losses and indices, of nets with one hidden layer of 2, 3 or 4 units, which
+The third finds critical points of several losses and indices, of nets with one hidden layer of 2, 3 or 4 units, which
 cannot fit the points:
 
     Newton                 solves ∇L = 0 by damped Newton steps with geodesic acceleration, which do not care whether a
@@ -36,8 +36,9 @@ At the end of each search these are measured; `step` and `noise` say where it be
 A point counts as critical (settings --near and --distance) if relative_gradient ≤ 1e-11 and distance ≤ 1e-6. The first
 leaves rounding a factor of 10⁵. The second shuts out points where the gradient is small because the loss is flat: at an
 eigenvalue of 1e-10 of the largest, rounding alone makes a distance of 1e-6. Neither shuts out units so steep that tanh
-is ±1 at nearly all points: there the loss falls for ever while ∇L vanishes exponentially, until rounding hides it. Such
-points have ‖θ‖ of 37 to 275 here, and the others of at most 15, so that 20 tells them apart (setting --largest).
+is ±1 at nearly all points: there the loss has no minimum at finite weights, and ∇L vanishes exponentially, until
+rounding hides it. Such points have ‖θ‖ of 37 to 275 here, and the others of at most 15, so that 20 tells them apart
+(setting --largest).
 
 Where function and net agree to a residual of 1e-8, most eigenvalues cannot be counted from H: it is 2/n (JᵀJ + Σ
 rᵢ∇²fᵢ), and the second term, some 1e-11 of the largest eigenvalue, drowns those of JᵀJ, which fall to far below that.
@@ -50,7 +51,7 @@ arXiv 1406.2572, for critical points near trainings; Frye et al., arXiv 2003.103
 Deviations: the hidden activation is tanh. A ReLU net has kinks, at which its gradient does not vanish, and dead units,
 for which it vanishes trivially: the slides' plateau at loss 0.087, the variance of the function on (0, 1], is a net
 with constant output. Inputs are scaled from (0, 1] to (−5, 5]; without this, tanh is almost linear and every valley is
-narrow. 50 points are enough for the four half-waves. Adam on ‖∇L‖² finds its own step size: at a fixed 1e-3 it left
+narrow. 50 points are enough for the four half-waves. Adam on ‖∇L‖² finds its own learning rate: at a fixed 1e-3 it left
 most nets further from zero than they began. Dauphin et al. start along saddle-free Newton, on images, with noise of at
 most 0.1; noise of 0.3 and 1 (chosen on pilot nets) finds more kinds of points here.
 """
@@ -80,7 +81,7 @@ class Settings(question.Repeated):
         "tanh", "activation of the hidden layers; it must be smooth so that the Hessian exists"
     )
     epochs: int = question.option(2000, "epochs of training on the loss, one full-batch step each")
-    learning_rate: float = question.option(1e-2, "initial step size of Adam on the loss (our choice)")
+    learning_rate: float = question.option(1e-2, "initial learning rate of Adam on the loss (our choice)")
     norm_steps: int = question.option(1000, "steps of Adam on ‖∇L‖²")
     iterations: int = question.option(3000, "maximum number of second-order steps that are tried")
     tolerance: float = question.option(1e-9, "‖∇L‖₂ at which the second-order method stops")
@@ -93,8 +94,8 @@ class Settings(question.Repeated):
         (0.0, 0.3, 1.0), "standard deviations of the noise that is added to the parameters at a start", minimum=0
     )
     newton_steps: int = question.option(300, "maximum number of Newton's steps that are tried")
-    near: float = question.option(1e-11, "gradient that counts as zero, as a share of max |λ| ‖θ‖")
-    distance: float = question.option(1e-6, "largest distance from a critical point, as a share of ‖θ‖")
+    near: float = question.option(1e-11, "share of max |λ| ‖θ‖ up to which a gradient counts as zero")
+    distance: float = question.option(1e-6, "largest distance from a critical point as a share of ‖θ‖")
     largest: float = question.option(
         20.0, "largest ‖θ‖ of a critical point, beyond which units are saturated and ∇L vanishes at infinity only"
     )

@@ -7,7 +7,8 @@ import pytest
 from hw1 import nets
 from hw1.findings import style
 from hw1.findings.deep_vs_shallow import actual_task, simulate_function
-from hw1.findings.verdict import HELD, INCOMPARABLE, NOT, SMALL
+from hw1.findings.verdict import HELD, INCOMPARABLE, NOT, OWN, SMALL
+from hw1.statistics import Interval
 
 SEEDS = range(5)
 NOISE = np.array([-2, -1, 0, 1, 2]) / 1000  # one value per seed, around 0
@@ -58,6 +59,7 @@ def test_verdicts_follow_the_trend(accuracies, verdict):
     """Rising, falling, and less than half a point per doubling."""
     found = list(actual_task.claims(both(accuracies), SETTINGS))
     assert len(found) == 4
+    assert {line.source for line in found} == {OWN}
     assert [line.verdict for line in found[::2]] == [verdict] * 2
     assert [line.nets for line in found[::2]] == ["a, dnn", "a, cnn"]
 
@@ -105,7 +107,7 @@ def test_means_go_as_far_as_all_seeds():
     ("accuracies", "said"),
     [
         ([0.9, 0.85, 0.8], "Deeper nets generalise better here"),
-        ([0.8, 0.85, 0.9], "does not make a net generalise better"),
+        ([0.8, 0.85, 0.9], "do not generalise better"),
     ],
 )
 def test_the_summary_follows_the_trends(accuracies, said):
@@ -114,7 +116,10 @@ def test_the_summary_follows_the_trends(accuracies, said):
     assert said in text
     assert "DNNs on a and CNNs on a" in text
     mixed = pd.concat([trained(accuracies), trained(accuracies[::-1], kind="cnn", names=list(nets.TASK_CNNS))])
-    assert "depends on the task" in actual_task._summary(mixed, [("a", "dnn"), ("a", "cnn")])
+    summary = actual_task._summary(mixed, [("a", "dnn"), ("a", "cnn")])
+    assert "depends on the task" in summary
+    assert "Coming to that loss takes" in summary
+    assert "nets stop at a training accuracy of 0.9 on a" in summary
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 8, 20])
@@ -184,8 +189,37 @@ def test_functions_with_one_seed_or_diverged_nets(errors):
 
 
 def test_errors_on_the_slides_are_compared_seed_by_seed():
-    """How many seeds are at or below them, and that the best is one of so many."""
+    """How many seeds are at or below them."""
     final = {"190": pd.DataFrame({"loss": [1e-5, 1.8e-5, 2e-5]})}
     text = simulate_function._known(final, {"190": 1.8e-5})
-    assert "1.8 dot 10^(-5)$, which 2 of 3 seeds reach, the best of them with $10^(-5)$" in text
+    assert "1.8 dot 10^(-5)$, which 2 of 3 seeds reach" in text
     assert simulate_function._known(final, {"10-4": 1.0}) == ""
+    assert "; all 3 seeds reach them" in simulate_function._known(final, {"190": 1.0})
+
+
+def test_a_gain_at_the_training_points_only_is_said_to_be_one():
+    """Where the ratio of errors between the points is smaller, and not where it is the same."""
+    errors = np.array([1.0, 1.1, 0.9, 1.05, 0.95])
+    rows, settings, _ = of_functions({"5-5-5": 1e-5 * errors, "10-4": 1e-5 * errors[::-1], "190": 1e-3 * errors[::-1]})
+    assert "times, which is no measurable difference" in simulate_function._depth(rows, "sign", settings["nets"])
+    assert "training points only" not in simulate_function._between(rows, "sign", settings["nets"])
+    rows.loc[rows.hidden == "190", "test_loss"] /= 50
+    text = simulate_function._between(rows, "sign", settings["nets"])
+    assert "So most of the gain is at the training points only." in text
+    assert "position of a jump" in text
+    assert "position of a jump" not in simulate_function._between(rows, "sinc", settings["nets"])
+
+
+def test_an_interval_is_written_on_its_side_of_one():
+    """With more digits where two would round its end to 1."""
+    assert simulate_function._show(Interval(7.491, 1.0041, 55.89, 5)) == "7.491 [1.004, 55.89]"
+    assert simulate_function._show(Interval(1.446, 0.9497, 2.2026, 5)) == "1.4 [0.95, 2.2]"
+
+
+def test_the_drawn_functions_are_those_that_are_learned():
+    """And the sign function has no value but 1 and −1."""
+    x, sign = simulate_function._function("sign")
+    assert set(sign) == {-1.0, 1.0}
+    np.testing.assert_array_equal(sign, 1 - 2 * (np.floor(5 * x) % 2))
+    x, sinc = simulate_function._function("sinc")
+    np.testing.assert_allclose(sinc, np.sin(5 * np.pi * x) / (5 * np.pi * x))

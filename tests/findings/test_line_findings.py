@@ -169,7 +169,7 @@ def test_identities_are_checks_and_growth_is_claimed():
 def test_determinants_of_singular_nets_are_not_drawn(singular):
     """The legend marks them, the comment names them, and the checks are of the others."""
     rows = rescaled(singular=singular)
-    settings = {"alphas": [0.1, 1.0, 10.0], "first_seed": 0, "seeds": 5, "shape": None, "hidden": [3]}
+    settings = {"alphas": [0.1, 1.0, 10.0], "first_seed": 0, "seeds": 5, "shape": None, "hidden": [3], "classes": 10}
     figure = reparametrization.figure(rows, settings)
     lines = figure.axes[4].lines
     assert [bool(len(line.get_xdata())) for line in lines] == [seed not in singular for seed in SEEDS]

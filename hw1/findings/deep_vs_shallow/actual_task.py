@@ -16,11 +16,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from hw1 import nets as architectures
 from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLACK, LOSS, SETS
-from hw1.findings.verdict import ACCURACY_EFFECT, HOMEWORK, OWN, Claim, claim
+from hw1.findings.verdict import ACCURACY_EFFECT, OWN, Claim, claim
 from hw1.findings.words import listed, number, plural, show, sign
 from hw1.statistics import Interval, geometric_mean, last_rows, mean_interval
 
 KINDS = {"dnn": "DNN", "cnn": "CNN"}
+MARKERS = "os^Dv"  # of the nets, beside their colours
 
 
 def figure(rows, settings) -> Figure:
@@ -30,7 +31,7 @@ def figure(rows, settings) -> Figure:
     where a net stopped. Solid is training, dashed test. A dotted line is the training loss at which they stop.
     """
     rows, sets = _of_nets(rows), rows.data.unique()
-    fig, panels = style.figure(len(sets), 4, 2.2 * len(sets), squeeze=False)
+    fig, panels = style.figure(len(sets), 4, 1.9 * len(sets), squeeze=False)
     for row, name in zip(panels, sets, strict=True):
         for (left, right), kind in zip((row[:2], row[2:]), KINDS, strict=True):
             nets = rows[(rows.data == name) & (rows.kind == kind)]
@@ -41,12 +42,20 @@ def figure(rows, settings) -> Figure:
                 axes.set(xlabel="epoch", ylabel=label, title=f"{name}, {KINDS[kind]}")
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=(1, 2, 5, 10)))
     for axes, kind in ((panels[0][1], "dnn"), (panels[0][3], "cnn")):
-        looks = style.of_depths(rows[rows.kind == kind].hidden.unique())
-        handles = [Line2D([], [], color=colour, label=hidden) for hidden, colour in looks.items()]
+        looks = _looks(rows[rows.kind == kind].hidden.unique())
+        handles = [Line2D([], [], label=hidden, **look) for hidden, look in looks.items()]
         axes.legend(handles=handles, loc="lower right", fontsize=6)
-    stopped = {"a net stops": {"color": BLACK, "linestyle": "", "marker": "."}}
+    stopped = {"a net stops": {"color": BLACK, "linestyle": "", "marker": "o", "markerfacecolor": "none"}}
     style.legend(fig, style.sets(BLACK) | stopped)
     return fig
+
+
+def _looks(nets) -> dict[str, dict]:
+    """Net → its colour and marker."""
+    colours = style.of_depths(nets).items()
+    return {
+        net: {"color": colour, "marker": MARKERS[place % len(MARKERS)]} for place, (net, colour) in enumerate(colours)
+    }
 
 
 def _of_nets(rows):
@@ -70,13 +79,16 @@ def _log_loss(axes):
 
 def _draw_nets(axes, nets, quantity):
     """Training and test curves of every net in its colour, and where each seed stopped."""
-    for hidden, colour in style.of_depths(nets.hidden.unique()).items():
+    for hidden, look in _looks(nets.hidden.unique()).items():
         net = nets[(nets.hidden == hidden) & (nets.status != "diverged")]
         ends = last_rows(net)
         for part, line in SETS.items():
             column = f"{part}_{quantity}"
-            style.curve(axes, _all_training(net), "epoch", column, band=True, color=colour, linestyle=line)
-            axes.plot(ends.epoch, ends[column], ".", color=colour, markersize=2.5)
+            drawn = look | {"linestyle": line, "markersize": 2.5, "markevery": 2}
+            style.curve(axes, _all_training(net), "epoch", column, band=True, **drawn)
+            axes.plot(
+                ends.epoch, ends[column], linestyle="", **look | {"markerfacecolor": "none", "markeredgewidth": 0.7}
+            )
     if (nets.status == "diverged").all():
         axes.text(0.5, 0.5, "all nets diverged", transform=axes.transAxes, ha="center")
 
@@ -95,7 +107,7 @@ def claims(rows, settings) -> Iterator[Claim]:
             continue
         nets = ends.rename(columns={"hidden": "net", "kind": "model"})
         yield claim(
-            f"{HOMEWORK} 1-1",
+            OWN,
             f"Of nets of equal size and training loss, the deeper {KINDS[kind]} has the higher test accuracy on {data} (gain per doubling of depth)",
             _accuracy_trend(ends),
             nets,
@@ -136,7 +148,12 @@ def _accuracy_trend(ends) -> Interval:
 
 def _loss_trend(ends) -> Interval:
     """By what factor the test loss changes with each doubling of the depth, over all nets."""
-    return geometric_mean(np.exp(_slopes(ends.assign(log_loss=np.log(ends.test_loss)), "log_loss")))
+    return _factor(ends, "test_loss")
+
+
+def _factor(ends, column) -> Interval:
+    """By what factor a column changes with each doubling of the depth, over all nets."""
+    return geometric_mean(np.exp(_slopes(ends.assign(logarithm=np.log(ends[column])), "logarithm")))
 
 
 def comment(rows, settings) -> dict:
@@ -152,8 +169,8 @@ def comment(rows, settings) -> dict:
     pairs = list(itertools.product(rows.data.unique(), KINDS))
     return {
         "title": "Deep and shallow nets on images",
-        "method": f"DNNs, by the widths of their hidden layers: {dense}. CNNs: {convolutional}. The largest net has {spread:.1%} more parameters than the smallest. All nets have ReLU activations and are trained by Adam with a constant learning rate. After equally many epochs a net that learns slowly would look as if it generalised badly. So each stops when its loss on the whole training set is at or below {targets} nats, and test accuracies are compared there.",
-        "caption": "Loss and accuracy per epoch of nets of equal size and different depth, on each data set: DNNs (left two columns), labelled by the widths of their hidden layers, and CNNs (right two columns). Lines are means over the seeds as long as none has stopped; dots show where each net stopped, on the training and on the test set. The dotted line is the training loss at which they stop.",
+        "method": f"DNNs, by the widths of their hidden layers: {dense}. CNNs: {convolutional}. The largest net has {spread:.1%} more parameters than the smallest. Convolutions have stride 1 and no padding (“valid”). All nets have ReLU activations and are trained by Adam with a constant learning rate. After equally many epochs a net that learns slowly would look as if it generalised badly. So each stops when its loss on the whole training set is at or below {targets} nats, and test accuracies are compared there.",
+        "caption": "Loss and accuracy per epoch of nets of equal size and different depth, on each data set: DNNs (left two columns), labelled by the widths of their hidden layers, and CNNs (right two columns). Lines are means over the seeds as long as none has stopped; open markers show where each net stopped, on the training and on the test set. The dotted line is the training loss at which they stop.",
         "comment": [*(_paragraph(rows, settings, *pair) for pair in pairs), _summary(rows, pairs)],
     }
 
@@ -182,8 +199,8 @@ def _paragraph(rows, settings, data, kind) -> str:
     reached = listed(number(net.train_loss.mean(), 2) for net in of.values())
     text = f"{name}, stopped at a training loss of {_target(settings, data):g} nats (at {reached} on average, after {epochs} epochs): test accuracy is {accuracies}. "
     if len({_depth(kind, hidden) for hidden in nets}) > 1:
-        accuracy, loss = _accuracy_trend(ends), _loss_trend(ends)
-        text += f"With each doubling of depth the accuracy {_change(accuracy)} and the test loss is multiplied by {show(loss)}. "
+        accuracy, loss, epochs = _accuracy_trend(ends), _loss_trend(ends), _factor(ends, "epoch")
+        text += f"With each doubling of depth the number of epochs {_multiplied(epochs)}, the accuracy {_change(accuracy)} and the test loss {_multiplied(loss)}. "
     for status, what in (("target not reached", "did not come down to this loss"), ("diverged", "diverged")):
         missed = int((ends.status == status).sum())
         text += f"Of {plural(len(ends), 'net')} {missed} {what}. " if missed else ""
@@ -199,27 +216,47 @@ def _change(trend) -> str:
     return f"does not measurably change ({show(trend, 2)})"
 
 
+def _multiplied(factor) -> str:
+    """Says by what factor something changes, or that it does not measurably change."""
+    if sign(factor, 1) or not np.isfinite(factor.low):
+        return f"is multiplied by {show(factor)}"
+    return f"does not measurably change (factor {show(factor)})"
+
+
 def _negative(interval) -> Interval:
     return interval._replace(value=-interval.value, low=-interval.high, high=-interval.low)
 
 
 def _summary(rows, pairs) -> str:
-    """For which nets and data the test accuracy rises with depth at one training loss, and what that means."""
-    signs = {}
+    """For which nets and data test accuracy and training time change with depth, and what that means."""
+    accuracy, epochs = {}, {}
     for data, kind in pairs:
         ends = _ends(rows, data, kind)
         if len({_depth(kind, hidden) for hidden in ends.hidden}) > 1:
-            trend = _accuracy_trend(ends)
-            signs |= {f"{KINDS[kind]}s on {data}": sign(trend)} if np.isfinite(trend.low) else {}
-    if not signs:
+            trend, name = _accuracy_trend(ends), f"{KINDS[kind]}s on {data}"
+            if np.isfinite(trend.low):
+                accuracy[name], epochs[name] = sign(trend), sign(_factor(ends, "epoch"), 1)
+    if not accuracy:
         return "These nets are too few to tell what depth changes."
-    parts = []
-    for wanted, what in ((1, "rises with depth for"), (-1, "falls for"), (0, "does not measurably change for")):
-        names = [name for name, found in signs.items() if found == wanted]
-        parts += [f"{what} {listed(names)}"] if names else []
-    text = f"At equal size and equal training loss the test accuracy {listed(parts)}. "
-    if set(signs.values()) == {1}:
-        return f"{text}Deeper nets generalise better here, and not only because they fit the training set sooner."
-    if 1 in signs.values():
-        return f"{text}So whether depth helps depends on the task and on the kind of layer."
-    return f"{text}So at this size depth by itself does not make a net generalise better."
+    falls = (1, "rises with depth for"), (-1, "falls with depth for"), (0, "does not measurably change for")
+    sooner = (-1, "fewer epochs with depth for"), (1, "more for"), (0, "no measurably different number for")
+    text = f"At equal size and nearly equal training loss the test accuracy {_by_sign(accuracy, falls)}. "
+    if set(accuracy.values()) == {1}:
+        text += "Deeper nets generalise better here, and not only because they fit the training set sooner. "
+    elif 1 in accuracy.values():
+        text += "So whether depth helps depends on the task and on the kind of layer. "
+    else:
+        text += "So these deeper nets do not generalise better. "
+    text += f"Coming to that loss takes {_by_sign(epochs, sooner)}. "
+    ends = last_rows(_of_nets(rows), ["data", "kind", "hidden", "seed"])
+    fitted = listed(
+        f"{number(nets.train_accuracy.mean(), 2)} on {data}" for data, nets in ends.groupby("data", sort=False)
+    )
+    text += f"Two caveats: nets stop at a training accuracy of {fitted}"
+    return f"{text}, and the CNNs differ in filter size, pooling and dense layer too."
+
+
+def _by_sign(signs, clauses) -> str:
+    """A clause for each sign that occurs, with the names that have it."""
+    names = {wanted: [name for name, found in signs.items() if found == wanted] for wanted, _ in clauses}
+    return listed(f"{what} {listed(names[wanted])}" for wanted, what in clauses if names[wanted])

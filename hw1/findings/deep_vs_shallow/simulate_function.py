@@ -14,6 +14,7 @@ from hw1.findings.verdict import HOMEWORK, OWN, Claim, claim
 from hw1.findings.words import listed, net, number, plural, show, sign
 from hw1.statistics import geometric_mean, last_rows
 
+NAMES = {"sinc": "sinc function", "sign": "sign function"}
 FORMULAS = {"sinc": "sin(5πx) / (5πx)", "sign": "sgn(sin(5πx))"}
 # Final mean squared errors on the course's slides, which do not give the number of points.
 KNOWN = {
@@ -27,13 +28,13 @@ def figure(rows, settings, predictions) -> Figure:
     """The loss per epoch, the predictions of all nets in one panel and of each in its own; a row per function.
 
     Losses are geometric means over seeds with 95 % intervals. Predictions are those of the best seed, with the range
-    of all seeds as a band. Uses the table `predictions`.
+    of all seeds as a band; the functions are drawn with their jumps. Uses the table `predictions`.
     """
     functions, nets = settings["functions"], style.of_depths(settings["nets"])
     ratios = [1.5, 1.5] + [1] * len(nets)
-    fig, panels = style.figure(len(functions), 2 + len(nets), 2.1 * len(functions), squeeze=False, width_ratios=ratios)
+    fig, panels = style.figure(len(functions), 2 + len(nets), 1.75 * len(functions), squeeze=False, width_ratios=ratios)
     for (left, together, *alone), function in zip(panels, functions, strict=True):
-        left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=FORMULAS[function])
+        left.set(yscale="log", xlabel="epoch", ylabel="mean squared error", title=NAMES[function])
         left.tick_params(axis="x", labelrotation=30)
         together.set_title("all nets, best seeds")
         widths = np.linspace(2.6, 0.8, len(nets))  # each net can be seen behind those that are drawn later
@@ -48,7 +49,7 @@ def figure(rows, settings, predictions) -> Figure:
             points = points[points.seed.isin(final.index)]
             best = points[points.seed == final.idxmin()]
             for panel, thickness in ((together, width), (axes, 1)):
-                panel.plot(best.x, best.target, zorder=1, **GREY)
+                panel.plot(*_function(function), zorder=1, **GREY)
                 panel.plot(best.x, best.prediction, color=colour, linewidth=thickness)
             at_x = points.groupby("x").prediction
             axes.fill_between(at_x.min().index, at_x.min(), at_x.max(), color=colour, alpha=0.25, linewidth=0)
@@ -62,6 +63,12 @@ def figure(rows, settings, predictions) -> Figure:
         _limits(together, predictions[predictions.function == function].target)
     style.legend(fig, {"function": GREY} | {hidden: {"color": colour} for hidden, colour in nets.items()})
     return fig
+
+
+def _function(name) -> tuple[np.ndarray, np.ndarray]:
+    """x, at 2,000 places between 0 and 1 of which none is a jump, and the function there."""
+    x = (np.arange(2000) + 0.5) / 2000
+    return x, np.sinc(5 * x) if name == "sinc" else np.sign(np.sin(5 * np.pi * x))
 
 
 def _limits(axes, target):
@@ -84,7 +91,7 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
         shallow, known = others[-1], KNOWN[function]
         yield claim(
             f"{HOMEWORK} 1-1",
-            f"With equally many parameters, deep {deep} learns {FORMULAS[function]} better than shallow {shallow} (ratio of errors at the training points, shallow to deep)",
+            f"With equally many parameters, deep {deep} learns the {NAMES[function]} better than shallow {shallow} (ratio of errors at the training points, shallow to deep)",
             _ratio(rows, function, shallow, deep),
             _nets(rows, function, (deep, shallow)),
             published=f"{known[deep]:g} against {known[shallow]:g}" if {deep, shallow} <= known.keys() else "",
@@ -93,7 +100,7 @@ def claims(rows, settings, **_) -> Iterator[Claim]:
         if function == "sinc":
             yield claim(
                 OWN,
-                f"With equally many parameters, deep {deep} gives {FORMULAS[function]} better than shallow {shallow} between the training points too (ratio of errors midway between them, shallow to deep)",
+                f"With equally many parameters, deep {deep} gives the {NAMES[function]} better than shallow {shallow} between the training points too (ratio of errors midway between them, shallow to deep)",
                 _ratio(rows, function, shallow, deep, "test_loss"),
                 _nets(rows, function, (deep, shallow)),
                 above=1,
@@ -119,6 +126,7 @@ def _ratio(rows, function, one, other, column="loss"):
 
 def comment(rows, settings, predictions) -> dict:
     """The errors of all nets, compared with those on the slides, and whether depth helps."""
+    functions = listed(f"the {NAMES[name]} {FORMULAS[name]}" for name in settings["functions"])
     nets = listed(net([1, *map(int, hidden.split("-")), 1], settings["activation"]) for hidden in settings["nets"])
     drawn = predictions.groupby("function").x.nunique().max()
     points, seeds = settings["points"], settings["seeds"]
@@ -126,8 +134,8 @@ def comment(rows, settings, predictions) -> dict:
     zeros = zeros if "sign" in settings["functions"] and points % 5 == 0 else ""
     return {
         "title": "Learning a function",
-        "method": f"The nets {nets} minimise the mean squared error at the {points} training points x = 1/{points}, 2/{points}, …, 1 by Adam. The learning rate falls to zero along a cosine, in the same way for all nets. {zeros}The error midway between the training points is measured too. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
-        "caption": f"Left: mean squared error at the training points per epoch, geometric mean over {plural(seeds, 'seed')}. Then the function (grey) and the predictions at {drawn} of the training points: of the best of the {plural(seeds, 'seed')} of each net in one panel, and of each net in a panel of its own, with the range of all seeds as a band and the error of the best seed above it.",
+        "method": f"The nets {nets} learn {functions}: Adam minimises the mean squared error at the {points} training points x = 1/{points}, 2/{points}, …, 1. The learning rate falls to zero along a cosine, in the same way for all nets. {zeros}Errors are geometric means over seeds. The error midway between the training points is measured too. The slides do not give the number of training points behind their errors, which are therefore only a guide.",
+        "caption": f"Left: mean squared error at the training points per epoch, geometric mean over {plural(seeds, 'seed')}. Then the function (grey) and the predictions at {drawn} of the training points, joined by lines: of the best of the {plural(seeds, 'seed')} of each net in one panel, and of each net in a panel of its own, with the error of the best seed above it. Bands are the range of all seeds; mostly it is narrower than the line.",
         "comment": [_paragraph(rows, settings["nets"], function) for function in settings["functions"]],
     }
 
@@ -136,30 +144,31 @@ def _paragraph(rows, nets, function) -> str:
     """The errors on one function: at the training points, and midway between them."""
     final = {hidden: _final(rows, function, hidden) for hidden in nets}
     final = {hidden: net for hidden, net in final.items() if net.loss.notna().any()}
+    name = NAMES[function].capitalize()
     if not final:
-        return f"{FORMULAS[function]}: all nets diverged."
+        return f"{name}: all nets diverged."
     means = listed(f"{show(geometric_mean(net.loss), 2)} ({hidden})" for hidden, net in final.items())
     between = listed(show(geometric_mean(net.test_loss), 2) for net in final.values())
-    text = f"{FORMULAS[function]}: the mean squared error at the training points is {means}, as geometric means over seeds{_known(final, KNOWN[function])}. "
-    if len(final) == len(nets) > 1:
+    text = f"{name}: the mean squared error at the training points is {means}{_known(final, KNOWN[function])}. "
+    compared = len(final) == len(nets) > 1
+    if compared:
         text += f"{_depth(rows, function, nets)} "
-    text += f"Midway between the training points the error is {between}."
-    if function == "sign":
-        text += " There the training points do not determine where between them the function jumps."
-    return text
+    text += f"Midway between the training points the error is {between}"
+    return f"{text}{_between(rows, function, nets) if compared else '.'}"
 
 
 def _known(final, known) -> str:
-    """Says how many seeds reach the errors on the slides, and the error of the best."""
+    """Says how many seeds reach the errors on the slides,."""
     shared = [hidden for hidden in final if hidden in known]
     if not shared:
         return ""
     values = listed(number(known[hidden]) for hidden in shared)
     whose = "" if len(shared) == len(final) else f" for {listed(shared)}"
-    reached = listed(f"{(final[hidden].loss <= known[hidden]).sum()}" for hidden in shared)
-    seeds = len(final[shared[0]])
-    best = listed(number(final[hidden].loss.min(), 2) for hidden in shared)
-    return f"; the slides give {values}{whose}, which {reached} of {plural(seeds, 'seed')} reach, the best of them with {best}"
+    counts, seeds = [int((final[hidden].loss <= known[hidden]).sum()) for hidden in shared], len(final[shared[0]])
+    reached = f", which {listed(map(str, counts))} of {plural(seeds, 'seed')} reach"
+    if set(counts) == {seeds} and seeds > 1:
+        reached = f"; all {seeds} seeds {'of each net ' if len(shared) > 1 else ''}reach them"
+    return f"; the slides give {values}{whose}{reached}"
 
 
 def _depth(rows, function, nets) -> str:
@@ -168,6 +177,27 @@ def _depth(rows, function, nets) -> str:
     deepest, *between, shallowest = nets
     ratio = _ratio(rows, function, shallowest, deepest)
     verdict = verdicts[sign(ratio, 1)] if np.isfinite(ratio.low) else "With one seed"
-    text = f"{verdict}: the error of {shallowest} is {show(ratio, 2)} times that of {deepest}"
-    ratios = [f"that of {hidden} {show(_ratio(rows, function, hidden, deepest), 2)} times" for hidden in between]
-    return f"{', '.join([text, *ratios])}."
+    text = f"{verdict}: the error of {shallowest} is {_show(ratio)} times that of {deepest}"
+    for hidden in between:
+        ratio = _ratio(rows, function, hidden, deepest)
+        alike = np.isfinite(ratio.low) and not sign(ratio, 1)
+        text += f", that of {hidden} {_show(ratio)} times{', which is no measurable difference' if alike else ''}"
+    return f"{text}."
+
+
+def _show(ratio) -> str:
+    """A ratio to so many digits that its interval, as written, is on the same side of 1 as it is."""
+    written = (ratio._replace(low=float(f"{ratio.low:.{n}g}"), high=float(f"{ratio.high:.{n}g}")) for n in (2, 3, 4))
+    return show(ratio, next((n for n, it in zip((2, 3, 4), written, strict=True) if sign(it, 1) == sign(ratio, 1)), 5))
+
+
+def _between(rows, function, nets) -> str:
+    """The ratios of the errors midway between the training points, and whether the gain is one at these points only."""
+    deepest, *others = nets
+    ratios = {hidden: _ratio(rows, function, hidden, deepest, "test_loss") for hidden in others}
+    text = f"; this is {listed(f'{_show(ratio)} times ({hidden})' for hidden, ratio in ratios.items())} the error of {deepest}."
+    if _ratio(rows, function, others[-1], deepest).low > ratios[others[-1]].high:
+        text += " So most of the gain is at the training points only."
+    return (
+        f"{text} Between two training points the position of a jump is not determined." if function == "sign" else text
+    )

@@ -51,10 +51,10 @@ def claims(rows, settings) -> Iterator[Claim]:
 def comment(rows, settings) -> dict:
     """Whether the loss rises between the two nets, and on which side of the line it rises more beyond them."""
     paragraphs = [_paragraph(_of(rows, pair), pair, *settings[setting]) for pair, setting in PAIRS.items()]
-    closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its scale is the distance between the two nets. The section on sharpness measures all directions in the space of the weights."
+    closing = "The loss along one line does not measure sharpness: the line is one direction out of thousands, and its unit is the distance between the two nets, so that “flatter” on it depends on the scale of the weights."
     return {
         "title": "On the line between two solutions",
-        "method": f"The two nets of a pair have the architecture {net_on_images(settings)}. They start from the same weights and are trained by Adam with a constant step size until the training loss is at or below {settings['target_loss']:g} nats. Learning rates are compared at batch size {settings['batch_sizes'][0]}, batch sizes at learning rate {settings['learning_rates'][0]:g}.",
+        "method": f"The two nets of a pair have the architecture {net_on_images(settings)}. They start from the same weights and are trained by Adam with a constant learning rate until the training loss is at or below {settings['target_loss']:g} nats. Learning rates are compared at batch size {settings['batch_sizes'][0]}, batch sizes at learning rate {settings['learning_rates'][0]:g}.",
         "caption": "Loss (blue, left axis, logarithmic) and accuracy (orange, right axis) at $theta_alpha = (1 - alpha) theta_1 + alpha theta_2$. Dotted lines mark the two nets.",
         "comment": [*paragraphs, closing],
     }

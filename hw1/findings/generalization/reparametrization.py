@@ -24,6 +24,7 @@ MEASURES = {
     "subspace_sharpness": ("Keskar, subspace", PURPLE),
     "adaptive_sharpness": ("scale-normalised", GREEN),
 }
+LOOKS = {"trace": {"linestyle": (0, (2, 2)), "marker": "s"}}  # it lies on the spectral norm
 MARKERS, SHADES = "osD^v<>", (BLACK, BLUE, ORANGE, GREEN)  # of the nets: a marker each, then another colour
 FAR = 10  # the factor above which a net counts as far sharper
 ROUNDING = 1e-12  # relative deviations below this are rounding errors of float64
@@ -36,7 +37,7 @@ def figure(rows, settings) -> Figure:
 
     The last panel is the loss on the line between two nets, in three coordinates.
     """
-    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.6)
+    fig, ((first, second, third), (fourth, fifth, sixth)) = style.figure(2, 3, 4.1)
     two, most, line = (rows[rows.transformation == name] for name in (TWO, MOST, LINE))
     _draw_measures(first, two, "layer 1 × α, layer 2 × 1/α")
     _draw_measures(second, most, "all layers but the last × α")
@@ -49,8 +50,9 @@ def figure(rows, settings) -> Figure:
     _draw_determinants(fifth, two)
     for axes in (first, second, third, fourth, fifth):
         style.log_x(axes, "α")
-    _draw_line(sixth, line[line.measure == "line_loss"], _ends(line, two))
-    style.legend(fig, {name: {"color": colour} for name, colour in MEASURES.values()})
+    _draw_line(sixth, line[line.measure == "line_loss"])
+    entries = {name: {"color": colour} | LOOKS.get(measure, {}) for measure, (name, colour) in MEASURES.items()}
+    style.legend(fig, entries)
     return fig
 
 
@@ -61,7 +63,7 @@ def _draw_measures(axes, rows, title):
         values = rows[rows.measure == measure]
         base = values[values.alpha == 1].set_index("seed").value
         relative = values.assign(value=values.value / values.seed.map(base))
-        style.curve(axes, relative, "alpha", "value", color=colour)
+        style.curve(axes, relative, "alpha", "value", color=colour, **LOOKS.get(measure, {}))
     axes.set(ylabel="relative to α = 1", title=title)
 
 
@@ -88,7 +90,7 @@ def _draw_determinants(axes, rows):
         look = {"marker": MARKERS[order % len(MARKERS)], "color": SHADES[order // len(MARKERS) % len(SHADES)]}
         name = f"{seed}{': singular' if net.empty else ''}"
         axes.plot(net.alpha, net.log10_determinant - known, linewidth=0.8, label=name, **look)
-    axes.set(ylabel="log₁₀ |det H|", title="determinant / known factor")
+    axes.set(ylabel="log₁₀ |det H|, reduced H", title="determinant / known factor")
     axes.legend(
         title="net", fontsize=6, loc="center left", bbox_to_anchor=(0.98, 0.5), handlelength=1, handletextpad=0.4
     )
@@ -100,13 +102,8 @@ def _table(rows):
     return table.reindex(columns=table.columns.union(["log10_determinant", "log10_det_predicted", "least_growth"]))
 
 
-def _ends(line, two) -> tuple[int, int]:
-    """The seeds of the two nets on whose line the loss is drawn."""
-    return line.seed.min(), two.seed.max()
-
-
-def _draw_line(axes, line, ends):
-    """The loss between two solutions in the coordinates η = (t² + b)^a t about the first (Dinh et al., section 5)."""
+def _draw_line(axes, line):
+    """The loss between two solutions in the coordinates η = (t² + b)^a t / (1 + b)^a (Dinh et al., section 5)."""
     for (a, b), dashes in zip(((0, 0), (-0.3, 0.01), (0.6, 0.01)), ("-", "--", ":"), strict=True):
         t = line.alpha.to_numpy()
         scale = (1 + b) ** a  # of the second solution at t = 1, so that both stay at 0 and 1
@@ -119,11 +116,11 @@ def _draw_line(axes, line, ends):
             label="η = t" if a == 0 else f"a = {a:g}, b = {b:g}".replace("-", "−"),
         )
     axes.set(
-        xlabel="η (nets at 0 and 1)",
+        xlabel="η (minima at 0 and 1)",
         ylabel=LOSS,
         yscale="log",
         xlim=(-0.6, 1.6),
-        title=f"line from net {ends[0]} to {ends[1]}",
+        title="line between two minima",
     )
     axes.set_ylim(top=30 * line.value.max())
     axes.legend(loc="upper center")
@@ -235,8 +232,8 @@ def comment(rows, settings) -> dict:
     images = f"The images are averaged over squares of {pool} × {pool} pixels. " if pool > 1 else ""
     return {
         "title": "Reparametrisation (more bonus)",
-        "method": f'{images}The net {net_on_images(settings, activation=settings["activation"])} is trained by Adam with a constant step size, in float64. It is small enough for its full Hessian $H$ to be formed, here on {settings["examples"]} training examples. A transformation $T$ multiplies the parameter $theta_i$ by $d_i$, and $D = op("diag")(1 \\/ d_i)$. Keskar\'s sharpness is the largest rise of the loss in a box around the weights, over all parameters or over a random subspace of dimension {settings["manifold"]}.',
-        "caption": "Rescalings that do not change the function of a ReLU net. Top: measures relative to α = 1, for two layers (left) and for all but the last (middle); deviations of the outputs and of $H(T theta) = D H(theta) D$ (right). Bottom: number of eigenvalues above $lambda_1$, the largest at α = 1 (left); determinant of each net, divided by the known power of α (middle); loss on the line between two nets, in the coordinate $eta = (t^2 + b)^a t$ (right).",
+        "method": f'{images}The net {net_on_images(settings, activation=settings["activation"])} is trained by Adam with a constant learning rate, in float64. It is small enough for its full Hessian $H$ to be formed, here on {settings["examples"]} training examples. A transformation $T$ multiplies the parameter $theta_i$ by $d_i$, and $D = op("diag")(1 \\/ d_i)$. The determinant leaves out, for all nets alike, the parameters that cannot change the loss of one of them (zero rows of $H$) and the output weights of the first class (a constant added to all outputs changes nothing): with them it would be 0. Keskar\'s sharpness is the largest rise of the loss in a box around the weights, over all parameters or over a random subspace of dimension {settings["manifold"]}.',
+        "caption": "Rescalings that do not change the function of a ReLU net. Top: measures relative to α = 1, for two layers (left) and for all but the last (middle); for two layers, largest deviations over seeds of the outputs and of $H(T theta) = D H(theta) D$ (right). Bottom: number of eigenvalues above $lambda_1$, the largest at α = 1 (left); for two layers, determinant of each net (reduced $H$: without the parameters that are left out), divided by the known power of α (middle); loss on the line between two nets trained on the same images, in the coordinate $eta = (t^2 + b)^a t \\/ (1 + b)^a$ (right): a minimum looks sharp or flat depending on the coordinate.",
         "comment": [_growth(rows, settings), _unmoved(rows, settings)],
     }
 
@@ -268,9 +265,10 @@ def _unmoved(rows, settings) -> str:
     base = table.xs(1.0, level="alpha").adaptive_sharpness
     adaptive = max((table.adaptive_sharpness / base - 1).abs().max(), 1e-7)
     growth = geometric_mean(_of_all(table.least_growth.get(MOST), low, settings))
+    last = (settings["hidden"][-1] + 1) * settings["classes"]  # parameters of the last layer
     text = f"With all layers but the last multiplied by α = {low:g}, {show(mean_interval(_at(most, 'eigenvalues_above', low)))} eigenvalues exceed the largest one at α = 1"
     text += (
-        f"; of those that theorem 5 of Dinh et al. lets grow at will, each is at least {show(growth, 2)} times as large. "
+        f"; each of the $r - {last}$ that theorem 5 of Dinh et al. lets grow at will, of $r$ positive ones, is at least {show(growth, 2)} times as large. "
         if growth.seeds
         else ". "
     )
@@ -278,8 +276,7 @@ def _unmoved(rows, settings) -> str:
     text += (
         f"The relative change of sharpness normalised by the scale of each weight is at most {number(adaptive, 1)}. "
     )
-    first, last = _ends(rows[rows.transformation == LINE], two)
-    return f"{text}The line (bottom right) is that between the nets of the seeds {first} and {last}, drawn in three coordinates."
+    return f"{text}On the line between two nets (bottom right) either minimum looks sharp or flat, as the coordinate is chosen."
 
 
 def _determinants(table) -> str:
@@ -289,7 +286,7 @@ def _determinants(table) -> str:
     text = ""
     if len(singular):
         of = f"the net {singular[0]}" if len(singular) == 1 else f"the nets {listed(map(str, singular))}"
-        text = f"The Hessian of {of} is singular, so that a computed determinant would be a product of rounding errors; it is left out. "
+        text = f"Even the reduced Hessian of {of} is singular; its determinant, a product of rounding errors, is left out. "
     if kept.empty:
         return text.strip()
     # The CSV has seven digits, so a deviation below the last one is read as zero.

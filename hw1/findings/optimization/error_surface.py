@@ -14,25 +14,30 @@ from matplotlib.lines import Line2D
 from hw1.findings import style
 from hw1.findings.style import BLACK, VERMILION
 from hw1.findings.verdict import Claim
-from hw1.findings.words import net, show
+from hw1.findings.words import net, show, sign
 from hw1.statistics import first_rows, geometric_mean, last_rows
+
+VALLEY = 10  # factor between the rises along steep and along flat parameters from which there is a valley
 
 
 def figure(rows, settings) -> Figure:
     """Trajectories and neighbours by t-SNE, one parameter moved at a time, and the loss on two planes."""
-    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 5.0)
+    fig, ((first, second), (third, fourth)) = style.figure(2, 2, 4.3)
     views = dict(iter(rows.groupby("view")))
     norm = LogNorm(rows.loss.min(), rows.loss.quantile(0.99))
     shades = _draw_embedding(first, views["t-SNE"], norm)
     _draw_perturbations(second, views["perturbation"], settings["hidden"])
-    _draw_plane(third, views["start to end"], norm, "plane through start, end and a third point")
+    _draw_plane(third, views["start to end"], norm, "plane through start, end, farthest point")
     _draw_plane(fourth, views["random plane"], norm, "random plane, filter-normalised")
     fourth.set(xticks=(-1, -0.5, 0, 0.5, 1), yticks=(-1, -0.5, 0, 0.5, 1))
+    for axes in (third, fourth):
+        _draw_star(axes, 0, 0)
     fig.colorbar(shades, ax=[first, third, fourth, second], label="squared error", aspect=50, extend="both")
     looks = {
-        "gradient descent": {"color": BLACK, "marker": "o", "markerfacecolor": "white"},
+        "Adam": {"color": BLACK, "marker": "o", "markerfacecolor": "white"},
         "second-order steps": {"color": BLACK, "marker": "D", "markerfacecolor": VERMILION},
-        "final point": {"color": BLACK, "marker": "*", "markerfacecolor": "white", "linestyle": "", "markersize": 8},
+        "final point": {"color": BLACK, "marker": "*", "markerfacecolor": "white", "linestyle": "", "markersize": 10},
+        "sampled neighbour": {"color": "#21918c", "marker": "o", "linestyle": "", "markersize": 2},
     }
     style.legend(fig, looks)
     return fig
@@ -44,6 +49,7 @@ def _draw_embedding(axes, rows, norm):
     shades = axes.scatter(near.u, near.v, c=near.loss, s=4, norm=norm, cmap="viridis", linewidths=0)
     for _, path in rows[rows.kind != "neighbour"].groupby("seed"):
         _draw_events(axes, path, norm)
+        _draw_star(axes, path.u.iloc[-1], path.v.iloc[-1])
     axes.set(xticks=[], yticks=[], title=f"t-SNE of {rows.seed.nunique()} trainings and sampled neighbours")
     return shades
 
@@ -71,9 +77,13 @@ def _draw_plane(axes, rows, norm, title):
     levels = np.geomspace(norm.vmin, norm.vmax, 25)
     axes.contourf(surface.columns, surface.index, surface, levels=levels, norm=norm, cmap="viridis", extend="both")
     _draw_events(axes, rows[rows.kind != "surface"], norm)
-    axes.plot(0, 0, "*", color="white", markersize=8, markeredgecolor=BLACK, markeredgewidth=0.6)
     axes.set(xlabel="first direction", ylabel="second direction", title=title)
     axes.grid(visible=False)
+
+
+def _draw_star(axes, u, v):
+    """A final point, above all other marks."""
+    axes.plot(u, v, "*", color="white", markersize=10, markeredgecolor=BLACK, markeredgewidth=0.7, zorder=4)
 
 
 def _draw_events(axes, path, norm):
@@ -96,9 +106,12 @@ def comment(rows, settings) -> dict:
     end = last_rows(events).set_index("seed").loss
     return {
         "title": "Error surface (bonus)",
-        "method": f"The net {net([1, *settings['hidden'], 1], settings['activation'])} learns sin(5πx) / (5πx) from {settings['points']} points in float64, first by full-batch Adam with a constant step size, then by second-order (Levenberg–Marquardt) steps. Planes and curves show the first training; numbers are over all trainings.",
-        "caption": "Top left: t-SNE of all recorded points, coloured by loss, and of sampled neighbours. Top right: the loss while one parameter moves. Bottom: the loss on two planes through the final point.",
-        "comment": [_about_the_end(rows, settings, events, end), _along_the_path(rows, events, end)],
+        "method": f"The net {net([1, *settings['hidden'], 1], settings['activation'])} learns the sinc function sin(5πx) / (5πx) from {settings['points']} points in float64, first by full-batch Adam with a constant learning rate, then by Levenberg–Marquardt steps (see the section before). One plane goes through start, end and the recorded point farthest from the line between them; the other along two random directions in which the weights of each unit have the norm that they have in the net (filter normalisation, Li et al., arXiv 1712.09913), so that 1 is a change as large as the weights. Planes and curves show the first training; numbers are over all trainings.",
+        "caption": "Top left: t-SNE of all recorded points, coloured by loss, and of sampled neighbours; it keeps neighbourhoods, not distances. Top right: the loss while one parameter moves. Bottom: the loss on two planes through the final point.",
+        "comment": [
+            _about_the_end(rows, settings, events, end),
+            _along_the_path(rows, events, end) + _meaning(rows, events, end),
+        ],
     }
 
 
@@ -110,7 +123,7 @@ def _about_the_end(rows, settings, events, end) -> str:
     near = near[near["index"] == near["index"].max()]
     rise = geometric_mean(near.groupby("seed").loss.mean() / end)
     flat, steep = _moved(rows[rows.view == "perturbation"], end)
-    return f"After gradient descent, the second-order steps lower the loss by a further factor of {show(gain, 2)}. Neighbours in random directions, at {settings['radius']:.0%} of the norm of the final weights, have {show(rise, 2)} times the final loss. Single parameters differ widely: a shift by {settings['shift']:g} multiplies the loss by less than {show(flat, 2)} for the flattest tenth of them and by more than {show(steep, 2)} for the steepest tenth."
+    return f"After Adam, the second-order steps lower the loss by a further factor of {show(gain, 2)}. Neighbours in random directions, at {settings['radius']:.0%} of the norm of the final weights, have {show(rise, 2)} times the final loss. Single parameters differ widely: a shift by {settings['shift']:g} multiplies the loss by less than {show(flat, 2)} for the flattest tenth of them and by more than {show(steep, 2)} for the steepest tenth."
 
 
 def _moved(rows, end):
@@ -125,5 +138,19 @@ def _along_the_path(rows, events, end) -> str:
     start = first_rows(events).set_index("seed").loss
     plane = rows[rows.view == "random plane"]
     lower = (plane.loss < end[plane.seed.iloc[0]]).mean()
-    share = "no grid point has" if lower == 0 else f"{lower:.0%} of the grid points have"
-    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). The points of a trajectory are projected on the plane, so their own loss, shown by their colour, may differ from the surface below them. On the random plane {share} a lower loss than the final point."
+    share = "no point of the grid has" if lower == 0 else f"{lower:.0%} of the grid points have"
+    return f"The loss falls from {show(geometric_mean(start), 2)} at the start to {show(geometric_mean(end), 2)} at the end (geometric means). The points of a trajectory are projected, so their colour (their own loss) may differ from that of the surface. On the random plane {share} a lower loss than the final point."
+
+
+def _meaning(rows, events, end) -> str:
+    """What the views say of the landscape: whether it is a valley, and whether second-order steps follow it further."""
+    flat, steep = _moved(rows[rows.view == "perturbation"], end)
+    descent = last_rows(events[events.kind == "gradient descent"]).set_index("seed").loss
+    text = ""
+    if steep.value > VALLEY * flat.value:
+        text += " So the surroundings of a final point are a narrow valley: steep along some parameters, nearly flat along others."
+        if sign(geometric_mean(descent / end), 1) > 0:
+            text += " In it Adam makes little progress, and steps that are scaled by the curvature come further."
+    if events.seed.nunique() > 1:
+        text += f" In the embedding each of the {events.seed.nunique()} trainings ends in a region of its own; a plane shows only one of them."
+    return text

@@ -16,15 +16,16 @@ from hw1.findings.words import net, net_on_images, number, show, sign
 from hw1.statistics import Interval, geometric_mean, last_rows, mean_interval, rank_correlation
 
 BOOK = "Goodfellow, Bengio and Courville, Deep Learning, figure 8.1"
-TASKS = {"sinc": ("sin(5πx) / (5πx)", "squared error"), "images": ("images", style.LOSS)}
+TASKS = {"sinc": ("sinc function", "squared error"), "images": ("images", style.LOSS)}
 SMOOTHED_OVER = 50  # steps
 START, LATE = 0.01, 0.5  # the start of training, its first hundredth; its late part, the second half
+END = 50  # steps at the end of training
 PARTS = 20  # equal parts of the training whose means are ranked
 
 
 def figure(rows, settings, accuracy) -> Figure:
     """Gradient norm and loss at every step, one net (thin) and the smoothed geometric mean over seeds; test accuracy."""
-    fig, panels = style.figure(2, 2, 3.1, sharex="col")
+    fig, panels = style.figure(2, 2, 2.9, sharex="col")
     for (above, below), (task, (name, loss)) in zip(panels.T, TASKS.items(), strict=True):
         _draw_steps(above, _of(rows, task), "gradient_norm", VERMILION)
         _draw_steps(below, _of(rows, task), "loss", BLUE)
@@ -111,10 +112,10 @@ def _trend(nets, steps) -> Interval:
     return rank_correlation(_parts(nets, steps), "part", "gradient_norm")
 
 
-def _ratio(nets, quantity, steps) -> Interval:
-    """The mean of a quantity over the late part of the training, divided by its mean at the start."""
+def _ratio(nets, quantity, steps, since: int | None = None) -> Interval:
+    """The mean of a quantity from step `since` on, by default over the second half, divided by its mean at the start."""
     first = nets[nets.step < max(1, steps * START)].groupby("seed")[quantity].mean()
-    last = nets[nets.step >= steps * LATE].groupby("seed")[quantity].mean()
+    last = nets[nets.step >= (steps * LATE if since is None else since)].groupby("seed")[quantity].mean()
     return geometric_mean(last / first)
 
 
@@ -122,13 +123,13 @@ def comment(rows, settings, accuracy) -> dict:
     """How gradient norm and loss change from the start to the second half of the training, and in between."""
     steps = settings["steps"]
     text = _sentence(_of(rows, "sinc"), "On the function", steps) + _sentence(_of(rows, "images"), "On images", steps)
-    text += _success(accuracy, settings)
-    text += "The gradient is that of one batch: it would not vanish at a minimum of the mean loss either, where the gradients of batches differ. The next section looks for points where the gradient on the whole training set is zero."
+    text += _success(accuracy, settings) + _book(_successful(_of(rows, "images"), accuracy, settings), steps)
+    text += "The gradient of one batch does not vanish at a minimum of the mean loss either."
     function = net([1, *settings["function_hidden"], 1], "tanh")
     images = net_on_images(settings)
     return {
         "title": "Gradient norm along training",
-        "method": f"On the function the net {function} minimises the squared error with batches of {settings['function_batch_size']} points, on images the net {images} the cross-entropy with batches of {settings['batch_size']}, both for {steps:,} steps of Adam with a constant step size. Loss and gradient norm are those of the batch, over all parameters, before each update.",
+        "method": f"On the sinc function, sin(5πx) / (5πx), the net {function} minimises the squared error with batches of {settings['function_batch_size']} points, on images the net {images} the cross-entropy with batches of {settings['batch_size']}, both for {steps:,} steps of Adam with a constant learning rate. Loss and gradient norm are those of the batch, over all parameters, before each update.",
         "caption": "Gradient norm (top) and loss (bottom) at every step, for the function (left) and for images (right, with the test accuracy).",
         "comment": [text],
     }
@@ -140,7 +141,7 @@ def _sentence(nets, where, steps) -> str:
         return f"{where} all nets diverged. "
     norm, loss = (_ratio(nets, quantity, steps) for quantity in ("gradient_norm", "loss"))
     verb = {-1: "smaller than", 0: "not measurably different from that", 1: "larger than"}[sign(norm, 1)]
-    text = f"{where} the gradient norm in the second half of the training is {verb} at the start: its mean is {show(norm, 2)} times that over the first hundredth of the steps; the mean loss is {show(loss, 2)} times as large. "
+    text = f"{where} the gradient norm in the second half of the training is {verb} at the start: its mean is {show(norm, 2)} times that over the first hundredth of the steps, and the mean loss {show(loss, 2)} times that over these steps. "
     means = _parts(nets, steps).groupby("part").gradient_norm.apply(lambda values: geometric_mean(values).value)
     if len(means) < 2:
         return text
@@ -159,6 +160,21 @@ def _course(trend, peak, most, means) -> str:
     fall = f"at the end it is {number(means[last] / means[most], 2)} times that"
     tends = "tends to fall over the whole training" if trend < 0 else "has no clear trend over the whole training"
     return f"It is {peak}; {fall}, and it {tends}."
+
+
+def _book(trained, steps) -> str:
+    """Whether the norm grows as in the book's figure; empty where the training did not succeed."""
+    late, trend = _ratio(trained, "gradient_norm", steps), _trend(trained, steps)
+    end = _ratio(trained, "gradient_norm", steps, max(0, steps - END))
+    if not (np.isfinite(late.low) and np.isfinite(trend.low)):
+        return ""
+    text = f"Over the last {min(END, steps)} steps the norm is {show(end)} times that at the start. In the figure of Goodfellow et al. it grows throughout a successful training. "
+    larger, grows = sign(late, 1) > 0, sign(trend) > 0
+    if larger != grows:
+        half = "the norm is larger in the second half" if larger else "it tends to rise"
+        other = "it does not keep growing" if larger else "it is not larger in the second half"
+        return f"{text}That is half confirmed: {half}, but {other}. "
+    return f"{text}That is {'confirmed' if larger else 'not confirmed'}. "
 
 
 def _success(accuracy, settings) -> str:

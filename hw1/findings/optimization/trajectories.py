@@ -5,6 +5,7 @@ train_accuracy, status).
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,10 +14,11 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.verdict import Claim
-from hw1.findings.words import net_on_images, number, show, span
-from hw1.statistics import first_rows, last_rows, mean_interval
+from hw1.findings.words import net_on_images, number, parameters, span
+from hw1.statistics import first_rows, last_rows
 
 COLOURS = (*style.COLOURS, "#999999")
+MARKERS = "os^vDP*X"  # of the trainings, beside their colours
 
 
 def figure(rows, settings) -> Figure:
@@ -24,12 +26,13 @@ def figure(rows, settings) -> Figure:
 
     The numbers at the first and the last point of a training are its training accuracy in per cent.
     """
-    fig, panels = style.figure(1, 2, 3.0)
+    fig, panels = style.figure(1, 2, 2.7)
     for axes, (scope, events) in zip(panels, rows.groupby("scope", sort=False), strict=True):
         for order, (_, path) in enumerate(events.groupby("seed")):
             colour = COLOURS[order % len(COLOURS)]
             axes.plot(path["first"], path.second, "-", color=colour, linewidth=0.6, alpha=0.6)
-            axes.scatter(path["first"], path.second, s=5, color=colour)
+            marker = MARKERS[order % len(MARKERS)]
+            axes.scatter(path["first"], path.second, s=9, color=colour, marker=marker, linewidths=0)
         axes.set(
             xlabel=f"first component ({events.first_explained.iloc[0]:.0%} of the variance)",
             ylabel=f"second component ({events.second_explained.iloc[0]:.0%})",
@@ -47,7 +50,7 @@ def _label_ends(axes, events):
     taken = axes.transData.transform(events[["first", "second"]])  # places of points and labels, in pixels
     pixels = axes.figure.dpi / 72
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    places = np.stack([12 * np.cos(angles), 7 * np.sin(angles)], axis=1)  # about the point, in units of 1/72 inch
+    places = np.stack([15 * np.cos(angles), 9 * np.sin(angles)], axis=1)  # about the point, in units of 1/72 inch
     for order, (_, path) in enumerate(events.groupby("seed")):
         for event in (path.iloc[0], path.iloc[-1]):
             centres = axes.transData.transform((event["first"], event.second)) + pixels * places
@@ -64,7 +67,7 @@ def _write_accuracy(axes, event, place, colour):
         (event["first"], event.second),
         xytext=place,
         textcoords="offset points",
-        fontsize=5.5,
+        fontsize=7,
         ha="center",
         va="center",
         color=colour,
@@ -84,17 +87,28 @@ def comment(rows, settings) -> dict:
     ends = last_rows(whole).set_index("seed")[["first", "second"]]
     starts = first_rows(whole).set_index("seed")[["first", "second"]]
     moved = np.linalg.norm(ends - starts, axis=1)
-    accuracy = mean_interval(last_rows(whole).train_accuracy)
-    text = f"The {whole.seed.nunique()} trainings reach a training accuracy of {show(accuracy)}. In the plane of the whole model their first points are {number(_apart(starts), 2)} apart on average and their last points {number(_apart(ends), 2)}; a training moves by {number(np.mean(moved), 2)} on average. "
-    text += f"The path of a training is {span(_lengths(whole) / moved, 4)} times as long as the straight line from its first to its last point. "
-    text += f"The planes show {_explained(whole):.0%} of the variance of the recorded weights of the whole model and {_explained(rows[rows.scope == 'layer 1']):.0%} of that of layer 1; the other differences between the trainings are not visible in them."
-    trained = f"The net {net_on_images(settings)} is trained by Adam with a constant step size, {settings['seeds']} times on the same training set."
+    count, accuracies = whole.seed.nunique(), span(last_rows(whole).train_accuracy, 3)
+    text = f"The {count} trainings end at training accuracies of {accuracies} in different places: in the plane of the whole model their last points are {number(_apart(ends), 2)} apart on average, their first recorded ones (after epoch {first_rows(whole).epoch.min():g}) {number(_apart(starts), 2)}, and a training moves by {number(np.mean(moved), 2)}. So the net has many solutions, though some may differ by the order of the hidden units only. "
+    text += _alike(settings)
+    text += f"Directions and straightness (a path is {span(_lengths(whole) / moved, 4)} times as long as the line between its ends) hold in this projection only, which shows {_explained(whole):.0%} of the variance of the recorded weights."
+    trained = f"The net {net_on_images(settings)} is trained by Adam with a constant learning rate, {settings['seeds']} times on the same training set."
     return {
         "title": "Trajectories of the weights",
         "method": f"{trained} There is one principal component analysis per panel, over all recorded points of all trainings.",
-        "caption": f"Weights recorded every {settings['every']} epochs, projected on two principal components, for the first layer (left) and the whole model (right). Each colour is one training; the numbers at its first and last point are training accuracies in per cent.",
+        "caption": f"Weights recorded every {settings['every']} epochs, projected on two principal components, for the first layer (left) and the whole model (right). Each colour and marker is one training; the numbers at its first and last point are training accuracies in per cent.",
         "comment": [text],
     }
+
+
+def _alike(settings) -> str:
+    """Why both panels look alike, if most of the parameters are those of layer 1."""
+    if not settings.get("shape"):
+        return ""
+    inputs, hidden = math.prod(settings["shape"]), settings["hidden"]
+    first, total = parameters([inputs, hidden[0]]), parameters([inputs, *hidden, settings["classes"]])
+    return (
+        f"Both panels look alike, as layer 1 has {first:,} of the {total:,} parameters. " if first > 0.9 * total else ""
+    )
 
 
 def _apart(points) -> float:
