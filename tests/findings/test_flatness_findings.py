@@ -120,13 +120,6 @@ def test_rough_volumes_are_counted():
     assert "for 3 of the 48 nets the 50 rays" in flatness._rough(flatness.course_nets(frame), SETTINGS)
 
 
-def test_digits_show_on_which_side_of_one_a_ratio_lies():
-    """More digits only where rounding would give 1."""
-    assert flatness._apart(flatness.Interval(0.9981, 0.9975, 0.9986)) == "0.998 [0.998, 0.999]"
-    assert flatness._apart(flatness.Interval(0.5, 0.41, 0.62)) == "0.5 [0.41, 0.62]"
-    assert flatness._apart(flatness.Interval(1.0, 1.0, 1.0, 3)) == "1 (3 of 3)"
-
-
 def test_the_rescaling_says_what_is_by_construction():
     """The power, that it is no finding, how few rays carry it, and what the subspace does."""
     text = flatness._rescaling(RESCALED, SETTINGS)

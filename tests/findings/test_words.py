@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from hw1.findings import style, words
+from hw1.statistics import Interval
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,21 @@ from hw1.findings import style, words
 def test_numbers_as_the_report_writes_them(value, digits, text):
     """Plain where it reads well, else a power of ten in Typst's mathematics."""
     assert words.number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((1.0132, 1.0051, 1.0218), "1.013 [1.005, 1.022]"),
+        ((25.91, 25.62, 26.18), "25.9 [25.6, 26.2]"),
+        ((0.5, 0.41, 0.62), "0.5 [0.41, 0.62]"),
+        ((1.0, 1.0, 1.0), "1 (3 of 3)"),
+        ((0.0, -0.1, 0.1), "0 [−0.1, 0.1]"),
+    ],
+)
+def test_digits_follow_the_width_of_the_interval(ends, text):
+    """Rounding hides neither the interval nor on which side of 1 it lies."""
+    assert words.show(Interval(*ends, 3), 2) == text
 
 
 def test_ranges_and_counts():

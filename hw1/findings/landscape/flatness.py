@@ -244,15 +244,7 @@ def _reach(radii) -> str:
         return ""
     small, large = radii.epsilon.min(), radii.epsilon.max()
     quadratic, linear = _approximated(radii, "quadratic", small), _approximated(radii, "linear", small)
-    text = f"The quadratic approximation of the course’s formula, ‖H‖₂ r² / 2, is {_apart(quadratic)} times the largest rise within r = {small:g} and {_apart(_approximated(radii, 'quadratic', large))} times that within r = {large:g}."
+    text = f"The quadratic approximation of the course’s formula, ‖H‖₂ r² / 2, is {show(quadratic)} times the largest rise within r = {small:g} and {show(_approximated(radii, 'quadratic', large))} times that within r = {large:g}."
     if quadratic.value < 0.5 and abs(linear.value - 1) < 0.1:
-        text += f" At r = {small:g} the gradient alone gives {_apart(linear)} times the rise: the nets are not exactly at minima, and close to them the slope outweighs the curvature."
+        text += f" At r = {small:g} the gradient alone gives {show(linear)} times the rise: the nets are not exactly at minima, and close to them the slope outweighs the curvature."
     return text
-
-
-def _apart(ratio) -> str:
-    """A ratio with so many digits that rounding hides on which side of 1 neither it nor an end of its interval lies."""
-    for digits in range(2, 7):
-        if all(float(f"{part:.{digits}g}") != 1 or part == 1 for part in ratio[:3]):
-            break
-    return show(ratio, digits)
