@@ -89,9 +89,8 @@ def peak(rows, loss, noise, settings) -> tuple[pd.DataFrame, float] | None:
 
     That size is the one nearest to the geometric mean of the seeds' thresholds.
     """
-    count = max(settings["examples"])
-    found = geometric_mean(thresholds(rows, loss, noise, settings)[count]).value
-    errors = _errors(rows, loss, noise, count)
+    errors = _errors(rows, loss, noise, max(settings["examples"]))
+    found = geometric_mean(thresholds(rows, loss, noise, settings)[max(settings["examples"])]).value
     if not np.isfinite(found):
         return None
     return errors, errors.columns[abs(np.log(errors.columns / found)).argmin()]
@@ -185,21 +184,19 @@ def figure(rows, settings) -> Figure:
             if noise == noises[-1] and np.isfinite(middle):
                 descent.axvline(middle, color=look["color"], linewidth=0.8, linestyle="--")
     counts = np.array(sorted(settings["examples"]))
-    for loss, label, side, far in (
-        ("nll", "one per example", "top", 0.85),
-        ("squared", "one per output", "bottom", 1.5),
-    ):
+    labels = ("nll", "one per example", "top", 0.85), ("squared", "one per output", "bottom", 1.5)
+    for loss, label, side, far in labels:
         if loss in settings["losses"]:
             wanted = [conditions(loss, count, settings) for count in counts]
             scaling.plot(counts, wanted, color="#888888", linewidth=0.8, linestyle="-.")
             scaling.text(counts[0], wanted[0] * far, label, fontsize=6.5, color="#666666", va=side)
     style.log_x(descent, f"parameters / conditions ({most:,} examples)")
-    scaling.set(xscale="log", xlabel="training examples", ylim=(min(counts) / 2.5, None))
+    descent.set(ylabel="test error")
+    scaling.set(xscale="log", ylim=(min(counts) / 2.5, None))
+    scaling.set(xlabel="training examples", ylabel="parameters needed to fit")
     scaling.set_xticks(counts, [f"{count:,}" for count in counts])
     scaling.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     style.log_ticks(scaling.yaxis)
-    descent.set_ylabel("test error")
-    scaling.set_ylabel("parameters needed to fit")
     fig.legend(handles=entries, loc="outside lower center", ncols=len(entries))
     return fig
 
@@ -228,8 +225,7 @@ def claims(rows, settings) -> Iterator[Claim]:
 def _descents(rows, loss, noise, settings) -> Iterator[Claim]:
     """Threshold and double descent with one loss and share of noisy labels.
 
-    Belkin et al. train on true labels with the squared error, for which they expect the threshold at as many parameters
-    as there are outputs to fit; the peak with noisy labels is Nakkiran et al.'s.
+    Belkin et al. have true labels and squared error, Nakkiran et al. noisy labels; all else is our hypothesis.
     """
     table, most = thresholds(rows, loss, noise, settings), max(settings["examples"])
     name = f"{NAMES[loss]}, {noise:.0%} noisy labels"
@@ -346,11 +342,9 @@ def _around(up, down) -> str:
 
 def _criterion(rows, loss, settings) -> str:
     """How the exponent depends on the training error that counts as a fit."""
-    noise, found = max(settings["noises"]), []
-    for fitted in (FITTED / 3, 5 * FITTED):
-        growth = exponent(thresholds(rows, loss, noise, settings, fitted))
-        if growth.seeds:
-            found.append(f"{show(growth, 2)} at {number(100 * fitted, 1)} %")
-    if len(found) < 2:
+    noise, others = max(settings["noises"]), (FITTED / 3, 5 * FITTED)
+    powers = [exponent(thresholds(rows, loss, noise, settings, fitted)) for fitted in others]
+    if not all(power.seeds for power in powers):
         return ""
+    found = [f"{show(power, 2)} at {100 * fitted:.1g}%" for power, fitted in zip(powers, others, strict=True)]
     return f"The power depends on the training error that counts as a fit, here {FITTED:.0%}: with {noise:.0%} noise it is {listed(found)}. "

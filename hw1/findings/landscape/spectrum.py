@@ -99,10 +99,13 @@ def _claims_of_outliers(nets, eigenvalues, settings) -> Iterator[Claim]:
             mean_interval(slopes[column]),
             within=(0.5, 1.5),
         )
+    if counts.empty:
+        return
+    several = listed(map(str, sorted(counts.classes.unique())))
     for column, rule in _rules(settings).items():
         yield claim(
             OWN,
-            f"There is one outlier fewer than classes (mean distance from that number by the {rule} over nets for {listed(map(str, sorted(counts.classes.unique())))} classes, below 0.5)",
+            f"There is one outlier fewer than classes (mean distance from that number by the {rule} over nets for {several} classes, below 0.5)",
             over_seeds(counts, (counts[column] - counts.classes + 1).abs()),
             below=0.5,
         )
