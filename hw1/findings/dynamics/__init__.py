@@ -1,0 +1,1 @@
+"""The findings about SGD's noise, one file a question."""
