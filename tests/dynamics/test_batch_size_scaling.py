@@ -21,6 +21,11 @@ def runs(at_smoke_size):
     return at_smoke_size("batch_size_scaling")
 
 
+def cliff(distance):
+    """A curve with its top near 0 that breaks down on one side, as test accuracies do."""
+    return np.where(distance < -0.35, 0.9 + 1.5 * (distance + 0.35), 0.9 - 0.01 * np.tanh(distance))
+
+
 def skewed(distance):
     """A curve with its top at 0 that falls off faster on one side, as test accuracies do."""
     return 0.9 - 0.01 * np.where(distance < 0, 1.5, 1.0) * distance**2 / (1 + 0.1 * abs(distance))
@@ -52,14 +57,24 @@ def test_a_parabola_has_its_vertex(best):
 
 
 def test_a_shifted_curve_has_a_shifted_vertex():
-    """Of a skewed curve too, if its fit is local; through all sizes it would be drawn to the middle of the grid."""
+    """Of a skewed curve too, if its fit is local; through all sizes its place on the grid would matter."""
     sizes = 2.0 ** np.arange(1, 9, 0.5)
     local, whole = (
         [np.log(vertex(sizes, skewed(np.log(sizes / best)), reach)[0]) for best in (8.0, 16.0, 32.0)]
         for reach in (4.0, 1000.0)
     )
     assert np.diff(local) == pytest.approx(np.log(2), rel=0.02)
-    assert np.diff(whole).max() < 0.97 * np.log(2)
+    assert abs(np.diff(whole) - np.log(2)).max() > 0.1
+
+
+def test_a_curve_that_breaks_down_has_a_shifted_vertex():
+    """Near its top, whatever is below that; a parabola through all sizes would be far from it."""
+    sizes = 2.0 ** np.arange(1, 9, 0.5)
+    found = [vertex(sizes, cliff(np.log(sizes / best)), 4.0, 0.01) for best in (8.0, 16.0, 32.0, 64.0)]
+    assert np.diff(np.log([value for value, _ in found])) == pytest.approx(np.log(2), rel=1e-6)
+    assert 6 < found[0][0] < 9
+    assert not any(censored for _, censored in found)
+    assert vertex(sizes, cliff(np.log(sizes / 8)), 1000.0)[0] > 20
 
 
 @pytest.mark.parametrize(
@@ -120,10 +135,10 @@ def _simulated(rng, true, seeds=8, images=400):
     hardness = 0.3 * rng.random(images)
     right = rng.random((*level.shape, images)) < np.clip(level[..., None] + 0.15 - hardness, 0, 1)
     plain, resampled = accuracies(right, np.tile(np.arange(images), (seeds, 1)), images, 60)
-    best = [vertex(sizes, one, 8.0) for one in plain]
+    best = [vertex(sizes, one, 4.0, 0.05) for one in plain]
     optimum = pd.DataFrame({"varied": "learning_rate", "value": x, "best_batch_size": [value for value, _ in best]})
     resamples = [
-        {"varied": "learning_rate", "value": value, "resample": r, "best_batch_size": vertex(sizes, one, 8.0)[0]}
+        {"varied": "learning_rate", "value": value, "resample": r, "best_batch_size": vertex(sizes, one, 4.0, 0.05)[0]}
         for value, cell in zip(x, resampled, strict=True)
         for r, one in enumerate(cell.T)
     ]

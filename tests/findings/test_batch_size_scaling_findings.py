@@ -20,7 +20,8 @@ SETTINGS = {
     "classes": 10,
     "small_batch": 30,
     "updates": 300,
-    "reach": 8.0,
+    "reach": 4.0,
+    "depth": 0.01,
     "seeds": 5,
 }
 VALUES = {"learning_rate": [0.05, 0.1, 0.2], "examples": [500, 1000, 2000], "momentum": [0.0, 0.5, 0.9]}

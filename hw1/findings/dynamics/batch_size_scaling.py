@@ -248,7 +248,7 @@ def comment(rows, settings, optimum, resamples, gap) -> dict:
     fitted = number(settings["reach"])
     return {
         "title": "The best batch size",
-        "method": f"The net {net_on_images(settings)} is trained by SGD with constant learning rate ε and momentum m on N images, drawn with replacement, for {settings['updates']:,} updates. One of the three is varied around {base}. The best batch size is the vertex of a parabola in the logarithm of the batch size, through the test accuracies within a factor of {fitted} of it. Its interval is a bootstrap over seeds and test images. The noise scale is g = ε (N/B − 1) / (1 − m).",
+        "method": f"The net {net_on_images(settings)} is trained by SGD with constant learning rate ε and momentum m on N images, drawn with replacement, for {settings['updates']:,} updates. One of the three is varied around {base}. The best batch size is the vertex of a parabola in the logarithm of the batch size, through the test accuracies within a factor of {fitted} of it; accuracies more than {100 * settings['depth']:g} points below the highest one count as that much below it, as accuracy breaks down at small batches. Its interval is a bootstrap over seeds and test images. The noise scale is g = ε (N/B − 1) / (1 − m).",
         "caption": f"Above: test accuracy against batch size (dotted: the best one), means over {settings['seeds']} seeds with 95 % intervals. Below: the best batch size against learning rate, training examples and 1 / (1 − m), each in units of its base, with the predicted slope (left); test accuracy against the noise scale (middle); loss against updates of small and full batch (right).",
         "comment": [
             part
