@@ -324,7 +324,9 @@ def _optimum(settings, sizes, plain, resampled, names):
     best, censored = vertex(sizes, plain, settings.reach, settings.depth)
     logs = np.log([vertex(sizes, one, settings.reach, settings.depth)[0] for one in resampled.T])
     found = statistics.bootstrap(np.log(best), logs, settings.seeds)
-    ends = {"low": np.exp(found.low), "high": np.exp(found.high)}
+    ends = dict(zip(("low", "high"), np.exp(found[1:3]), strict=True))
+    if len(sizes):  # what few seeds add to the interval may lie beyond the sizes
+        ends = {end: np.clip(value, sizes[0], sizes[-1]) for end, value in ends.items()}
     for varied, value in names:
         cell = {"varied": varied, "value": value}
         yield {"table": "optimum", **cell, "best_batch_size": best, **ends, "censored": int(censored)}

@@ -16,9 +16,12 @@ there are fewer updates: table "training" has losses and accuracies along traini
 
 Source: Goyal et al., arXiv 1706.02677, sections 2 and 5.1.
 
-Deviations: a dense net on small images, averaged to 14 × 14 pixels, instead of ResNet-50 on ImageNet; 36 epochs instead
-of 90, with warm-up and milestones in the same proportions; no weight decay, no augmentation. The source compares final
-epochs of 5 trainings on one division of the images, here every seed divides them anew.
+The schedule is the source's: 90 epochs, warm-up over 5, milestones after 30, 60 and 80. Of the learning rates 0.01,
+0.02 and 0.04, the last had the best test accuracy at B₀ = 20 on the seeds 1000 and 1001 (0.938, 0.940 and 0.946; with
+36 epochs, 0.08 was better than 0.04 by 0.001).
+
+Deviations: a dense net on small images, averaged to 14 × 14 pixels, instead of ResNet-50 on ImageNet; no weight decay,
+no augmentation. The source repeats training on one division of the images, here every seed divides them anew.
 """
 
 import dataclasses
@@ -45,12 +48,14 @@ class Settings(question.Images):
     factor: float = question.option(
         32.0, "batch size at which the rules are judged, in units of the base (the source's 8,192 / 256)"
     )
-    learning_rate: float = question.option(0.02, "learning rate of the base batch size")
+    learning_rate: float = question.option(
+        0.04, "learning rate of the base batch size (chosen with the seeds 1000 and 1001)"
+    )
     momentum: float = question.option(0.9, "momentum", minimum=0, maximum=0.999)
-    epochs: int = question.option(36, "passes over the training set")
-    warmup: int = question.option(2, "epochs of the warm-up", at_most="epochs")
-    milestones: tuple[int, ...] = question.option((12, 24, 32), "epochs after which the learning rate is divided by 10")
-    evaluate_every: int = question.option(4, "epochs between evaluations", at_most="epochs")
+    epochs: int = question.option(90, "passes over the training set")
+    warmup: int = question.option(5, "epochs of the warm-up", at_most="epochs")
+    milestones: tuple[int, ...] = question.option((30, 60, 80), "epochs after which the learning rate is divided by 10")
+    evaluate_every: int = question.option(10, "epochs between evaluations", at_most="epochs")
     seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
 
 
@@ -75,10 +80,6 @@ SIZES = {
         "pool": 1,
         "hidden": (800,),
         "batch_sizes": (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
-        "epochs": 90,
-        "warmup": 5,
-        "milestones": (30, 60, 80),
-        "evaluate_every": 5,
     },
 }
 

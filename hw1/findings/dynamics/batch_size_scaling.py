@@ -30,6 +30,7 @@ LOOKS = style.looks(QUANTITIES, by="marker")
 COLOURS = dict(zip(QUANTITIES, style.COLOURS, strict=False))
 PREDICTED = (0.5, 1.5)  # an exponent between these is called 1; fixed beforehand
 NOTHING = Interval(np.nan, np.nan, np.nan)
+SHOWN = 0.06  # of test accuracy below the highest mean; nets that do not fit the training set lie far below
 
 
 def _factor(varied: str, values):
@@ -140,7 +141,8 @@ def figure(rows, settings, optimum, resamples, gap) -> Figure:
             if value in best.index:
                 axes.axvline(best[value], color=colour, linewidth=0.8, linestyle=":")
         style.log_x(axes, "batch size")
-        axes.legend(loc="lower center", fontsize=6)
+        _limit(axes, rows)
+        axes.legend(loc="lower right", fontsize=6)
     curves[0].set_ylabel(f"test {ACCURACY}")
     _draw_optima(scaling, settings, optimum)
     _draw_noise(noise, rows, settings)
@@ -190,8 +192,15 @@ def _draw_noise(axes, rows, settings) -> None:
         marker = {"marker": "o" if momentum == settings["base_momentum"] else "^"}
         style.curve(axes, part, "noise", "test_accuracy", label=f"ε {rate:g}, m {momentum:g}", **look | marker)
     style.log_x(axes, "noise scale g")
+    _limit(axes, rows)
     axes.set_ylabel(f"test {ACCURACY}")
-    axes.legend(fontsize=6, loc="lower center")
+    axes.legend(fontsize=6, loc="lower left")
+
+
+def _limit(axes, rows) -> None:
+    """Shows the highest test accuracies, where the peaks are, in all panels alike."""
+    means = rows.groupby(["varied", "value", "batch_size"]).test_accuracy.mean()
+    axes.set_ylim(means.max() - SHOWN, means.max() + SHOWN / 6)
 
 
 def claims(rows, settings, optimum, resamples, gap) -> Iterator[Claim]:
