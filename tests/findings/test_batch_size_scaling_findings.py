@@ -149,7 +149,16 @@ def test_the_gap_is_said_as_it_is(gap, said):
     rows, optimum, resamples, followed = made(gap=gap)
     text = finding.comment(rows, SETTINGS, optimum, resamples, followed)["comment"][-1]
     assert f"a batch of 30 is {said} the full batch" in text
-    assert "all 360 nets" in text.lower()
+    assert text.startswith("All 280 nets classify all training images correctly. After")
+
+
+def test_nets_that_do_not_fit_are_counted_on_their_side_of_the_peak():
+    """Each net once, though the base stands for three values."""
+    rows, optimum, resamples, gap = made()
+    rows.loc[(rows.examples != 500) & (rows.batch_size == 2), "train_accuracy"] = 0.9
+    text = finding.comment(rows, SETTINGS, optimum, resamples, gap)["comment"][-1]
+    assert "250 of the 280 nets" in text
+    assert "all 30 have a smaller batch than the best one: on this side" in text
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -167,3 +176,5 @@ def test_one_seed_and_diverged_nets_have_a_figure_and_text(lost):
     assert "nan" not in " ".join(found["comment"])
     assert "nan" not in " ".join(line.claim for line in finding.claims(rows, settings, optimum, resamples, gap))
     assert len(finding.figure(rows, settings, optimum, resamples, gap).axes) == 6
+    rows = rows.assign(test_accuracy=np.nan)
+    assert finding.figure(rows, settings, optimum, resamples, gap)

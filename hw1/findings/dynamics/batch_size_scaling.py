@@ -200,7 +200,8 @@ def _draw_noise(axes, rows, settings) -> None:
 def _limit(axes, rows) -> None:
     """Shows the highest test accuracies, where the peaks are, in all panels alike."""
     means = rows.groupby(["varied", "value", "batch_size"]).test_accuracy.mean()
-    axes.set_ylim(means.max() - SHOWN, means.max() + SHOWN / 6)
+    if means.notna().any():
+        axes.set_ylim(means.max() - SHOWN, means.max() + SHOWN / 6)
 
 
 def claims(rows, settings, optimum, resamples, gap) -> Iterator[Claim]:
@@ -264,7 +265,7 @@ def comment(rows, settings, optimum, resamples, gap) -> dict:
             for part in (
                 _scaling(rows, settings, optimum, resamples),
                 _noise(rows, settings),
-                _gap(rows, settings, gap),
+                f"{_fitted(rows, optimum)} {_gap(settings, gap)}".strip(),
             )
             if part
         ],
@@ -308,17 +309,29 @@ def _noise(rows, settings) -> str:
     return f"{text}; it would be 0 if noise explained everything."
 
 
-def _gap(rows, settings, gap) -> str:
-    """What the full batch loses against the small one, and whether the nets fit the training set."""
-    difference = paired_difference(*ends(gap, "test_accuracy"))
-    nets = rows.drop_duplicates(["examples", "learning_rate", "momentum", "batch_size", "seed"])
-    fitted, diverged = int((nets.train_accuracy == 1).sum()), int((nets.status == "diverged").sum())
-    text = f"{part_of(fitted, len(nets)).capitalize()} nets classify all training images correctly. "
+def _fitted(rows, optimum) -> str:
+    """How many nets fit the training set, and whether those that do not have smaller batches than the best one."""
+    nets = rows.merge(optimum[["varied", "value", "best_batch_size"]], on=["varied", "value"])
+    nets = nets.drop_duplicates(["examples", "learning_rate", "momentum", "batch_size", "seed"])
+    missed, diverged = nets[~(nets.train_accuracy == 1)], int((nets.status == "diverged").sum())
+    text = f"{part_of(len(nets) - len(missed), len(nets)).capitalize()} nets classify all training images correctly."
     if diverged:
-        text += f"{part_of(diverged, len(nets)).capitalize()} diverged. "
+        text += f" {part_of(diverged, len(nets)).capitalize()} diverged."
+    below = int((missed.batch_size < missed.best_batch_size).sum())
+    if len(missed) and below:
+        text += f" Of those that do not, {part_of(below, len(missed))} have a smaller batch than the best one"
+        if below > 0.9 * len(missed):
+            text += ": on this side of the peak the noise keeps nets from fitting the training set at all, so the peak lies close to where training breaks down"
+        text += "."
+    return text
+
+
+def _gap(settings, gap) -> str:
+    """What the full batch loses against the small one after equally many updates; empty if there are no nets of both."""
+    difference = paired_difference(*ends(gap, "test_accuracy"))
     if not np.isfinite(difference.value):
-        return text.rstrip()
+        return ""
     said = {1: "better than", 0: "not measurably different from", -1: "worse than"}[sign(difference)]
     losses = [show(mean_interval(part), 2) for part in ends(gap, "test_loss")]
     trained = [number(part.mean(), 2) for part in ends(gap, "train_loss")]
-    return f"{text}After {settings['updates']:,} updates a batch of {settings['small_batch']} is {said} the full batch (difference in test accuracy {show(difference, 2)}), at training losses of {trained[0]} and {trained[1]} nats and test losses of {losses[0]} and {losses[1]} nats."
+    return f"After {settings['updates']:,} updates a batch of {settings['small_batch']} is {said} the full batch (difference in test accuracy {show(difference, 2)}), at training losses of {trained[0]} and {trained[1]} nats and test losses of {losses[0]} and {losses[1]} nats."
