@@ -142,7 +142,7 @@ def figure(rows, settings, optimum, resamples, gap) -> Figure:
                 axes.axvline(best[value], color=colour, linewidth=0.8, linestyle=":")
         style.log_x(axes, "batch size")
         _limit(axes, rows)
-        axes.legend(loc="lower right", fontsize=6)
+        _legend(axes, "lower right")
     curves[0].set_ylabel(f"test {ACCURACY}")
     _draw_optima(scaling, settings, optimum)
     _draw_noise(noise, rows, settings)
@@ -154,7 +154,7 @@ def figure(rows, settings, optimum, resamples, gap) -> Figure:
             look = {"color": style.COLOURS[number_], "linestyle": line, "label": label}
             style.curve(losses, nets, "updates", f"{part}_loss", band=True, **look)
     losses.set(xlabel="updates", ylabel=LOSS)
-    losses.legend(fontsize=6)
+    _legend(losses, "best")
     return fig
 
 
@@ -180,8 +180,13 @@ def _draw_optima(axes, settings, optimum) -> None:
     style.log_x(axes, "in units of the base")
     style.log_ticks(axes.yaxis)
     axes.set_ylabel("best batch size")
-    if len(drawn) > 1:
-        axes.legend(fontsize=6)
+    _legend(axes, "best")
+
+
+def _legend(axes, place) -> None:
+    """A small legend, if there is anything to explain."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=place, fontsize=6)
 
 
 def _draw_noise(axes, rows, settings) -> None:
@@ -194,7 +199,7 @@ def _draw_noise(axes, rows, settings) -> None:
     style.log_x(axes, "noise scale g")
     _limit(axes, rows)
     axes.set_ylabel(f"test {ACCURACY}")
-    axes.legend(fontsize=6, loc="lower left")
+    _legend(axes, "lower left")
 
 
 def _limit(axes, rows) -> None:
