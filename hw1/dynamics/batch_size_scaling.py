@@ -30,7 +30,8 @@ was between 0.96 and 1.07; with a factor of 8 and accuracies as they are it was 
 
 Deviations: images of 28 × 28 pixels are averaged to 14 × 14 pixels, and the hidden layer has 50 units instead of 800,
 so that thousands of nets can be trained in minutes (size paper: the source's net). The source does not say whether it
-draws with replacement.
+draws with replacement; then, the variance of a batch goes with N/B instead of N/B − 1, which differ by at most a third.
+The source takes the batch size of highest accuracy and draws a line of slope 1 beside it.
 """
 
 import dataclasses
