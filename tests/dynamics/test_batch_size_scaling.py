@@ -61,7 +61,7 @@ def test_a_shifted_curve_has_a_shifted_vertex():
     sizes = 2.0 ** np.arange(1, 9, 0.5)
     local, whole = (
         [np.log(vertex(sizes, skewed(np.log(sizes / best)), reach)[0]) for best in (8.0, 16.0, 32.0)]
-        for reach in (4.0, 1000.0)
+        for reach in (2.0, 1000.0)
     )
     assert np.diff(local) == pytest.approx(np.log(2), rel=0.02)
     assert abs(np.diff(whole) - np.log(2)).max() > 0.1
@@ -70,7 +70,7 @@ def test_a_shifted_curve_has_a_shifted_vertex():
 def test_a_curve_that_breaks_down_has_a_shifted_vertex():
     """Near its top, whatever is below that; a parabola through all sizes would be far from it."""
     sizes = 2.0 ** np.arange(1, 9, 0.5)
-    found = [vertex(sizes, cliff(np.log(sizes / best)), 4.0, 0.01) for best in (8.0, 16.0, 32.0, 64.0)]
+    found = [vertex(sizes, cliff(np.log(sizes / best)), 2.0, 0.01) for best in (8.0, 16.0, 32.0, 64.0)]
     assert np.diff(np.log([value for value, _ in found])) == pytest.approx(np.log(2), rel=1e-6)
     assert 6 < found[0][0] < 9
     assert not any(censored for _, censored in found)
@@ -82,7 +82,7 @@ def test_a_curve_that_breaks_down_has_a_shifted_vertex():
     [
         ([0.9, 0.89, 0.87, 0.84, 0.8], 2),  # falls: the vertex is below the sizes
         ([0.8, 0.84, 0.87, 0.89, 0.9], 32),
-        ([0.9, 0.8, 0.7, 0.8, 0.95], 32),  # opens upwards
+        ([0.9, 0.8, 0.7, 0.8, 0.95], 32),  # opens upwards, highest at an end
     ],
 )
 def test_a_peak_at_the_edge_is_censored(values, best):

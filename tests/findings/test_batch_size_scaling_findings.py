@@ -20,7 +20,7 @@ SETTINGS = {
     "classes": 10,
     "small_batch": 30,
     "updates": 300,
-    "reach": 4.0,
+    "reach": 2.0,
     "depth": 0.01,
     "seeds": 5,
 }
