@@ -293,7 +293,7 @@ def _scaling(rows, settings, optimum, resamples) -> str:
     known = {name: interval for name, interval in found.items() if np.isfinite(interval.value)}
     if known:
         exponents = [f"{show(interval, 2)} for {SCALES[name]}" for name, interval in known.items()]
-        text += f"The exponents of the best batch size, which theory has as 1, are {listed(exponents)}. "
+        text += f"The exponents of the best batch size, which theory has as 1, are {listed(exponents)}. If the noise of a single update decided, which goes with ε / (B (1 − m)) whatever N is, they would be 1, 0 and 1. "
     censored = int(optimum.censored.sum())
     if censored:
         text += f"{part_of(censored, len(optimum)).capitalize()} peaks are at an end of the batch sizes or beyond, and are left out of the fits. "
