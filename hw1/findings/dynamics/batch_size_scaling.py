@@ -142,7 +142,7 @@ def figure(rows, settings, optimum, resamples, gap) -> Figure:
                 axes.axvline(best[value], color=colour, linewidth=0.8, linestyle=":")
         style.log_x(axes, "batch size")
         _limit(axes, rows)
-        _legend(axes, "lower right")
+        _legend(axes, "upper left")
     curves[0].set_ylabel(f"test {ACCURACY}")
     _draw_optima(scaling, settings, optimum)
     _draw_noise(noise, rows, settings)
@@ -154,7 +154,7 @@ def figure(rows, settings, optimum, resamples, gap) -> Figure:
             look = {"color": style.COLOURS[number_], "linestyle": line, "label": label}
             style.curve(losses, nets, "updates", f"{part}_loss", band=True, **look)
     losses.set(xlabel="updates", ylabel=LOSS)
-    _legend(losses, "best")
+    _legend(losses, "upper right", bbox_to_anchor=(1, 0.9))  # between test and training losses
     return fig
 
 
@@ -183,10 +183,10 @@ def _draw_optima(axes, settings, optimum) -> None:
     _legend(axes, "best")
 
 
-def _legend(axes, place) -> None:
+def _legend(axes, place, **options) -> None:
     """A small legend, if there is anything to explain."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc=place, fontsize=6)
+        axes.legend(loc=place, fontsize=6, **options)
 
 
 def _draw_noise(axes, rows, settings) -> None:
@@ -199,7 +199,7 @@ def _draw_noise(axes, rows, settings) -> None:
     style.log_x(axes, "noise scale g")
     _limit(axes, rows)
     axes.set_ylabel(f"test {ACCURACY}")
-    _legend(axes, "lower left")
+    _legend(axes, "upper left")
 
 
 def _limit(axes, rows) -> None:
