@@ -148,6 +148,15 @@ def test_batches_with_replacement_are_full_and_drawn_from_all_examples():
     np.testing.assert_allclose(weights([member])[0], by_hand(2, batches, [0.01] * 12), rtol=1e-12)
 
 
+def test_batches_with_replacement_do_not_depend_on_evaluations():
+    """Where they are due: after so many steps exactly, as no epoch ends there."""
+    options = {"batch_size": 7, "replacement": True, "epochs": None, "updates": 11, "learning_rate": 0.01}
+    (whole,), (parts,) = (train([2], evaluate_updates=every, **options) for every in (11, 3))
+    np.testing.assert_allclose(weights([parts])[0], weights([whole])[0], rtol=1e-12)
+    np.testing.assert_allclose(parts.history["epoch"], np.array([3, 6, 9, 11]) / 4)
+    assert len(whole.history["epoch"]) == 1
+
+
 def test_a_member_that_diverges_leaves_the_others_alone():
     """Its status says so."""
     members = train([0, 1], learning_rate=[1e30, 0.1], epochs=30, evaluate_every=10)

@@ -186,7 +186,7 @@ def _draw_optima(axes, settings, optimum) -> None:
 def _legend(axes, place, **options) -> None:
     """A small legend, if there is anything to explain."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc=place, fontsize=6, **options)
+        axes.legend(loc=place, fontsize=6, labelspacing=0.2, **options)
 
 
 def _draw_noise(axes, rows, settings) -> None:
