@@ -78,7 +78,7 @@ def figure(rows, settings, training) -> Figure:
     for axes in (left, middle):
         style.log_x(axes, "batch size")
     _limit(left, changed)
-    left.set_ylabel("test accuracy less that of the base (points)")
+    left.set_ylabel("change of test accuracy (points)")
     middle.set_ylabel(f"training {LOSS}")
     right.set(xlabel="epochs", ylabel=f"training {LOSS}", title=f"batch size {judged:,}")
     style.legend(fig, LOOKS | {f"batch size {base}": base_look})
