@@ -90,7 +90,7 @@ SIZES = {
         "learning_rate": 0.3,
         "updates": 200,
         "every": 10,
-        "target_loss": 1.0,
+        "target_loss": 1.5,
         "directions": 3,
         "checkpoints": (0, 10, 200),
         "drawn_at": 10,
