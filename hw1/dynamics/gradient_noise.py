@@ -34,6 +34,11 @@ shape leads to flat minima); Wu et al., arXiv 1906.07405 (Gaussian noise of cova
 
 Deviations: images averaged over squares of 4 × 4 pixels, few training images and a small net, so that the full batch
 can take as many updates as SGD.
+
+Learning rate and updates were chosen with the seeds 1000 to 1002. With a rate of 0.3, and with 3,000 updates at 0.5, SGD
+and the descent with noise of covariance C still had losses of 0.01 to 0.3 that jumped from step to step, and accuracies
+that jumped with them. With 6,000 updates at 0.5 their losses are below 0.005, where the noise has almost died out, and
+test accuracies have changed by less than a point since half of the updates, except after such a jump.
 """
 
 import dataclasses
@@ -61,13 +66,17 @@ class Settings(question.Images):
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     hidden: tuple[int, ...] = question.option((30,), "widths of the hidden layers", unique=False)
     batch_size: int = question.option(10, "examples B per step of SGD", at_most="train")
-    learning_rate: float = question.option(0.1, "step size of all four ways of training")
-    updates: int = question.option(5000, "number of optimizer steps of all four ways of training")
+    learning_rate: float = question.option(
+        0.5, "step size of all four ways of training (chosen with the seeds 1000 to 1002)"
+    )
+    updates: int = question.option(
+        6000, "number of optimizer steps of all four ways of training (chosen with the seeds 1000 to 1002)"
+    )
     every: int = question.option(50, "optimizer steps between evaluations", at_most="updates")
     target_loss: float = question.option(0.02, "training loss in nats at which flatness is compared")
     directions: int = question.option(10, "number k of top eigenvectors of C and of the Hessian (one for each class)")
     checkpoints: tuple[int, ...] = question.option(
-        (0, 50, 200, 800, 5000), "numbers of steps of SGD after which C is measured", minimum=0, at_most="updates"
+        (0, 50, 200, 1000, 6000), "numbers of steps of SGD after which C is measured", minimum=0, at_most="updates"
     )
     drawn_at: int = question.option(
         200, "number of steps of SGD after which batches are drawn, one of the checkpoints", minimum=0
