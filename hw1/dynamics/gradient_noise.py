@@ -36,8 +36,8 @@ Deviations: images averaged over squares of 4 × 4 pixels, few training images a
 can take as many updates as SGD.
 
 Learning rate and updates were chosen with the seeds 1000 to 1002. With 6,000 updates at a rate of 0.3, or 3,000 at 0.5,
-the losses of SGD and of the descent with noise of covariance C (0.01 to 0.3) and their accuracies still jumped from step
-to step. With 6,000 updates at 0.5 these losses are below 0.005, where the noise has almost died out.
+losses (0.01 to 0.3) and accuracies of SGD and of the descent with noise of covariance C still jumped from step to step.
+With 6,000 updates at 0.5 these losses are below 0.005, where the noise has almost died out.
 """
 
 import dataclasses
