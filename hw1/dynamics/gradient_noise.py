@@ -87,7 +87,7 @@ class Settings(question.Images):
         (50, 100, 200, 500), "numbers n of examples from which batches of one size are drawn", at_most="train"
     )
     fixed_batch: int = question.option(40, "size of those batches")
-    draws: int = question.option(200, "batches drawn for each estimate", minimum=2)
+    draws: int = question.option(100, "batches drawn for each estimate", minimum=2)
 
 
 SIZES = {
@@ -116,7 +116,11 @@ SIZES = {
         "pool": 1,
         "hidden": (100,),
         "updates": 20000,
-        "checkpoints": (0, 50, 200, 800, 3000, 20000),
+        "every": 250,
+        "checkpoints": (0, 250, 1000, 5000, 20000),
+        "drawn_at": 1000,
+        "batch_sizes": (5, 10, 20, 50, 100, 200, 500),
+        "examples": (50, 100, 200, 500, 1000),
         "draws": 1000,
     },
 }

@@ -42,13 +42,19 @@ def slope_alone(y, outputs):
 
 @pytest.mark.parametrize("case", cases.ALL, ids=str)
 def test_gradients_and_covariance_against_a_tape_per_example(case):
-    """The rows, C, its trace from all rows and from chunks of them, and the products."""
-    matrix, vector = truth(case), np.random.default_rng(0).normal(size=rows(case).shape[1])
+    """The rows, C, and its trace from all rows and from chunks of them."""
+    matrix = truth(case)
     found = case.measure(noise.covariance)
     close(found.deviations + found.mean, rows(case), case.bound())
     close(found.matrix, matrix, case.bound())
     trace = pytest.approx(np.trace(matrix), rel=case.bound())
     assert (found.trace, case.measure(noise.trace, chunk_size=4)) == (trace, trace)
+
+
+@pytest.mark.parametrize("case", [*cases.FEWER, *cases.SINGLE, *cases.OTHER_LOSSES[-3:]], ids=str)
+def test_products_against_the_covariance(case):
+    """In chunks of examples, the last of which is ragged."""
+    matrix, vector = truth(case), np.random.default_rng(0).normal(size=rows(case).shape[1])
     close(case.measure(noise.product, chunk_size=4)(vector), matrix @ vector, case.bound(), np.abs(matrix).max())
 
 
@@ -127,16 +133,16 @@ def test_the_predicted_trace_is_that_of_all_batches(size, replacement):
 
 @pytest.mark.parametrize(("replacement", "factor"), [(True, 1 / 5), (False, 15 / 19 / 5)])
 def test_drawn_batches_have_the_predicted_covariance(replacement, factor):
-    """All entries of the empirical covariance of 4000 drawn mini-batch gradients of a linear model."""
+    """All entries of the empirical covariance of 1000 drawn mini-batch gradients of a linear model."""
     problem, gradients = linear_losses(20)
     model, x, y, loss = problem
-    found = noise.batch_gradients(model, x, y, 5, 4000, replacement, loss=loss)
+    found = noise.batch_gradients(model, x, y, 5, 1000, replacement, loss=loss)
     covariance = np.cov(gradients.T, bias=True) * factor
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
-    np.testing.assert_allclose(found.mean(axis=0), gradients.mean(axis=0), atol=5 * np.sqrt(scale.max() / 4000))
-    np.testing.assert_allclose(np.cov(found.T) / scale, covariance / scale, atol=0.12)  # five standard errors
+    np.testing.assert_allclose(found.mean(axis=0), gradients.mean(axis=0), atol=5 * np.sqrt(scale.max() / 1000))
+    np.testing.assert_allclose(np.cov(found.T) / scale, covariance / scale, atol=0.2)  # four standard errors are 0.18
     predicted = noise.batch_trace(noise.trace(*problem), 5, None if replacement else 20)
-    assert np.trace(np.cov(found.T)) == pytest.approx(predicted, rel=0.1)
+    assert np.trace(np.cov(found.T)) == pytest.approx(predicted, rel=0.15)
 
 
 @pytest.mark.parametrize("case", [Case("relu"), Case("convolutional, normalised"), Case("skip", "quartic")], ids=str)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 from hw1.findings.verdict import ACCURACY_EFFECT, OWN, RATIO_EFFECT, Claim, check, claim
-from hw1.findings.words import listed, net_on_images, number, part_of, show, sign
+from hw1.findings.words import listed, net_on_images, number, part_of, show, sign, span
 from hw1.statistics import Interval, first_rows, geometric_mean, last_rows, mean_interval, paired_difference
 
 SMITH = "Smith & Le, arXiv 1710.06451"
@@ -31,7 +31,6 @@ EQUAL_LOSS, EQUAL_UPDATES = "equal loss", "equal updates"
 WITH, WITHOUT = "with", "without"  # replacement
 FAR = 0.1  # noise with less than this share of the participation ratio of isotropic noise is far from isotropic
 LAW = 0.05  # by how much a measured exponent or ratio may differ from 1
-NOTHING = Interval(np.nan, np.nan, np.nan)
 GREY = "#888888"
 
 
@@ -90,7 +89,7 @@ def by_examples(batches, settings) -> pd.DataFrame:
 def exponent(rows) -> Interval:
     """The exponent in measured noise ∝ factor^exponent: one fit for each seed, mean over seeds."""
     if rows.factor.nunique() < 2:
-        return NOTHING
+        return mean_interval([])
     fits = [np.polyfit(np.log(part.factor), np.log(part.drawn), 1)[0] for _, part in rows.groupby("seed")]
     return mean_interval(fits)
 
@@ -148,15 +147,18 @@ def figure(rows, settings, noise, eigenvalues, batches) -> Figure:
     accuracy = {(at, "test_accuracy"): at for at in (EQUAL_LOSS, EQUAL_UPDATES)}
     below[1].set_xscale("log")
     _nets(below[1], rows, curvature, "curvature of the loss at equal loss")
-    _nets(below[2], rows, accuracy, "test accuracy")
+    _nets(below[2], rows, accuracy, "test accuracy − that of SGD")
+    below[2].axvline(0, color=GREY, linewidth=0.8, linestyle="--")
     below[2].set_yticklabels([])
+    below[2].locator_params(axis="x", nbins=4)
     style.log_ticks(below[1].xaxis)
     return fig
 
 
 def _legend(axes):
-    """A legend above the panel, which covers no data."""
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), fontsize=6, borderaxespad=0.2)
+    """A legend above the panel, which covers no data; none where nothing is drawn."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), fontsize=6, borderaxespad=0.2)
 
 
 def _spectrum(axes, eigenvalues, shape, settings):
@@ -170,7 +172,7 @@ def _spectrum(axes, eigenvalues, shape, settings):
         style.curve(axes, both[both.updates == step], "number", "relative", label=f"after {step:,} steps", **look)
     for parameters in shape.parameters[:1]:
         edge = isotropic_edge(parameters, settings["train"])
-        axes.axhline(edge, color=GREY, linewidth=1, linestyle="--", label="largest one of isotropic gradients")
+        axes.axhline(edge, color=GREY, linewidth=1, linestyle="--", label="largest, isotropic gradients")
     axes.set_xticks(sorted({1, *range(5, settings["directions"] + 1, 5)}))
     _legend(axes)
 
@@ -194,10 +196,15 @@ def _sizes(axes, batches, settings):
 
 
 def _nets(axes, rows, quantities, label):
-    """Means with intervals of two quantities of each way of training, one line for each way."""
+    """Means with intervals of two quantities of each way of training, one line for each way.
+
+    On a linear axis they are differences to SGD, pairs of one seed: what a split does to all four is not in them.
+    """
     mean = geometric_mean if axes.get_xscale() == "log" else mean_interval
     for (at, column), offset, marker, colour in zip(quantities, (-0.12, 0.12), "os", (BLUE, VERMILION), strict=True):
-        for place, values in enumerate(_table(rows, at, column).to_numpy().T):
+        table = _table(rows, at, column)
+        table = table.sub(table[SGD], axis=0) if mean is mean_interval else table
+        for place, values in enumerate(table.to_numpy().T):
             value, low, high = mean(values)[:3]
             name = quantities[at, column] if place == 0 else None
             axes.plot([value], [place + offset], linestyle="", marker=marker, color=colour, label=name)
@@ -263,22 +270,17 @@ def comment(rows, settings, noise, eigenvalues, batches) -> dict:
     if len(shape):
         parts = [_of_shape(shape, settings), _of_size(batches, settings)]
     parts += [_of_flatness(rows), _of_accuracy(rows)]
+    nets = rows[rows["at"] == EQUAL_LOSS]
+    late, missed = nets[nets.status != "ok"].net, ""
+    if len(late):
+        missed = f"; {part_of(len(late), len(nets))} nets did not come there ({listed(late.unique())})"
     pooled = f", averaged over squares of {pool} × {pool} pixels" if pool > 1 else ""
     return {
         "title": "The noise of mini-batches",
-        "method": f"The net {net_on_images(settings)} is trained on {settings['train']:,} images{pooled}, from the same start in four ways, all with learning rate {settings['learning_rate']:g} and {settings['updates']:,} updates: SGD with batches of B = {settings['batch_size']} drawn with replacement; descent with the full batch; and descent with the full batch and Gaussian noise, either of the covariance C/B that mini-batches have at that point, or isotropic with the same trace. C is the covariance of the gradients of single examples. Flatness is compared where the training loss first is at or below {settings['target_loss']:g} nats, because the curvature of the cross-entropy falls with the loss{_missed(rows)}.",
-        "caption": f"Above, along SGD's training: the trace of C beside the squared mean gradient and the loss; the share of tr C in the space of the top {k} eigenvectors of C and of the Hessian H, and the overlap of the two spaces; the top eigenvalues of C. Below: the noise of drawn mini-batches against its prediction; trace and largest eigenvalue λ₁ of the Hessian at equal training loss; test accuracy. Means over {settings['seeds']} seeds with 95 % intervals.",
+        "method": f"The net {net_on_images(settings)} is trained on {settings['train']:,} images{pooled}, from the same start in four ways, all with learning rate {settings['learning_rate']:g} and {settings['updates']:,} updates: SGD with batches of B = {settings['batch_size']} drawn with replacement; descent with the full batch; and descent with the full batch and Gaussian noise, either of the covariance C/B that mini-batches have at that point, or isotropic with the same trace. C is the covariance of the gradients of single examples. Flatness is compared where the training loss first is at or below {settings['target_loss']:g} nats, because the curvature of the cross-entropy falls with the loss{missed}.",
+        "caption": f"Above, along SGD's training: the trace of C beside the squared mean gradient and the loss; the share of tr C in the space of the top {k} eigenvectors of C and of the Hessian H, and the overlap of the two spaces; the top eigenvalues of C. Below: the noise of drawn mini-batches against its prediction; trace and largest eigenvalue λ₁ of the Hessian at equal training loss; test accuracy less that of SGD with the same seed. Means over {settings['seeds']} seeds with 95 % intervals.",
         "comment": [part for part in parts if part],
     }
-
-
-def _missed(rows) -> str:
-    """How many nets did not come to the target loss; empty if all did."""
-    nets = rows[rows["at"] == EQUAL_LOSS]
-    missed = nets[nets.status != "ok"]
-    if missed.empty:
-        return ""
-    return f"; {part_of(len(missed), len(nets))} nets did not come there ({listed(missed.net.unique())})"
 
 
 def _of_shape(shape, settings) -> str:
@@ -308,17 +310,16 @@ def _of_size(batches, settings) -> str:
 
 def _of_flatness(rows) -> str:
     """Trace and largest eigenvalue of the Hessian at equal loss, relative to SGD."""
-    found = {
-        name: [ratio(rows, EQUAL_LOSS, column, name, SGD) for column in ("trace", "spectral_norm")]
-        for name in (FULL, ISOTROPIC, SHAPED)
-    }
+    columns, others = ("trace", "spectral_norm"), (FULL, ISOTROPIC, SHAPED)
+    found = {name: [ratio(rows, EQUAL_LOSS, column, name, SGD) for column in columns] for name in others}
     found = {name: pair for name, pair in found.items() if np.isfinite(pair[0].value)}
     if not found:
         return "SGD and another way of training did not both come to the equal loss: flatness cannot be compared."
     signs = {name: sign(trace, 1) for name, (trace, _) in found.items()}
     said = {1: "sharper than SGD", -1: "flatter than SGD", 0: "not measurably different from SGD"}
     parts = [f"{show(a, 2)} and {show(b, 2)} for {NAMES[name]} ({said[signs[name]]})" for name, (a, b) in found.items()]
-    text = f"At equal training loss, trace and largest eigenvalue of the Hessian in units of those of SGD are {listed(parts)}. "
+    losses = rows[(rows["at"] == EQUAL_LOSS) & (rows.status == "ok")].train_loss
+    text = f"At equal training loss (all nets: {span(losses)} nats), trace and largest eigenvalue of the Hessian in units of those of SGD are {listed(parts)}. "
     if len(signs) == 3 and signs[FULL] > 0:
         if signs[ISOTROPIC] > 0 and signs[SHAPED] <= 0:
             text += "So it is the shape of the noise and not its strength alone that leads to flatter minima."
