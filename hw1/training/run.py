@@ -1,5 +1,6 @@
 """The training of one group of members by a compiled program: batch orders, evaluations, stops."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -111,6 +112,8 @@ class Run:
         """Yields the rows of some steps, shape [epochs, members, rows], how many steps, and whether a look is due."""
         batch_size, per_epoch, most, every, piece = stage
         own, done = self.rows[0].numpy(), 0
+        if self.replacement:  # the length of an epoch is arbitrary then, so evaluations come exactly when wanted
+            per_epoch = math.gcd(per_epoch, every, most)
 
         def drawn(rows, rng):
             return (
