@@ -253,10 +253,7 @@ def _loss(rows) -> str:
     found = {schedule: loss_difference(_of(rows, schedule)) for schedule in (SHRINKING, FIXED)}
     if not all(np.isfinite(each.value) for each in found.values()):
         return ""
-    shrinking, fixed = (100 * np.array(each[:3]) for each in found.values())
-    low, high = (
-        show(Interval(*part, *each[3:]), 2) for part, each in zip((shrinking, fixed), found.values(), strict=True)
-    )
+    low, high = (show(Interval(*(100 * np.array(each[:3])), *each[3:]), 2) for each in found.values())
     return f"At the largest N, the losses of both descents differ by at most {low} per cent with ε = c/N, and by {high} per cent with ε fixed."
 
 
