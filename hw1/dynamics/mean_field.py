@@ -26,6 +26,9 @@ larger than the population. The noise is then of order √(ε/P).
 
 Where exact descent takes m steps of size ε/m for one of "fixed", two gradients give all m at once:
 θ ← θ − ε [(1 − w) g(θ) + w g(θ − ε g(θ))] with w = (1 − 1/m)/2 differs from them by O(ε³), and for m = 1 not at all.
+At size report that changes f by at most 0.0007, where the least gap is 0.01 (N = 100, against a quarter of ε, seed 1000).
+With the seeds 1000 and 1001, 25 and 15 units of time and a mean ‖x‖² of 4 and 10 were tried, without another picture:
+the gap is largest early. The shorter time is used, at which three of four images are classified rightly.
 
 Source: Mei et al., arXiv 1804.06561; Sirignano & Spiliopoulos, arXiv 1805.01053 and 1808.09372; Rotskoff &
 Vanden-Eijnden, arXiv 1805.00915; Sagun's slides (the loss curves of both descents agree as N grows).
@@ -67,8 +70,10 @@ class Settings(question.Images):
     widths: tuple[int, ...] = question.option(
         (10, 30, 100, 300, 1000), "numbers N of hidden units, multiples of the first, ascending"
     )
-    learning_rate: float = question.option(0.5, "step size ε of all widths, and of the smallest with ε = c/N")
-    steps: int = question.option(50, "steps of that size, of exact descent")
+    learning_rate: float = question.option(
+        0.5, "step size ε of all widths, and of the smallest with ε = c/N (chosen with the seeds 1000 and 1001)"
+    )
+    steps: int = question.option(30, "steps of that size, of exact descent (chosen with the seeds 1000 and 1001)")
     times: int = question.option(10, "recorded times, at equal distances", at_most="steps")
     batch_size: int = question.option(10, "examples B of a step", at_most="train")
     divisor: float = question.option(5.0, "a of the batches that grow, P = N/a and (N/a)²")
