@@ -124,20 +124,22 @@ def _guide(axes, table, power, label):
     if len(means) < 2 or (means <= 0).any():
         return
     widths = means.index.to_numpy(float)
-    line = 1.6 * means.iloc[0] * (widths / widths[0]) ** power
+    line = 1.8 * means.iloc[-1] * (widths / widths[-1]) ** power
     axes.plot(widths, line, color="#888888", linewidth=0.8)
-    axes.text(widths[-1], line[-1] * 1.1, label, fontsize=6.5, color="#666666", ha="right", va="bottom")
+    middle = len(widths) // 2
+    axes.text(widths[middle], line[middle] * 1.25, label, fontsize=6.5, color="#666666")
 
 
 def _curves(axes, rows):
     """Loss over the population against time, of the narrowest and the widest nets."""
     axes.set(xlabel="time t = kε", ylabel="loss ½‖y − f‖²")
-    for width, colour in dict(zip((rows.width.max(), rows.width.min()), (BLUE, VERMILION), strict=True)).items():
+    looks = {rows.width.min(): (VERMILION, "s", "--"), rows.width.max(): (BLUE, "o", "-")}
+    for width, (colour, marker, line) in reversed(looks.items()):
         some = rows[rows.width == width]
-        style.curve(axes, some, "time", "descent_loss", band=True, color=colour, linestyle="-")
-        style.curve(axes, some, "time", "train_loss", color=colour, linestyle="", marker="o")
-        axes.plot([], [], color=colour, label=f"exact, N = {width:,}")
-        axes.plot([], [], color=colour, linestyle="", marker="o", label=f"SGD, N = {width:,}")
+        style.curve(axes, some, "time", "descent_loss", band=True, color=colour, linestyle=line)
+        style.curve(axes, some, "time", "train_loss", color=colour, linestyle="", marker=marker)
+        axes.plot([], [], color=colour, linestyle=line, label=f"exact, N = {width:,}")
+        axes.plot([], [], color=colour, linestyle="", marker=marker, label=f"SGD, N = {width:,}")
     axes.legend()
 
 
@@ -212,10 +214,10 @@ def _growing(fixed, settings, batches) -> Iterator[Claim]:
         published="0",
         within=(-VARIANCE_POWER, VARIANCE_POWER),
     )
-    for name, some in ((f"B = {settings['batch_size']}", kept), ("P ∝ N", _rule(batches, "N"))):
+    for name, some in ((f"B = {settings['batch_size']}", fixed), ("P ∝ N", _rule(batches, "N"))):
         yield claim(
             ROTSKOFF,
-            f"With smaller batches, {name}, it falls more slowly (difference of the powers)",
+            f"With smaller batches, {name}, the variance falls more slowly than that of exact descent (difference of the powers)",
             excess(some),
             above=VARIANCE_POWER,
         )
@@ -244,7 +246,7 @@ def _gap(rows, settings) -> str:
         return "There are too few widths, or too few nets that did not diverge, for a power of N."
     level = mean_interval(fixed.iloc[:, -1])
     noise = np.sqrt(settings["learning_rate"] / settings["batch_size"])
-    text = f"With ε = c/N, the largest gap between the functions of both descents scales as {_power(falls)} over the three largest N ({show(over_all, 2)} over all). With ε fixed, it scales as {_power(stays)}, and is {show(level, 2)} at the largest N, {number(level.value / noise, 2)} times √(ε/B). "
+    text = f"With ε = c/N, the largest gap between the functions of both descents scales as {_power(falls)} over the three largest N ({show(over_all, 2)} over all). With ε fixed, it scales as {_power(stays)}, and is {show(level, 3)} at the largest N, {number(level.value / noise, 2)} times √(ε/B). "
     if stays.low > -POWER and falls.high < -0.5 + POWER:
         text += "The batches are the same for all units, so a larger number of units does not average their noise: it vanishes because the steps become smaller, and only then."
     return text.rstrip()
@@ -256,7 +258,7 @@ def _loss(rows) -> str:
     if not all(np.isfinite(each.value) for each in found.values()):
         return ""
     low, high = (show(Interval(*(100 * np.array(each[:3])), *each[3:]), 2) for each in found.values())
-    return f"At the largest N, the losses of both descents differ by at most {low} per cent with ε = c/N, and by {high} per cent with ε fixed."
+    return f"At the largest N, the largest difference of the two loss curves is {low} per cent of the loss with ε = c/N, and {high} per cent with ε fixed."
 
 
 def _variance(rows, batches) -> str:
@@ -268,7 +270,7 @@ def _variance(rows, batches) -> str:
     text = f"The variance of f at the end scales as {_power(powers[0])} with ε = c/N; that of exact descent, which is due to the starts alone, as {_power(powers[1])}. "
     if batches.width.nunique() > 1:
         linear, quadratic = (excess(_rule(batches, rule)) for rule in ("N", "N²"))
-        text += f"With ε fixed, batches P ∝ N² change that power by {show(quadratic, 2)}, batches P ∝ N by {show(linear, 2)}. "
+        text += f"Noise of a constant batch size changes the latter power by {show(excess(exact), 2)}, if ε is fixed, that of batches P ∝ N by {show(linear, 2)}, and that of batches P ∝ N² by {show(quadratic, 2)}. "
         if linear.high < VARIANCE_POWER:
             text += "At these times the variance of the starts is itself ∝ 1/N, as is the noise of batches P ∝ N. So P ∝ N keeps the scaling too; P ∝ N² is needed where exact descent has converged so far that its variance falls faster than 1/N."
     return text.rstrip()
