@@ -153,7 +153,7 @@ def train(settings: Settings, data, net: str, method: str):
         lambda seed: models.mlp(hidden, activation, input_shape=data.shape, classes=data.classes, seed=seed),
         optimizer=lambda: keras.optimizers.SGD(rate, settings.momentum if method == "full batch, momentum" else 0.0),
         target_loss=settings.small_target if small else settings.target_loss,
-        evaluate_updates=-(-data.train // batch_size) if method == "SGD" else 50,
+        evaluate_updates=-(-data.train // batch_size) if method == "SGD" else 25,
         direction=cooling(settings.temperature, settings.half_life, rate) if method == "full batch, noise" else None,
         progress=f"{net}, {method}",
     )
