@@ -44,6 +44,7 @@ NETS = ("dense", "small")
 SMALL_SIDE, SMALL_HIDDEN = 20, (5,)  # Bourrely's 400-5-10
 METHODS = ("SGD", "full batch", "full batch, momentum", "full batch, noise")
 DISTORTIONS = ("shift", "scale", "rotation", "noise")
+LOOKS, EVERY = 5, 25  # evaluations in an epoch of SGD; steps between those of the full batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +154,7 @@ def train(settings: Settings, data, net: str, method: str):
         lambda seed: models.mlp(hidden, activation, input_shape=data.shape, classes=data.classes, seed=seed),
         optimizer=lambda: keras.optimizers.SGD(rate, settings.momentum if method == "full batch, momentum" else 0.0),
         target_loss=settings.small_target if small else settings.target_loss,
-        evaluate_updates=-(-data.train // batch_size) if method == "SGD" else 25,
+        evaluate_updates=max(1, data.train // batch_size // LOOKS) if method == "SGD" else EVERY,
         direction=cooling(settings.temperature, settings.half_life, rate) if method == "full batch, noise" else None,
         progress=f"{net}, {method}",
     )
