@@ -105,6 +105,7 @@ def figure(rows, settings, batches) -> Figure:
     variances.set_ylabel("variance of f at the end")
     growing.set_ylabel("largest gap, ε fixed")
     for axes in (gaps, variances, growing):
+        axes.set_xlim(min(settings["widths"]) / 1.5, max(settings["widths"]) * 1.5)
         style.log_ticks(axes.yaxis)
         axes.legend(loc="lower left")
         axes.set_ylim(bottom=axes.get_ylim()[0] / 4)  # room for the legend
