@@ -94,7 +94,7 @@ SIZES = {
         "hidden": (16,),
         "target_loss": 0.5,
         "small_target": 1.0,
-        "updates": 300,
+        "updates": 1000,
         "seeds": 2,
     },
     "report": {},
