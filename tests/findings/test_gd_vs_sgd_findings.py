@@ -84,12 +84,14 @@ def test_sentences_count_mistakes():
     rows, curves = answer(-0.002, 0.0, 0.002, -0.01)
     text = " ".join(gd_vs_sgd.comment(rows, SETTINGS, curves)["comment"])
     assert "SGD makes fewer mistakes than the full batch (difference −20 [" in text
+    assert "The published difference of −20 lies inside this interval" in text
     assert "Momentum does not measurably change" in text
     assert "Noise raises" in text
     assert "SGD is better on shifted, scaled, rotated and noisy ones" in text
     rows, curves = answer(0.002, 0.0, 0.0, 0.01)
     text = " ".join(gd_vs_sgd.comment(rows, SETTINGS, curves)["comment"])
     assert "SGD makes more mistakes than the full batch" in text
+    assert "−20 lies outside this interval" in text
     assert "SGD is worse on shifted" in text
     assert "none of it measurable" in " ".join(gd_vs_sgd.comment(*[answer()[0], SETTINGS, curves])["comment"])
 
