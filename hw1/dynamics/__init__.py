@@ -1,0 +1,3 @@
+"""Questions on SGD's noise, from the papers: one file per question, each a command."""
+
+from hw1 import quiet  # noqa: F401

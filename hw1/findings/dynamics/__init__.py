@@ -1,0 +1,1 @@
+"""The findings on SGD's noise, one file a question."""
