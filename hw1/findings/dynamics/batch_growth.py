@@ -102,6 +102,7 @@ def figure(rows, settings) -> Figure:
 def claims(rows, settings) -> Iterator[Claim]:
     """Growing batch and hybrid beside the decaying rate: curves, accuracy, updates; then all three beside the control."""
     final, ends = accuracies(rows), last_rows(rows, ["schedule", "seed"])
+    ends = ends.assign(net=ends.schedule)
     for name in OTHERS:
         nets = ends[ends.schedule.isin([name, DECAYING])]
         for column, what in SETS.items():

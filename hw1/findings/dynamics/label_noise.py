@@ -85,6 +85,7 @@ def claims(rows, settings) -> Iterator[Claim]:
     """Learning with the most noise, then what noise does to the advantage of large batches, for both kinds of rate."""
     small, large = settings["batch_sizes"]
     *_, most = noisy = [alpha for alpha in settings["alphas"] if alpha]
+    rows = rows.assign(net=[f"α = {alpha}" for alpha in rows.alpha])  # tells the nets of each α apart
     chance = 1 / settings["classes"] if settings.get("classes") else 0.1
     for size in (small, large):
         nets = rows[(rows.rate == TUNED) & (rows.alpha == most) & (rows.batch_size == size)]
