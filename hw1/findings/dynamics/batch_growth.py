@@ -150,7 +150,7 @@ def comment(rows, settings) -> dict:
     parts = [_curves(rows), _accuracy(rows), _updates(rows)]
     return {
         "title": "Growing batches",
-        "method": f"The net {net_on_images(settings)} is trained for {settings['epochs']} epochs on {settings['train']:,} images by SGD with momentum {settings['momentum']:g}, batch size {size} and learning rate {settings['learning_rate']:g}. After {listed(milestones)} epochs either the rate is divided by {factor}, or the batch size is multiplied by {factor} (up to {largest}, {100 * largest / settings['train']:.2g} % of the images); the hybrid grows the batch first and then lowers the rate; the control keeps both.",
+        "method": f"The net {net_on_images(settings)} is trained for {settings['epochs']} epochs on {settings['train']:,} images by SGD with momentum {settings['momentum']:g}, batch size {size} and learning rate {settings['learning_rate']:g}. After {listed(map(str, milestones))} epochs either the rate is divided by {factor}, or the batch size is multiplied by {factor} (up to {largest}, {100 * largest / settings['train']:.2g} % of the images); the hybrid grows the batch first and then lowers the rate; the control keeps both.",
         "caption": f"Training loss per epoch and per update (above), its ratio to that of the decaying rate (dotted: factor {RATIO_EFFECT:g}) and test accuracy per epoch (below); means over {plural(settings['seeds'], 'seed')} with 95 % intervals. Dashed: the milestones.",
         "comment": [part for part in parts if part] or ["All nets diverged, so that there is nothing to compare."],
     }

@@ -68,7 +68,8 @@ def figure(rows, settings) -> Figure:
         look = {"color": style.GREEN, "marker": marker, "linestyle": line, "markerfacecolor": face}
         style.curve(second, points, "place", "gap", label=f"rate {kind}", **look)
     second.axhline(0, color="#888888", linewidth=0.8, linestyle=":")
-    second.legend(loc="best")
+    if len(rows):
+        second.legend(loc="best")
     for axes, label in (
         (first, f"test {ACCURACY}"),
         (second, f"test {ACCURACY}, large − small batch"),
