@@ -24,7 +24,7 @@ def pairs(data, alpha, seed):
 
 @pytest.mark.parametrize("alpha", [0, 1, 20])
 def test_noisy_copies_are_added(alpha, data):
-    """Each image once with its true label and α times with drawn ones; validation images are others, with true labels."""
+    """Each image once with its true label and α times with drawn ones; validation images are others."""
     own = data.of(5)
     (x, y), (x_validation, y_validation) = pairs(data, alpha, 5)
     assert x.shape == (200 * (1 + alpha), 7, 7)
