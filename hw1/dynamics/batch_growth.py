@@ -69,8 +69,8 @@ SIZES = {
         "hidden": (512, 512),
         "batch_size": 120,
         "factor": 5,
-        "epochs": 200,
-        "milestones": (60, 120, 160),
+        "epochs": 160,
+        "milestones": (60, 120),
     },
 }
 
