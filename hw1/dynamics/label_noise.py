@@ -74,6 +74,7 @@ SIZES = {
         "pool": 4,
         "hidden": (16,),
         "alphas": (0, 2),
+        "batch_sizes": (8, 100),
         "updates": (300, 60),
         "evaluations": 6,
         "small_rates": (0.1, 0.03),

@@ -73,7 +73,7 @@ def test_a_training_is_an_ordinary_loop(data):
     written = Dataset(x, y, own.x_test, own.y_test, "written out", 10)
     for update in (30, 60, 90):  # from the beginning each time
         model, optimizer = models.mlp(settings.hidden, input_shape=(7, 7), seed=7), keras.optimizers.SGD(0.03)
-        references.train(model, written, batch_size=16, updates=update, optimizer=optimizer, seed=7)
+        references.train(model, written, batch_size=8, updates=update, optimizer=optimizer, seed=7)
         accuracy = references.accuracy(model, x_validation, y_validation)
         sets = [references.evaluate(model, *part) for part in ((x, y), (own.x_test, own.y_test))]
         found.append((accuracy, update, *np.ravel(sets)))
