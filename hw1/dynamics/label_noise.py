@@ -8,7 +8,7 @@ classes, the true one included: of 10 classes and α = 20, a share of (1 + α/10
 The training set grows to (1 + α) times its size. The copies of a smaller α are among those of a larger one.
 
 A net is trained by plain SGD with a small and with a large batch. Each training has a number of updates that is more
-than it needs; of its equally spaced evaluations the one with the highest accuracy on clean validation images counts,
+than it needs; of its evenly spaced evaluations the one with the highest accuracy on clean validation images counts,
 and all else is measured there. Validation images are taken from the training images, never from the test images.
 Losses and accuracies on the training set are those on the noisy one. Columns half_test_accuracy and last_test_accuracy
 tell whether the updates suffice: the test accuracy had training ended after half of them, and at the very end.
@@ -51,9 +51,9 @@ class Settings(question.Images):
     alphas: tuple[int, ...] = question.option((0, 1, 5, 10, 20), "noisy labels α for each true one, 0 first", minimum=0)
     batch_sizes: tuple[int, ...] = question.option((16, 256), "small and large batch size", at_most="train")
     updates: tuple[int, ...] = question.option(
-        (32000, 2000), "optimizer steps with the small and the large batch", unique=False
+        (40000, 2500), "optimizer steps with the small and the large batch", unique=False
     )
-    evaluations: int = question.option(20, "equally spaced evaluations on the validation images")
+    evaluations: int = question.option(20, "about evenly spaced evaluations on the validation images")
     small_rates: tuple[float, ...] = question.option(
         (0.1, 0.1, 0.1, 0.1, 0.1),
         "learning rate of the small batch for each α (chosen with the seeds 1000 to 1003)",

@@ -118,7 +118,7 @@ def test_settings_that_do_not_fit_are_one_line(changes, message):
 def test_nets_that_diverge_are_rows():
     """With NaN from where the loss was no longer finite, and status diverged."""
     data = datasets.load_splits("mnist10k", train=180, test=50)
-    settings = question.make_settings(batch_growth, "smoke", seeds=1, learning_rate=1e4)
+    settings = question.make_settings(batch_growth, "smoke", seeds=1, learning_rate=1e30)
     rows = list(batch_growth.run(settings, data, "constant"))
     assert {row["status"] for row in rows} == {"diverged"}
     assert np.isnan(rows[-1]["train_loss"])
