@@ -81,7 +81,6 @@ def test_a_training_is_an_ordinary_loop(data):
     columns = ("validation_accuracy", "stopped", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
     assert [tuned[column] for column in columns] == pytest.approx(expected, rel=1e-4)
     assert tuned["last_test_accuracy"] == pytest.approx(found[-1][-1])
-    assert tuned["half_test_accuracy"] == pytest.approx(found[0][-1])
     assert tuned["updates"] == 75
 
 

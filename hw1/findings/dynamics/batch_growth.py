@@ -92,8 +92,9 @@ def figure(rows, settings) -> Figure:
         axes.set_ylabel(f"training {LOSS}")
         style.log_ticks(axes.yaxis)
     second.set_xlabel("updates")
-    style.log_ticks(third.yaxis)
-    third.set_ylabel("training loss / that of decaying rate")
+    third.set_yticks((1 / RATIO_EFFECT, 1, RATIO_EFFECT), [f"{1 / RATIO_EFFECT:g}", "1", f"{RATIO_EFFECT:g}"])
+    third.yaxis.set_minor_formatter("")
+    third.set_ylabel("training loss, relative to decay")
     fourth.set_ylabel(f"test {ACCURACY}")
     style.legend(fig, LOOKS)
     return fig
