@@ -10,8 +10,7 @@ The training set grows to (1 + α) times its size. The copies of a smaller α ar
 A net is trained by plain SGD with a small and with a large batch. Each training has a number of updates that is more
 than it needs; of its evenly spaced evaluations the one with the highest accuracy on clean validation images counts,
 and all else is measured there. Validation images are taken from the training images, never from the test images.
-Losses and accuracies on the training set are those on the noisy one. Both batch sizes see the same number of examples.
-Columns stopped, the updates until the evaluation that counts, and last_test_accuracy, at the very end, tell whether the
+Losses and accuracies on the training set are those on the noisy one. Columns stopped, the updates until the evaluation that counts, and last_test_accuracy, at the very end, tell whether the
 updates suffice.
 
 Large batches average over more random labels, but so does a smaller learning rate with small batches. So there are two
@@ -52,16 +51,16 @@ class Settings(question.Images):
     alphas: tuple[int, ...] = question.option((0, 1, 5, 10, 20), "noisy labels α for each true one, 0 first", minimum=0)
     batch_sizes: tuple[int, ...] = question.option((16, 256), "small and large batch size", at_most="train")
     updates: tuple[int, ...] = question.option(
-        (96000, 6000), "optimizer steps with the small and the large batch", unique=False
+        (96000, 10000), "optimizer steps with the small and the large batch", unique=False
     )
     evaluations: int = question.option(20, "about evenly spaced evaluations on the validation images")
     small_rates: tuple[float, ...] = question.option(
-        (0.1, 0.1, 0.1, 0.1, 0.1),
+        (0.06, 0.06, 0.03, 0.03, 0.03),
         "learning rate of the small batch for each α (chosen with the seeds 1000 to 1003)",
         unique=False,
     )
     large_rates: tuple[float, ...] = question.option(
-        (0.5, 0.5, 0.5, 0.5, 0.5),
+        (1.0, 0.25, 0.5, 0.5, 0.5),
         "learning rate of the large batch for each α (chosen with the seeds 1000 to 1003)",
         unique=False,
     )
