@@ -16,7 +16,7 @@ Losses and accuracies are recorded after every epoch, with the number of updates
 the four trainings are one and the same. Are the curves the same per epoch after it too? Are test accuracies at the end
 equal within half a point, and above those of the control?
 
-Source: Smith, Kindermans, Ying and Le, arXiv 1711.00489, sections 3 to 5.1.
+Source: Smith, Kindermans, Ying and Le, arXiv 1711.00489 (simulated annealing in a wide ResNet).
 
 Deviations: 4,500 images and a fully connected net without batch normalisation instead of a wide ResNet on CIFAR-10; no
 weight decay; ε and B change by a factor of 3, not 5, so that B stays at or below a tenth of N. 4,500 is a multiple of

@@ -7,18 +7,22 @@ To each training image with its true label, α copies of the image are *added* w
 classes, the true one included: of 10 classes and α = 20, a share of (1 + α/10) / (1 + α) = 14 % of all labels is true.
 The training set grows to (1 + α) times its size. The copies of a smaller α are among those of a larger one.
 
-A net is trained by plain SGD with a small and with a large batch. Each training has a number of updates that is more
-than it needs; of its evenly spaced evaluations the one with the highest accuracy on clean validation images counts,
-and all else is measured there. Validation images are taken from the training images, never from the test images.
-Losses and accuracies on the training set are those on the noisy one. Columns stopped, the updates until the evaluation that counts, and last_test_accuracy, at the very end, tell whether the
-updates suffice.
+A net is trained by plain SGD with a small and with a large batch. Of about evenly spaced evaluations, the one with the
+highest accuracy on clean validation images counts, and all else is measured there. Validation images are taken from the
+training images, never from the test images. Losses and accuracies on the training set are those on the noisy one. The
+large batch sees more examples than the small one, so that what it lacks is not training. Columns stopped, the updates
+until the evaluation that counts, and last_test_accuracy, at the very end, tell whether the updates suffice.
 
 Large batches average over more random labels, but so does a smaller learning rate with small batches. So there are two
 learning rates for each batch size: "kept" is the best one without noise, used for every α; "tuned" is the best one for
 each α. The question is the interaction: the difference in test accuracy between large and small batches with noise,
 less that without.
 
-Source: Rolnick, Veit, Belongie and Shavit, arXiv 1705.10694, sections 3 (uniform noise) and 5 (batch size).
+Rates of 0.015 to 0.25 (small batch) and 0.25 to 2 (large batch), in steps of about 2, were tried with the seeds 1000 to
+1003, and those of the highest mean validation accuracy taken. Without noise the choice is not sharp: from 0.06 to 0.25
+and from 0.5 to 2 it lies within 0.002. With noise, twice the best rate costs up to 0.01.
+
+Source: Rolnick, Veit, Belongie and Shavit, arXiv 1705.10694 (uniform label noise on MNIST, and the size of batches).
 
 Deviations: a fully connected net with one hidden layer, 4,000 training images averaged to 7 × 7 pixels and α of at
 most 20, where the source has convolutional nets, the 60,000 of MNIST and α of up to 100. Size paper has a larger net
