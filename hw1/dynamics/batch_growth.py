@@ -13,8 +13,8 @@ or B is multiplied by that factor. At each milestone
     constant          nothing happens, the control
 
 Losses and accuracies are recorded after every epoch, with the number of updates until then. Until the first milestone
-the four trainings are one and the same. Are the curves the same per epoch after it too? Are test accuracies at the end
-equal within half a point, and above those of the control?
+the four trainings are one and the same, to rounding. Are the curves the same per epoch after it too? Are test
+accuracies at the end equal within half a point, and above those of the control?
 
 Source: Smith, Kindermans, Ying and Le, arXiv 1711.00489 (simulated annealing in a wide ResNet).
 

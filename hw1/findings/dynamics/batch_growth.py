@@ -201,7 +201,17 @@ def _accuracy(rows) -> str:
         better = [name for name, gain in gains.items() if sign(gain) > 0]
         text += f"{part_of(len(better), len(gains)).capitalize()} schedules are better than the control ({listed(f'{show(gain, 2)} for the {_named(name)}' for name, gain in gains.items())})"
         text += ": it matters that the noise falls, not by which of the two." if len(better) == len(gains) else "."
-    return text
+    return text + _control(rows)
+
+
+def _control(rows) -> str:
+    """Whether the control merely lags behind in training loss; empty without such nets."""
+    losses = last_rows(rows, ["schedule", "seed"]).pivot(index="seed", columns="schedule", values="train_loss")
+    ratio = geometric_mean(losses[CONSTANT] / losses[DECAYING])
+    if not np.isfinite(ratio.value):
+        return ""
+    said = {1: "is higher than", -1: "is lower than", 0: "does not measurably differ from"}[sign(ratio, 1)]
+    return f" The training loss of the control {said} that with the decaying rate at the end (ratio {show(ratio)})."
 
 
 def _updates(rows) -> str:
