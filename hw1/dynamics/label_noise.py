@@ -45,7 +45,7 @@ class Settings(question.Images):
     """Settings of the question; each field is a flag."""
 
     seeds: int = question.option(
-        10, "independent repetitions (initial weights, batch order, noisy labels and the split)"
+        8, "independent repetitions (initial weights, batch order, noisy labels and the split)"
     )
     train: int = question.option(5000, "training images with true labels, those for validation included")
     test: int = question.option(5000, "test examples")
