@@ -29,9 +29,10 @@ PARTS = {
         "flatness",
         "redundancy",
     ],
+    "dynamics": ["memorization", "flat_seeking", "ingredients"],
 }
 COURSE = ["deep_vs_shallow", "optimization", "generalization"]
-PAPERS = ["landscape"]
+PAPERS = ["landscape", "dynamics"]
 GROUPS = {"course": COURSE, "papers": PAPERS, "all": COURSE + PAPERS} | {part: [part] for part in PARTS}
 
 

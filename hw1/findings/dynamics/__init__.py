@@ -1,0 +1,1 @@
+"""The findings on the noise of SGD, one file a question."""
