@@ -15,10 +15,11 @@ both happen. One deep net, its initial weights, its images and its batch order a
     skip connections       SGD as "plain", of the net in which each pair of layers is bypassed; no further parameters
 
 All minimise F(θ) = L(θ) + λ/2 ‖θ‖², L the mean cross-entropy. With the penalty, F has minima at finite weights, so
-there is a plateau; without it, L would fall for ever and every measure of sharpness with it. The rate is constant for the
-first part of training and then falls by a cosine to 0, except for weight averaging, where it stays. The plateau is judged
-at the constant rate, where a fall of F is not hidden by smaller steps: the mean of F over the second half of the constant
-part is at most `fall` lower than that over the quarter before it, or the net has the status "target not reached".
+there is a plateau; without it, L would fall for ever and every measure of sharpness with it. The rate is constant for
+the first part of training and then falls by a cosine to 0, except for weight averaging, where it stays. The plateau is
+judged at the constant rate, where a fall of F is not hidden by smaller steps: the mean of F over the second half of the
+constant part is at most `fall` lower than that over the quarter before it, or the net has the status "target not
+reached".
 
 Each net is measured on its training set, of L without the penalty:
 

@@ -14,26 +14,26 @@ Column `nearest` is the median distance to the nearest other image, `neighbour_e
 neighbour has another label, and `least_distance` the least distance of two images with different labels: as long as it
 is above 0, the set can be memorised. No random number enters this part.
 
-*Beyond zero training error.* A net without biases is trained by SGD at a constant rate until its training accuracy is 1,
-and for many times as long again. It is measured at multiples of the epoch at which the accuracy first was 1, for three
-losses of the outputs f:
+*Beyond zero training error.* A net without biases is trained by SGD at a constant rate until its training accuracy is
+1, and for many times as long again. It is measured at multiples of the epoch at which the accuracy first was 1, for
+three losses of the outputs f:
 
 - nll, the negative log-likelihood: ℓ = log Σ_k exp f_k − f_y;
 - squared, the squared error: ℓ = ½ Σ_k (f_k − [k = y])²;
 - hinge, the multi-class hinge loss of Crammer and Singer: ℓ = max(0, 1 + max_{k≠y} f_k − f_y).
 
-Columns: losses (each net's own loss) and accuracies, the norm ‖θ‖₂ of all weights, the margin min_i (f_y − max_{k≠y} f_k)
-over the training set, the normalised margin, which is the margin / ‖θ‖₂^L for L layers (a net without biases is
-homogeneous of degree L), and λ₁, the largest eigenvalue of the Hessian of the training loss. The row of a net that never
-came to training accuracy 1 is that of its end, with the multiple 0 and the status "target not reached".
+Columns: losses (each net's own loss) and accuracies, the norm ‖θ‖₂ of all weights, the margin min_i (f_y − max_{k≠y}
+f_k) over the training set, the normalised margin, which is the margin / ‖θ‖₂^L for L layers (a net without biases is
+homogeneous of degree L), and λ₁, the largest eigenvalue of the Hessian of the training loss. The row of a net that
+never came to training accuracy 1 is that of its end, with the multiple 0 and the status "target not reached".
 
-Source: Sagun's talk (is the training set always memorisable? CIFAR-100 has 9 identical inputs with different labels; what
-happens to the loss at training accuracy 1?); Soudry et al., arXiv 1710.10345 (the loss of separable data falls as 1/t,
-the norm grows without bound); Lyu and Li, arXiv 1906.05890 (homogeneous nets: the normalised margin grows).
+Source: Sagun's talk (is the training set always memorisable? CIFAR-100 has 9 identical inputs with different labels;
+what happens to the loss at training accuracy 1?); Soudry et al., arXiv 1710.10345 (the loss of separable data falls as
+1/t, the norm grows without bound); Lyu and Li, arXiv 1906.05890 (homogeneous nets: the normalised margin grows).
 
-Deviations: the sources on losses beyond zero error treat full-batch descent; here it is SGD with momentum 0.9. A thousand
-training images, so that all nets come to accuracy 1 early. Learning rates, one for each loss, were chosen on the seeds
-1000 and 1001: LEARNING_RATES_NOTE.
+Deviations: the sources on losses beyond zero error treat full-batch descent; here it is SGD with momentum 0.9. A
+thousand training images, so that all nets come to accuracy 1 early. Learning rates, one for each loss, were chosen on
+the seeds 1000 and 1001: LEARNING_RATES_NOTE.
 """
 
 import dataclasses
@@ -226,9 +226,7 @@ def neighbours(x: np.ndarray, y: np.ndarray, near: float) -> dict:
     def distances(first, second):
         """Exact distances of pairs of images."""
         parts = np.array_split(np.stack([first, second]), -(-len(first) // AT_ONCE) or 1, axis=1)
-        return np.sqrt(
-            np.concatenate([np.square(flat[a].astype(np.float64) - flat[b]).mean(axis=1) for a, b in parts])
-        )
+        return np.sqrt(np.concatenate([np.square(flat[a].astype(np.float64) - flat[b]).mean(axis=1) for a, b in parts]))
 
     nearest, other, links = np.empty(len(x), int), np.full(len(x), -1), []
     for begin in range(0, len(x), AT_ONCE):
@@ -321,7 +319,7 @@ def squared(y, outputs):
 
 
 def hinge(y, outputs):
-    """Hinge loss max(0, 1 + max_{k≠y} f_k − f_y) of outputs f, shape [n, classes], and labels y, shape [n]; shape [n]."""
+    """Hinge loss max(0, 1 + max_{k≠y} f_k − f_y) of outputs f, shape [n, classes], and labels y, [n]; shape [n]."""
     own = tf.one_hot(y, outputs.shape[1], dtype=outputs.dtype)
     others = tf.reduce_max(tf.where(own > 0, outputs.dtype.min, outputs), axis=1)
     return tf.nn.relu(1 + others - tf.reduce_sum(own * outputs, axis=1))
