@@ -46,7 +46,6 @@ def nets(fixed, retuned=None, seeds=5):
 
 def page_by_hand(table):
     """Page's L of a table of seeds and treatments in the predicted order, and its exact p by all permutations."""
-
     ranks = scipy.stats.rankdata(table, axis=1)
     weights = np.arange(1, table.shape[1] + 1)
     observed = (ranks * weights).sum()
