@@ -11,7 +11,7 @@ both happen. One deep net, its initial weights, its images and its batch order a
     plain, twice as long   the same with twice as many steps, as SAM and Entropy-SGD take two gradients per step
     SAM                    sharpness-aware minimisation: the gradient at θ + ρ g / ‖g‖
     Entropy-SGD            steps towards the mean of short Langevin runs, `inner_steps` on parts of a large mini-batch
-    weight averaging       constant rate; the net is the average of the weights after each epoch of the last part
+    weight averaging       constant rate; the net is the average of its weights at several times of the last part
     skip connections       SGD as "plain", of the net in which each pair of layers is bypassed; no further parameters
 
 All minimise F(θ) = L(θ) + λ/2 ‖θ‖², L the mean cross-entropy. With the penalty, F has minima at finite weights, so
@@ -65,6 +65,7 @@ class Settings(question.Images):
     blocks: int = question.option(3, "pairs of hidden layers after the first one, which skip connections bypass")
     batch_size: int = question.option(50, "examples per step; of Entropy-SGD per Langevin step", at_most="train")
     epochs: int = question.option(100, "passes over the training set", minimum=10)
+    every: int = question.option(4, "passes between the weights that are averaged", at_most="epochs")
     constant: float = question.option(0.6, "share of training with the constant rate", maximum=0.95)
     fall: float = question.option(0.1, "relative fall of the objective at the constant rate that is none", maximum=1)
     learning_rate: float = question.option(0.05, "step size of SGD (chosen with the seeds 1000 and 1001)")
@@ -91,6 +92,7 @@ SIZES = {
         "batch_size": 10,
         "inner_steps": 4,
         "epochs": 10,
+        "every": 1,
         "examples": 100,
         "probes": 6,
         "seeds": 2,
@@ -228,7 +230,7 @@ def _train(settings, data, method):
         options["optimizer"] = keras.optimizers.SGD
         options["learning_rate"] = lambda passed: falling(passed) / settings.scope
     if method == AVERAGING:
-        options |= {"learning_rate": sgd, "evaluate_every": 1}
+        options |= {"learning_rate": sgd, "evaluate_every": settings.every}
     members = training.train(
         functools.partial(build, settings, data, method == SKIP),
         data,
