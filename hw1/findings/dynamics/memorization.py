@@ -5,6 +5,7 @@ normalised_margin, largest_eigenvalue, status) and its table "duplicates" (data,
 ceiling, and near_duplicates, near_conflicts, near_ceiling, nearest, neighbour_error, least_distance).
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -41,7 +42,7 @@ def figure(rows, settings, duplicates) -> Figure:
     Values of 0, such as those of the hinge loss that has ended, are not on a logarithmic axis.
     """
     fig, panels = style.figure(2, 2, 4.6)
-    nets, lines = _fitted(rows), dict(zip(_sets(rows), style.LINES, strict=False))
+    nets, lines = _fitted(rows), dict(zip(_sets(rows), itertools.cycle(style.LINES), strict=False))
     for axes, (column, label, scale) in zip(panels.ravel(), PANELS, strict=True):
         axes.set(ylabel=label, yscale=scale)
         if scale == "log":
