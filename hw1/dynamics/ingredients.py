@@ -67,7 +67,16 @@ class Settings(question.Images):
 
 
 SIZES = {
-    "smoke": {"train": 100, "test": 200, "pool": 4, "filters": (3, 4), "batch_size": 20, "updates": 12, "seeds": 2},
+    "smoke": {
+        "train": 100,
+        "test": 200,
+        "pool": 4,
+        "filters": (4,),
+        "batch_size": 20,
+        "updates": 12,
+        "seeds": 2,
+        "tuned_rates": (0.2, *(0.05,) * 4),
+    },
     "report": {},
     "paper": {
         "data": "cifar10",

@@ -81,11 +81,13 @@ class Settings(question.Images):
 
 SIZES = {
     "smoke": {
+        "data": ("fashion10k",),
         "train": 60,
         "test": 200,
-        "hidden": (12,),
+        "hidden": (30,),
         "pool": 4,
         "batch_size": 20,
+        "learning_rates": (0.05, 0.1, 0.05),
         "epochs": 400,
         "every": 5,
         "multiples": (1, 2, 4),

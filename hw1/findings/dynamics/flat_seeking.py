@@ -24,9 +24,9 @@ SOURCES = {
     "skip connections": "Li et al., arXiv 1712.09913",
 }
 MEASURES = {  # column → its name in a sentence, its axis
-    "value": ("φ", "sharpness φ / plain"),
-    "trace": ("the trace of the Hessian", "trace of the Hessian / plain"),
-    "adaptive": ("the adaptive sharpness", "adaptive sharpness / plain"),
+    "value": ("φ", "φ / φ of plain"),
+    "trace": ("the trace of the Hessian", "trace / trace of plain"),
+    "adaptive": ("the adaptive sharpness", "adaptive / that of plain"),
 }
 
 
@@ -39,7 +39,7 @@ def figure(rows, settings) -> Figure:
     methods = _methods(rows)
     looks = style.looks(methods, COLOURS, by="marker")
     gains = {method: _gain(rows, method) for method in methods}
-    _column(panels[0], gains, looks, "gain in test accuracy", 0)
+    _column(panels[0], gains, looks, "gain in test accuracy (points)", 0, 100)
     for axes, (measure, (_, label)) in zip(panels[1:], MEASURES.items(), strict=True):
         style.log_x(axes, label)
         _column(axes, {method: _ratio(rows, method, measure) for method in methods}, looks, label, 1)
@@ -48,14 +48,14 @@ def figure(rows, settings) -> Figure:
     return fig
 
 
-def _column(axes, intervals, looks, label, neutral) -> None:
+def _column(axes, intervals, looks, label, neutral, scale=1) -> None:
     """One panel: a point and an interval for each method, and a line where nothing changes."""
     for place, (method, interval) in enumerate(intervals.items()):
         if not np.isfinite(interval.value):
             continue
-        axes.plot([interval.value], [place], **looks[method], linestyle="", markersize=4)
+        axes.plot([scale * interval.value], [place], **looks[method], linestyle="", markersize=4)
         if np.isfinite(interval.low):
-            axes.plot(interval[1:3], [place, place], color=looks[method]["color"], linewidth=0.9)
+            axes.plot(scale * np.array(interval[1:3]), [place, place], color=looks[method]["color"], linewidth=0.9)
     axes.axvline(neutral, color="#888888", linewidth=0.8, linestyle=":")
     axes.set_xlabel(label)
 
