@@ -54,6 +54,7 @@ from hw1.measures.sharpness import keskar_sharpness
 
 PLAIN, LONGER = "plain", "plain, twice as long"
 SAM, ENTROPY, AVERAGING, SKIP = "SAM", "Entropy-SGD", "weight averaging", "skip connections"
+MOST_LOSS = 1e3  # a net with a larger loss counts as diverged
 METHODS = (PLAIN, LONGER, SAM, ENTROPY, AVERAGING, SKIP)
 
 
@@ -91,6 +92,7 @@ SIZES = {
         "blocks": 1,
         "batch_size": 10,
         "inner_steps": 4,
+        "radius": 0.02,
         "epochs": 10,
         "every": 1,
         "examples": 100,
@@ -146,14 +148,14 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, method: str):
     """Yields a row per seed."""
     for member in _train(settings, data, method):
-        row = member.row
-        if member.status != "diverged":
-            images, theta = member.data, models.flat_parameters(member.model)
-            row |= evaluation.evaluate_sets(member.model, images)
-            row["norm"] = float(np.linalg.norm(theta))
-            row["objective"] = row["train_loss"] + settings.penalty / 2 * row["norm"] ** 2
-            row |= _measures(settings, member.model, images)
-        yield row
+        images = member.data
+        row = member.row | evaluation.evaluate_sets(member.model, images)
+        if member.status == "diverged" or not row["train_loss"] < MOST_LOSS:
+            yield {"seed": member.seed, "updates": member.updates, "status": "diverged"}
+            continue
+        row["norm"] = float(np.linalg.norm(models.flat_parameters(member.model)))
+        row["objective"] = row["train_loss"] + settings.penalty / 2 * row["norm"] ** 2
+        yield row | _measures(settings, member.model, images)
 
 
 def build(settings: Settings, data, skip: bool, seed: int) -> keras.Model:

@@ -34,7 +34,8 @@ what happens to the loss at training accuracy 1?); Soudry et al., arXiv 1710.103
 Deviations: the sources on losses beyond zero error treat full-batch descent; here it is SGD with momentum 0.9. Five
 hundred training images, averaged over squares of 2 × 2 pixels, so that all nets come to accuracy 1 early; the mean of
 all images is subtracted, without which the squared error takes several times as long. Learning rates, one for each
-loss, were chosen on the seeds 1000 and 1001: LEARNING_RATES_NOTE.
+loss, were chosen on the seeds 1000 and 1001: of 0.03 and 0.1 for the squared error and the hinge loss the smaller one,
+as at 0.1 some nets did not come to accuracy 1; for nll all of 0.02 to 0.1 did.
 """
 
 import dataclasses
@@ -50,6 +51,7 @@ from hw1 import command, datasets, models, question, training
 from hw1.measures import hessian
 
 LOSSES = ("nll", "squared", "hinge")
+MOST_LOSS = 1e3  # a net with a larger loss counts as diverged
 AT_ONCE = 2000  # images whose distances to all others are in memory at once
 ROUNDING = 1e-4  # of squared distances in float32; what is nearer than this to the bound is computed anew in float64
 
@@ -68,14 +70,14 @@ class Settings(question.Images):
     losses: tuple[str, ...] = question.option(LOSSES, "losses to train with", choices=LOSSES)
     hidden: tuple[int, ...] = question.option((100,), "widths of the hidden layers", unique=False)
     batch_size: int = question.option(50, "examples per step", at_most="train")
-    epochs: int = question.option(1600, "passes over the training set")
-    every: int = question.option(10, "passes between evaluations", at_most="epochs")
+    epochs: int = question.option(1200, "passes over the training set")
+    every: int = question.option(5, "passes between evaluations", at_most="epochs")
     learning_rates: tuple[float, ...] = question.option(
-        (0.05, 0.02, 0.02), "step sizes of SGD, one for each loss (chosen with the seeds 1000 and 1001)", unique=False
+        (0.05, 0.03, 0.03), "step sizes of SGD, one for each loss (chosen with the seeds 1000 and 1001)", unique=False
     )
     momentum: float = question.option(0.9, "momentum of SGD", minimum=0, maximum=0.999)
     multiples: tuple[int, ...] = question.option(
-        (1, 2, 4, 8, 16), "when to measure, as multiples of the epoch at which training accuracy first was 1"
+        (1, 2, 4, 8), "when to measure, as multiples of the epoch at which training accuracy first was 1"
     )
     seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
 
@@ -278,7 +280,7 @@ def _train(settings, data, loss, rate):
 
 def _beyond(settings, loss, member):
     """Yields what is measured of one net, at each multiple of the epoch at which its training accuracy first was 1."""
-    if member.status == "diverged":
+    if not member.final["train_loss"] < MOST_LOSS:
         yield {"multiple": 0, "status": "diverged"}
         return
     data, epochs = member.data, member.history["epoch"]

@@ -98,7 +98,15 @@ def test_training_without_everything_by_tapes(clothes):
     """Plain SGD on raw images with batch statistics, at a constant rate; also with momentum, decay and schedule."""
     for removed, momentum, decay in (("everything", 0.0, 0.0), ("preprocessing", 0.9, 0.2)):
         settings = question.make_settings(
-            ingredients, "smoke", train=40, batch_size=20, updates=8, seeds=1, first_seed=3, weight_decay=0.2
+            ingredients,
+            "smoke",
+            train=40,
+            batch_size=20,
+            updates=8,
+            seeds=1,
+            first_seed=3,
+            weight_decay=0.2,
+            filters=(3, 4),
         )
         (member,) = ingredients._train(settings, clothes, removed, 0.05)
         model, own = ingredients.resnet(clothes.shape, 10, (3, 4), 1, seed=3, weight_decay=decay), clothes.of(3)
