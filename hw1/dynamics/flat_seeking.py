@@ -148,11 +148,11 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, method: str):
     """Yields a row per seed."""
     for member in _train(settings, data, method):
-        images = member.data
-        row = member.row | evaluation.evaluate_sets(member.model, images)
-        if member.status == "diverged" or not row["train_loss"] < MOST_LOSS:
+        if not member.final["train_loss"] < MOST_LOSS:
             yield {"seed": member.seed, "updates": member.updates, "status": "diverged"}
             continue
+        images = member.data
+        row = member.row | evaluation.evaluate_sets(member.model, images)
         row["norm"] = float(np.linalg.norm(models.flat_parameters(member.model)))
         row["objective"] = row["train_loss"] + settings.penalty / 2 * row["norm"] ** 2
         yield row | _measures(settings, member.model, images)
