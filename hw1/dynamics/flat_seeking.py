@@ -36,7 +36,7 @@ connections); Dinh et al., arXiv 1703.04933 (can the model itself be made flatte
 Deviations: a fully connected net on 5,000 images in place of convolutional nets on CIFAR. The penalty is part of the
 objective for all methods, so that it means the same for each. Entropy-SGD moves θ to the Langevin mean (the rate is 1/γ
 times the schedule), γ is constant, and its mini-batch is `inner_steps` times as large, so that a Langevin step sees as
-many examples as a plain step and an epoch costs as much as one of SAM. SAM_NOTE
+many examples as a plain step and an epoch costs as much as one of SAM.
 """
 
 import dataclasses
@@ -72,7 +72,7 @@ class Settings(question.Images):
     learning_rate: float = question.option(0.05, "step size of SGD (chosen with the seeds 1000 and 1001)")
     momentum: float = question.option(0.9, "momentum of SGD", minimum=0, maximum=0.999)
     penalty: float = question.option(2e-3, "λ of the penalty λ/2 ‖θ‖² (our choice: large enough for a plateau)")
-    radius: float = question.option(0.1, "ρ of SAM (chosen with the seeds 1000 and 1001)")
+    radius: float = question.option(0.05, "ρ of SAM (the default of the source)")
     inner_steps: int = question.option(5, "Langevin steps of Entropy-SGD per step")
     inner_rate: float = question.option(0.2, "step size of the Langevin steps (chosen with the seeds 1000 and 1001)")
     scope: float = question.option(0.1, "γ of Entropy-SGD, which holds the Langevin steps near θ")
