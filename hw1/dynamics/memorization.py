@@ -31,7 +31,7 @@ Source: Sagun's talk (is the training set always memorisable? CIFAR-100 has 9 id
 what happens to the loss at training accuracy 1?); Soudry et al., arXiv 1710.10345 (the loss of separable data falls as
 1/t, the norm grows without bound); Lyu and Li, arXiv 1906.05890 (homogeneous nets: the normalised margin grows).
 
-Deviations: the sources on losses beyond zero error treat full-batch descent; here it is SGD with momentum 0.9. Five
+Deviations: the sources on losses beyond zero error treat full-batch descent; here it is SGD with momentum 0.9. Three
 hundred training images, averaged over squares of 2 × 2 pixels, so that all nets come to accuracy 1 early; the mean of
 all images is subtracted, without which the squared error takes several times as long. Learning rates, one for each
 loss, were chosen on the seeds 1000 and 1001: of 0.03 and 0.1 for the squared error and the hinge loss the smaller one,
@@ -61,8 +61,8 @@ class Settings(question.Images):
     """Settings of the question; each field is a flag."""
 
     data: tuple[str, ...] = question.option(("mnist10k", "fashion10k"), "data sets: names of hw1.datasets or paths")
-    train: int = question.option(500, "training examples of the nets")
-    test: int = question.option(2000, "test examples of the nets")
+    train: int = question.option(300, "training examples of the nets")
+    test: int = question.option(1000, "test examples of the nets")
     near: float = question.option(
         0.05, "largest distance of near duplicates, root mean square per pixel (our choice: 13 of 255 grey levels)"
     )
@@ -70,7 +70,7 @@ class Settings(question.Images):
     losses: tuple[str, ...] = question.option(LOSSES, "losses to train with", choices=LOSSES)
     hidden: tuple[int, ...] = question.option((100,), "widths of the hidden layers", unique=False)
     batch_size: int = question.option(50, "examples per step", at_most="train")
-    epochs: int = question.option(1200, "passes over the training set")
+    epochs: int = question.option(1000, "passes over the training set")
     every: int = question.option(5, "passes between evaluations", at_most="epochs")
     learning_rates: tuple[float, ...] = question.option(
         (0.05, 0.03, 0.03), "step sizes of SGD, one for each loss (chosen with the seeds 1000 and 1001)", unique=False
