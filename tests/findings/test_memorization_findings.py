@@ -87,7 +87,7 @@ def test_what_the_sources_say_holds_of_rows_made_so():
     still = verdicts(trained(STAYS, SETTINGS["losses"]))
     for start, elsewhere in (
         ("Beyond training accuracy 1 the loss falls as 1/t", NOT),
-        ("Beyond training accuracy 1 the norm of the weights grows without end", NOISY),
+        ("Beyond training accuracy 1 the norm of the weights goes on growing", NOISY),
         ("Beyond training accuracy 1 the normalised margin grows", NOISY),
         ("Beyond training accuracy 1 the test loss rises", NOISY),
     ):

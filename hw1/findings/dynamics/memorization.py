@@ -39,7 +39,7 @@ PANELS = (
 def figure(rows, settings, duplicates) -> Figure:
     """Loss, norm, normalised margin and λ₁ from the time of training accuracy 1 on, means with 95 % intervals.
 
-    Values of 0, such as those of the hinge loss that has ended, are not on a logarithmic axis.
+    On a logarithmic axis there are no means where some net has the value 0, such as the hinge loss that has ended.
     """
     fig, panels = style.figure(2, 2, 4.6)
     nets, lines = _fitted(rows), dict(zip(_sets(rows), itertools.cycle(style.LINES), strict=False))
@@ -52,7 +52,7 @@ def figure(rows, settings, duplicates) -> Figure:
             for loss, look in LOOKS.items():
                 drawn = nets[(nets.data == data) & (nets.loss == loss)]
                 if scale == "log":
-                    drawn = drawn[drawn[column] > 0]
+                    drawn = drawn[drawn.groupby("multiple")[column].transform("min") > 0]
                 style.curve(axes, drawn, "multiple", column, **look, **line)
     named = {NAMES[loss]: LOOKS[loss] for loss in settings["losses"]}
     sets = {data: {"color": style.BLACK, **line} for data, line in lines.items()}
@@ -147,7 +147,7 @@ def _of_loss(rows, settings, data, loss) -> Iterator[Claim]:
             within=(-1.5, -0.5),
         )
         for source, what, column, side in (
-            (SOUDRY, "the norm of the weights grows without end", "norm", {"above": 1}),
+            (SOUDRY, "the norm of the weights goes on growing", "norm", {"above": 1}),
             (LYU, "the normalised margin grows", "normalised_margin", {"above": 1}),
             (SOUDRY, "the test loss rises", "test_loss", {"above": 1}),
             (OWN, "λ₁ falls", "largest_eigenvalue", {"below": 1}),
@@ -222,7 +222,7 @@ def comment(rows, settings, duplicates) -> dict:
     return {
         "title": "Memorisation",
         "method": f"Identical images are found by a hash of their bytes, near duplicates by their distance. The net {net_on_images(settings)} without biases is trained on {settings['train']:,} images of {listed(_sets(rows))} by SGD with momentum {settings['momentum']:g}, batch size {settings['batch_size']} and a constant rate of {rates} for {settings['epochs']:,} epochs, and measured at multiples of the time at which its training accuracy first was 1.",
-        "caption": f"Training loss, norm of the weights, margin divided by the power of the norm that the net is homogeneous of, and largest eigenvalue of the Hessian of the training loss, from the time of training accuracy 1 on; means over {plural(settings['seeds'], 'seed')} with 95 % intervals. Values of exactly 0 are not drawn.",
+        "caption": f"Training loss, norm of the weights, margin divided by the power of the norm that the net is homogeneous of, and largest eigenvalue of the Hessian of the training loss, from the time of training accuracy 1 on; means over {plural(settings['seeds'], 'seed')} with 95 % intervals. There is no point where some net has the value 0, as with the hinge loss.",
         "comment": [
             _memorisable(duplicates, settings),
             *filter(None, (_beyond(rows, settings, data) for data in _sets(rows))),
