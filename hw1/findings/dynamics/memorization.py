@@ -221,7 +221,7 @@ def comment(rows, settings, duplicates) -> dict:
     )
     return {
         "title": "Memorisation",
-        "method": f"Identical images are found by a hash of their bytes, near duplicates by their distance. The net {net_on_images(settings)} without biases is trained on {settings['train']:,} images of {listed(_sets(rows))} by SGD with momentum {settings['momentum']:g}, batch size {settings['batch_size']} and a constant rate of {rates} for {settings['epochs']:,} epochs, and measured at multiples of the time at which its training accuracy first was 1.",
+        "method": f"Identical images are found by a hash of their bytes, near duplicates by their distance. A net {net_on_images(settings | {'shape': None})} and no biases is trained on {settings['train']:,} images of {listed(_sets(rows))} by SGD with momentum {settings['momentum']:g}, batch size {settings['batch_size']} and a constant rate of {rates} for {settings['epochs']:,} epochs, and measured at multiples of the time at which its training accuracy first was 1.",
         "caption": f"Training loss, norm of the weights, margin divided by the power of the norm that the net is homogeneous of, and largest eigenvalue of the Hessian of the training loss, from the time of training accuracy 1 on; means over {plural(settings['seeds'], 'seed')} with 95 % intervals. There is no point where some net has the value 0, as with the hinge loss.",
         "comment": [
             _memorisable(duplicates, settings),
@@ -279,7 +279,7 @@ def _beyond(rows, settings, data) -> str:
             text += f" and λ₁ {_moves(found['largest_eigenvalue'])}"
         accuracy = paired_difference(*reversed(_ends(rows, settings, data, loss, "test_accuracy")))
         parts.append(f"{text}. Test accuracy changes by {show(accuracy, 2)}.")
-    return f"{data}: {' '.join(parts)}" if parts else ""
+    return f"On {data}. {' '.join(parts)}" if parts else ""
 
 
 def _moves(interval) -> str:
