@@ -12,7 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from hw1 import catalogue, command, models, records
+from hw1 import catalogue, command, models, records, replicate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "Readme.md").read_text(encoding="utf-8")
@@ -191,6 +191,10 @@ def test_numbers_of_the_readme_are_those_of_the_committed_results():
     assert (
         f"training loss of {small[1]:.2f} with batches of {small[0]} and of {large[1]:.2f} with batches of {large[0]}"
     ) in text
+    table = replicate.read(records.COMMITTED)
+    decided = table[table.verdict.isin(replicate.DECIDED)].outcome
+    assert f"{(decided == 'repeats').sum()} of the {len(decided)} decided verdicts came out the same" in text
+    assert ("none turned into its opposite" in text) == (not (decided == "flips").any())
     rows = records.read(records.COMMITTED, "sensitivity")
     assert f"{(rows.loss_gradient_norm / rows.whole_loss_gradient_norm).mean():.0f} times smaller" in text
     norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()
