@@ -208,13 +208,15 @@ def _step(net, optimizer, rate, loss, members, record, how: Step):
         return losses, tape.gradient(total, [v.value for v in parameters], unconnected_gradients="zero")
 
     def step(x, y, rows, rates):
+        def examples(rows):
+            rows = tf.reshape(rows, [-1])
+            return tf.gather(x, rows), tf.gather(y, rows)
+
         def anew(weights, part):
-            chosen = tf.reshape(rows if part is None else rows[:, part], [-1])
-            return gradients(tf.gather(x, chosen), tf.gather(y, chosen), weights)[1]
+            return gradients(*((inputs, targets) if part is None else examples(rows[:, part])), weights)[1]
 
         rows = tf.reshape(rows, [members.number, -1])
-        flat = tf.reshape(rows, [-1])
-        inputs, targets = tf.gather(x, flat), tf.gather(y, flat)
+        inputs, targets = examples(rows)
         if rate is not None:
             rate.assign(tf.reshape(rates, rate.shape))
         losses, slopes = gradients(inputs, targets)
