@@ -29,9 +29,21 @@ PARTS = {
         "flatness",
         "redundancy",
     ],
+    "dynamics": [
+        "batch_size_scaling",
+        "linear_scaling",
+        "batch_growth",
+        "gradient_noise",
+        "gd_vs_sgd",
+        "mean_field",
+        "label_noise",
+        "ingredients",
+        "memorization",
+        "flat_seeking",
+    ],
 }
 COURSE = ["deep_vs_shallow", "optimization", "generalization"]
-PAPERS = ["landscape"]
+PAPERS = ["landscape", "dynamics"]
 GROUPS = {"course": COURSE, "papers": PAPERS, "all": COURSE + PAPERS} | {part: [part] for part in PARTS}
 
 

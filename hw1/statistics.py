@@ -120,6 +120,24 @@ def jackknife(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> I
     return Interval(value, value - half, value + half, n)
 
 
+def bootstrap(value: float, resampled, seeds: int) -> Interval:
+    """A statistic of all seeds with the 95 % interval of its bootstrap, widened for a small number of seeds.
+
+    The quantiles of the resamples are moved from the value by the factor that makes the interval of a mean the
+    t-interval: resampling n seeds gives a variance too small by (n − 1) / n, and Student's t has longer tails.
+
+    Args:
+        value: the statistic.
+        resampled: the statistic of each resample of the seeds, shape [R].
+        seeds: n; with fewer than two there is no interval.
+    """
+    if seeds < 2 or not np.isfinite(value):
+        return Interval(value, np.nan, np.nan, seeds if np.isfinite(value) else 0)
+    wider = scipy.stats.t.ppf(0.975, seeds - 1) / scipy.stats.norm.ppf(0.975) * np.sqrt(seeds / (seeds - 1))
+    low, high = value + wider * (np.quantile(resampled, [0.025, 0.975]) - value)
+    return Interval(value, float(min(low, value)), float(max(high, value)), seeds)
+
+
 def paired_difference(a, b) -> Interval:
     """The mean of a − b with its 95 % t-interval; two series are paired by their index."""
     return mean_interval(a - b)

@@ -3,6 +3,8 @@
 - `hessian`: products, entries, eigenvalues, norms, trace and spectral density of the Hessian of the mean loss. It rests
   on `products`, `exact`, `lanczos` (on `krylov`), `stochastic`, `stochastic_diagonal` and `quadrature`.
 - `gauss_newton`: the two parts of the Hessian, H = G + R.
+- `noise`: the covariance of the gradients of single examples, and the noise of mini-batches that follows from it;
+  it rests on `covariance`.
 - `sharpness`: the rise of the loss around a minimum. `volume`: the volume of the flat region around it. `evidence`: the
   Bayesian evidence, by Laplace's approximation.
 - `sensitivity`: derivatives with respect to the input. `adversarial`: changes of the input that raise the loss.

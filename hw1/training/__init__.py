@@ -78,6 +78,7 @@ def train(
         target_loss: stop a member once its loss over the whole training set is at or below this.
         evaluate_every: epochs between evaluations (the end is always evaluated).
         evaluate_updates: instead, about so many steps between evaluations: that many, or the whole epochs in them.
+            With replacement, exactly that many.
         loss: None for softmax cross-entropy of logits, else a function (y, outputs) -> [n] or a keras.losses.Loss.
         objective: what a mini-batch minimises instead of its loss: a function (net, x, y, loss) -> [n] of TensorFlow
             operations, a value per example, where ``net(x, training=True)`` gives outputs and ``loss(y, outputs)``

@@ -111,17 +111,19 @@ class Run:
         """Yields the rows of some steps, shape [epochs, members, rows], how many steps, and whether a look is due."""
         batch_size, per_epoch, most, every, piece = stage
         own, done = self.rows[0].numpy(), 0
-
-        def drawn(rows, rng):
-            return (
-                rng.integers(len(rows), size=per_epoch * batch_size) if self.replacement else rng.permutation(len(rows))
-            )
-
+        if self.replacement:  # an epoch is no more than a number of batches: pieces of one length are compiled once
+            for start in range(0, most, every):
+                end = min(start + every, most)
+                for begin in range(start, end, piece):
+                    taken = min(piece, end - begin)
+                    drawn = [rng.integers(own.shape[1], size=taken * batch_size) for rng in self.orders]
+                    yield np.take_along_axis(own, np.stack(drawn), axis=1)[None], taken, begin + taken == end
+            return
         while done < most:
             whole = min(every, most - done) // per_epoch
             order = np.stack(
                 [
-                    [rows[drawn(rows, rng)] for rng, rows in zip(self.orders, own, strict=True)]
+                    [rows[rng.permutation(len(rows))] for rng, rows in zip(self.orders, own, strict=True)]
                     for _ in range(whole or 1)
                 ]
             )

@@ -132,6 +132,19 @@ def test_a_function_of_the_epoch_is_a_learning_rate():
         np.testing.assert_allclose(weights([member])[0], by_hand(2, shuffled(2, [8] * 4), rates), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("every", "updates"), [(2, 8), (7, 21), (7, 10), (5, 9)])
+def test_evaluations_with_replacement_come_exactly_when_wanted(every, updates):
+    """Not at the ends of epochs, which are of 3 steps here; what is drawn does not depend on them."""
+    options = {"replacement": True, "epochs": None, "updates": updates, "learning_rate": 0.05}
+    (member,) = train([2], evaluate_updates=every, **options)
+    wanted = [*range(every, updates, every), updates]
+    np.testing.assert_allclose(member.history["epoch"] * 3, wanted)
+    drawn = np.random.default_rng([2, 1]).integers(24, size=8 * updates)
+    np.testing.assert_allclose(
+        weights([member])[0], by_hand(2, drawn.reshape(updates, 8), [0.05] * updates), rtol=1e-12
+    )
+
+
 def test_updates_end_a_schedule_too():
     """In the middle of a stage."""
     (member,) = train([2], batch_size={0: 8, 3: 24}, updates=10, epochs=None, learning_rate=0.01)

@@ -1,0 +1,1 @@
+"""The findings about the noise of SGD, one file a question."""
