@@ -26,7 +26,16 @@ ALIKE_WORSE = "of nets that were trained alike, the sharper ones generalise wors
 BATCH_WORSE = "larger batches generalise worse"
 ALIKE_SENSITIVE = "of nets that were trained alike, those more sensitive to their input generalise worse"
 SAME_FUNCTION = "sharpness changes though the function does not"
-TOPICS = (BATCH_SHARPNESS, BATCH_WORSE, SHARP_WORSE, ALIKE_WORSE, ALIKE_SENSITIVE, SAME_FUNCTION)
+FLATTENED_BETTER = "a method that flattens minima makes nets generalise better"
+TOPICS = (
+    BATCH_SHARPNESS,
+    BATCH_WORSE,
+    SHARP_WORSE,
+    ALIKE_WORSE,
+    ALIKE_SENSITIVE,
+    FLATTENED_BETTER,
+    SAME_FUNCTION,
+)
 
 # Effects fixed before any run: an interval that lies within them is evidence that there is nothing of interest.
 ACCURACY_EFFECT = 0.005  # half a point of accuracy

@@ -7,6 +7,7 @@ from hw1.findings.verdict import (
     ALIKE_WORSE,
     BATCH_SHARPNESS,
     BATCH_WORSE,
+    FLATTENED_BETTER,
     HELD,
     NOT,
     SAME_FUNCTION,
@@ -20,6 +21,7 @@ ASKED = {  # topic → what is claimed
     SHARP_WORSE: "Over batch sizes, sharper minima generalise worse",
     ALIKE_WORSE: "Of nets that were trained alike, the sharper ones generalise worse",
     ALIKE_SENSITIVE: "Of nets that were trained alike, those more sensitive to their input generalise worse",
+    FLATTENED_BETTER: "Nets that are trained by a method that flattens minima generalise better",
     SAME_FUNCTION: "The sharpness of a net changes though its function does not",
 }
 SUPPORTED, AGAINST, LITTLE, OPEN = "held", "did not hold", "the effect is too small to matter", "it cannot be decided"
@@ -107,6 +109,11 @@ def _conclusion(counts) -> str:
         text += " That larger batches end in sharper minima is well supported, at equal training loss."
     if (shares[ALIKE_SENSITIVE] or 0) > 2 / 3:
         text += " Sensitivity to the input, a property of the function and not of its parameters, does tell nets trained alike apart."
+    methods = _mostly(counts[FLATTENED_BETTER])
+    if methods > 0:
+        text += " Most methods that make minima flatter also make nets better, which a relation over batch sizes could not show; what else such a method changes remains open."
+    if methods < 0:
+        text += " Most methods that make minima flatter do not make nets better by more than the effect fixed beforehand: to flatten is not enough."
     if (shares[SAME_FUNCTION] or 0) > 2 / 3:
         text += " As rescaling the weights changes sharpness at will and leaves the function as it is, sharpness alone does not determine how a net generalises: what holds over batch sizes is an observation on nets that training finds."
     return text

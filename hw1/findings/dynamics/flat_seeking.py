@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import COLOURS
-from hw1.findings.verdict import ACCURACY_EFFECT, KESKAR, OWN, RATIO_EFFECT, Claim, claim
+from hw1.findings.verdict import ACCURACY_EFFECT, FLATTENED_BETTER, KESKAR, OWN, RATIO_EFFECT, Claim, claim
 from hw1.findings.words import listed, number, part_of, plural, show, sign
 from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference, weakest
 
@@ -135,6 +135,7 @@ def claims(rows, settings) -> Iterator[Claim]:
             nets,
             above=0,
             effect=1,
+            topic=FLATTENED_BETTER if flattening(rows, method).low > 0 else "",
         )
 
 
