@@ -51,14 +51,16 @@ RESAMPLED = 50  # resamples whose images are counted at once
 class Settings(question.Images):
     """Settings of the question; each field is a flag."""
 
-    train: int = question.option(2000, "images of which the first ones are training examples")
-    test: int = question.option(8000, "test examples")
+    train: int = question.option(4000, "images of which the first ones are training examples")
+    test: int = question.option(6000, "test examples")
     pool: int = question.option(2, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     hidden: tuple[int, ...] = question.option((50,), "widths of the hidden layers", unique=False)
     learning_rates: tuple[float, ...] = question.option(
         (0.05, 0.1, 0.2, 0.4), "learning rates (chosen with the seeds 1000 to 1003)"
     )
-    examples: tuple[int, ...] = question.option((500, 1000, 2000), "numbers of training examples", at_most="train")
+    examples: tuple[int, ...] = question.option(
+        (500, 1000, 2000, 4000), "numbers of training examples", at_most="train"
+    )
     momenta: tuple[float, ...] = question.option((0.0, 0.5, 0.9), "momenta", minimum=0, maximum=0.999)
     base_learning_rate: float = question.option(
         0.2, "learning rate where another quantity is varied (chosen with the seeds 1000 to 1003)"

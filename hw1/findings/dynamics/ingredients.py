@@ -15,7 +15,7 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, VERMILION
 from hw1.findings.verdict import ACCURACY_EFFECT, OWN, Claim, claim
 from hw1.findings.words import listed, number, part_of, plural, show, sign
-from hw1.statistics import Interval, mean_interval, rank_correlation
+from hw1.statistics import Interval, mean_interval, paired_difference, rank_correlation
 
 SAGUN = "Sagun, talk"
 NOTHING, EVERYTHING = "nothing", "everything"
@@ -148,7 +148,14 @@ def _rates(rows) -> str:
 def _full(rows) -> str:
     """The accuracy of the full set-up."""
     train, test = (mean_interval(_accuracy(rows, NOTHING, "fixed", part)) for part in ("train", "test"))
-    return f"With all four ingredients the net has a training accuracy of {show(train)} and a test accuracy of {show(test)}."
+    text = f"With all four ingredients the net has a training accuracy of {show(train)} and a test accuracy of {show(test)}."
+    without = [name for name in _removed(rows) if sign(_more_fitted(rows, name)) > 0]
+    return f"{text} It fits its training images less well than without {listed(without)}." if without else text
+
+
+def _more_fitted(rows, name) -> Interval:
+    """How much higher the training accuracy is without an ingredient, at the rate of the full set-up."""
+    return paired_difference(_accuracy(rows, name, "fixed", "train"), _accuracy(rows, NOTHING, "fixed", "train"))
 
 
 def _drops(rows, rate) -> str:
