@@ -72,7 +72,7 @@ def test_drops_and_their_order_are_judged():
     """As published, or the other way round."""
     reverse = {"momentum": 12.0, "weight decay": 6.0, "preprocessing": 3.0, "schedule": 1.0, "everything": -1.5}
     found = {line.claim.split(" (")[0]: line for line in ingredients.claims(nets(ORDERED, reverse), SETTINGS)}
-    order = "The drops have the published order, {}: momentum, weight decay, preprocessing and everything"
+    order = "The drops have the published order, {}: momentum, weight decay, preprocessing and all four"
     assert found[order.format("rate of the full set-up")].verdict == HELD
     assert found[order.format("rate of the full set-up")].p < 0.001
     assert found[order.format("rate of its own")].verdict == NOT

@@ -90,3 +90,9 @@ def test_a_logarithmic_axis_has_one_format(low, high, labels):
         assert found == labels
     else:
         assert all("10^" in text for text in found)
+
+
+def test_an_interval_around_zero_has_the_decimal_places_of_its_larger_end():
+    """A mean that is nearly 0 is not shown to more places than the noise allows."""
+    assert words.show(Interval(-0.0556, -18.9, 18.8, 20), 2) == "0 [−19, 19]"
+    assert words.show(Interval(-0.35, -0.83, -0.041, 20), 2) == "−0.35 [−0.83, −0.041]"

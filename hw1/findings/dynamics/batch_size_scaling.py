@@ -139,7 +139,7 @@ def figure(rows, settings, optimum, resamples, gap) -> Figure:
             label = f"{name} {value:g}" if value == values[0] else f"{value:g}"
             style.curve(axes, here, "batch_size", "test_accuracy", color=colour, label=label, **marker)
             if value in best.index:
-                axes.axvline(best[value], color=colour, linewidth=0.8, linestyle=":")
+                axes.axvline(best[value], ymax=0.7, color=colour, linewidth=0.8, linestyle=":")  # below the legend
         style.log_x(axes, "batch size")
         _limit(axes, rows)
         _legend(axes, "upper left")
@@ -263,7 +263,7 @@ def comment(rows, settings, optimum, resamples, gap) -> dict:
     fitted = number(settings["reach"])
     return {
         "title": "The best batch size",
-        "method": f"The net {net_on_images(settings)} is trained by SGD with constant learning rate ε and momentum m on N images, drawn with replacement, for {settings['updates']:,} updates. One of the three is varied around {base}. The best batch size is the vertex of a parabola in the logarithm of the batch size, through the test accuracies within a factor of {fitted} of the highest one; accuracies more than {100 * settings['depth']:g} points below that count as so much below, as accuracy breaks down at small batches. Its interval is a bootstrap over seeds and test images. The noise scale is g = ε (N/B − 1) / (1 − m).",
+        "method": f"The net {net_on_images(settings)} is trained by SGD with constant learning rate ε and momentum m on N images, drawn with replacement, for {settings['updates']:,} updates. One of the three is varied around {base}. The best batch size is the vertex of a parabola in the logarithm of the batch size, through the test accuracies within a factor of {fitted} of the highest one; accuracies more than {100 * settings['depth']:g} {'point' if settings['depth'] == 0.01 else 'points'} below that count as so much below, as accuracy breaks down at small batches. Its interval is a bootstrap over seeds and test images. The noise scale is g = ε (N/B − 1) / (1 − m).",
         "caption": f"Above: test accuracy against batch size (dotted: the best one), means over {settings['seeds']} seeds with 95 % intervals. Below: the best batch size against learning rate, training examples and 1 / (1 − m), each in units of its base, with the predicted slope (left); test accuracy against the noise scale (middle); loss against updates of small and full batch (right).",
         "comment": [
             part
@@ -294,6 +294,8 @@ def _scaling(rows, settings, optimum, resamples) -> str:
     if known:
         exponents = [f"{show(interval, 2)} for {SCALES[name]}" for name, interval in known.items()]
         text += f"The exponents of the best batch size, which theory has as 1, are {listed(exponents)}. If the noise of a single update decided, which goes with ε / (B (1 − m)) whatever N is, they would be 1, 0 and 1. "
+        off = [SCALES[name] for name, interval in known.items() if not interval.low <= 1 <= interval.high]
+        text += f"1 is not in the interval for {listed(off)}. " if off else ""
     censored = int(optimum.censored.sum())
     if censored:
         text += f"{part_of(censored, len(optimum)).capitalize()} peaks are at an end of the batch sizes or beyond, and are left out of the fits. "

@@ -21,6 +21,7 @@ SAGUN = "Sagun, talk"
 NOTHING, EVERYTHING = "nothing", "everything"
 PUBLISHED = {"momentum": 1.5, "weight decay": 3.2, "preprocessing": 6.3, EVERYTHING: 12.5}  # points, in their order
 RATES = {"fixed": {"color": BLUE, "marker": "o"}, "retuned": {"color": VERMILION, "marker": "s"}}
+ALL = "all four"  # what EVERYTHING is called in a text
 NAMES = {"fixed": "rate of the full set-up", "retuned": "rate of its own"}
 POINTS = 100 * ACCURACY_EFFECT  # the effect fixed beforehand, in points
 
@@ -44,7 +45,7 @@ def figure(rows, settings) -> Figure:
     )
     first.axvline(0, color="#888888", linewidth=0.8, linestyle=":")
     first.set(xlabel="drop in test accuracy (points)", yticks=range(len(removed)))
-    first.set_yticklabels([f"without {name}" for name in removed])
+    first.set_yticklabels([f"without {_called(name)}" for name in removed])
     first.set_ylim(len(removed) - 0.5, -0.5)
     whole = mean_interval(_accuracy(rows, NOTHING, "fixed", "train")).value
     if np.isfinite(whole):
@@ -73,6 +74,11 @@ def _accuracy(rows, removed, rate, part="test") -> pd.Series:
     """The accuracy of each seed; NaN where the net diverged."""
     nets = rows[(rows.removed == removed) & (rows.rate == rate)]
     return nets.set_index("seed")[f"{part}_accuracy"]
+
+
+def _called(name) -> str:
+    """What was removed, in a text."""
+    return ALL if name == EVERYTHING else name
 
 
 def drops(rows, removed: str, rate: str) -> pd.Series:
@@ -104,7 +110,7 @@ def claims(rows, settings) -> Iterator[Claim]:
             nets = rows[(rows.removed == name) & (rows.rate == rate)]
             yield claim(
                 SAGUN if name in PUBLISHED and rate == "fixed" else OWN,
-                f"Test accuracy falls without {name}, {said} (drop in points)",
+                f"Test accuracy falls without {_called(name)}, {said} (drop in points)",
                 mean_interval(drops(rows, name, rate)),
                 nets,
                 published=f"{PUBLISHED[name]:g} points" if name in PUBLISHED and rate == "fixed" else "",
@@ -114,7 +120,7 @@ def claims(rows, settings) -> Iterator[Claim]:
         found, p = order(rows, rate)
         yield claim(
             SAGUN if rate == "fixed" else OWN,
-            f"The drops have the published order, {said}: {listed(PUBLISHED)} (Spearman's correlation with that order, mean over seeds; p of Page's test)",
+            f"The drops have the published order, {said}: {listed(map(_called, PUBLISHED))} (Spearman's correlation with that order, mean over seeds; p of Page's test)",
             found,
             pd.concat([full, rows[rows.rate == rate]]),
             published="1.5, 3.2, 6.3 and 12.5 points" if rate == "fixed" else "",
@@ -142,7 +148,11 @@ def comment(rows, settings) -> dict:
 def _rates(rows) -> str:
     """The retuned rates."""
     own = rows[rows.rate == "retuned"].drop_duplicates("removed").dropna(subset=["learning_rate"])
-    return listed(f"{row.learning_rate:g} without {row.removed}" for row in own.itertuples()) if len(own) else "none"
+    return (
+        listed(f"{row.learning_rate:g} without {_called(row.removed)}" for row in own.itertuples())
+        if len(own)
+        else "none"
+    )
 
 
 def _full(rows) -> str:
@@ -150,7 +160,11 @@ def _full(rows) -> str:
     train, test = (mean_interval(_accuracy(rows, NOTHING, "fixed", part)) for part in ("train", "test"))
     text = f"With all four ingredients the net has a training accuracy of {show(train)} and a test accuracy of {show(test)}."
     without = [name for name in _removed(rows) if sign(_more_fitted(rows, name)) > 0]
-    return f"{text} It fits its training images less well than without {listed(without)}." if without else text
+    return (
+        f"{text} It fits its training images less well than without {listed(map(_called, without))}."
+        if without
+        else text
+    )
 
 
 def _more_fitted(rows, name) -> Interval:
@@ -165,31 +179,26 @@ def _drops(rows, rate) -> str:
     if not found:
         return f"With the {NAMES[rate]}, all nets diverged."
     text = "At the rate of the full set-up" if rate == "fixed" else "With a rate of its own for each"
-    text += f", accuracy drops by {listed(f'{show(interval, 2)} points without {name}' for name, interval in found.items())}."
+    text += f", accuracy drops by {listed(f'{show(interval, 2)} points without {_called(name)}' for name, interval in found.items())}."
     open_ones = [name for name, interval in found.items() if sign(interval) <= 0 and np.isfinite(interval.low)]
     if open_ones:
-        text += f" No drop is shown without {listed(open_ones)}."
+        text += f" No drop is shown without {listed(map(_called, open_ones))}."
     lost = [name for name in found if found[name].missing]
     if lost:
-        text += f" Some nets diverged without {listed(lost)}."
+        text += f" Some nets diverged without {listed(map(_called, lost))}."
     return text
 
 
 def _orders(rows) -> str:
     """Whether the drops come in the published order."""
-    parts = []
-    for rate, said in NAMES.items():
-        found, p = order(rows, rate)
-        if np.isfinite(p):
-            verdict = "in the published order" if p < 0.05 else "not shown to be in the published order"
-            parts.append(
-                f"with the {said} {verdict} (Spearman's correlation {show(found, 2)}, Page's test p = {number(p, 1)})"
-            )
-    if not parts:
+    found = {said: order(rows, rate) for rate, said in NAMES.items()}
+    if not all(np.isfinite(p) for _, p in found.values()):
         return ""
-    text = f"The published drops, from the least to the largest {listed(PUBLISHED)}, are {listed(parts)}."
+    shown = [said for said, (_, p) in found.items() if p < 0.05]
+    text = f"The published order of the drops, {listed(map(_called, PUBLISHED))}, is {f'shown with the {listed(shown)}' if shown else 'not shown'}: Spearman's correlation with it is "
+    text += f"{listed(f'{show(correlation, 2)} with the {said} (p of Page’s test {number(p, 1)})' for said, (correlation, p) in found.items())}."
     change = {name: mean_interval(drops(rows, name, "fixed") - drops(rows, name, "retuned")) for name in _removed(rows)}
     smaller = [name for name, interval in change.items() if sign(interval) > 0]
     if smaller:
-        text += f" A part of the drop without {listed(smaller)} is the fault of the rate, not of the missing ingredient: with a rate of its own it is measurably smaller ({part_of(len(smaller), len(change))} ablations)."
+        text += f" A part of the drop without {listed(map(_called, smaller))} is the fault of the rate, not of the missing ingredient: with a rate of its own it is measurably smaller ({part_of(len(smaller), len(change))} ablations)."
     return text
