@@ -29,8 +29,10 @@ neither step sizes nor when training stops. The sizes of the distortions are our
 
 Chosen with the seeds 1000 and 1001, as the lowest test error at the target loss: the step sizes of SGD among 0.03 (for
 the small net 0.01) to 0.6, of the full batch among 0.1 to 0.8 (small: 0.4), with momentum among 0.01 to 0.2, and the
-temperature among 1e-6 to 3e-3. The full batch may do better still above 0.8, and with momentum below 0.01: the ranges
-end there.
+temperature among 1e-6 to 3e-3. On the seeds 1000 to 1009, the dense net's full batch is worse again above 0.8 (at 1.2;
+at 1.6 it is at the edge of stability and takes ten times the steps), SGD on both sides of 0.3, and momentum makes 1,110
+to 1,170 mistakes of 10,000 at every step size from 0.005 to 0.32, against 1,000 of the full batch without it. The small
+net's errors are equal, to 10 of 10,000, for momentum from 0.01 to 0.04.
 """
 
 import dataclasses

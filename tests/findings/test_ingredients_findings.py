@@ -78,7 +78,7 @@ def test_drops_and_their_order_are_judged():
     assert found[order.format("rate of its own")].verdict == NOT
     assert found["Test accuracy falls without momentum, rate of the full set-up"].verdict == HELD
     assert found["Test accuracy falls without momentum, rate of the full set-up"].published == "1.5 points"
-    assert found["Test accuracy falls without everything, rate of its own"].verdict == NOT
+    assert found["Test accuracy falls without all four, rate of its own"].verdict == NOT
     assert found["Test accuracy falls without schedule, rate of the full set-up"].source == "our hypothesis"
 
 
