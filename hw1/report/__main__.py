@@ -30,6 +30,8 @@ TITLES = {
     "deep_vs_shallow": "Part 1-1: deep against shallow",
     "optimization": "Part 1-2: optimization",
     "generalization": "Part 1-3: generalization",
+    "landscape": "Curvature, large batches and flat minima",
+    "dynamics": "The noise of SGD",
 }
 SUPPLEMENTS = ["papers", *catalogue.PAPERS]
 MOST_PAGES = 10  # of the report, which the course asks for
@@ -101,6 +103,9 @@ def supplement(results: Path, out: Path, part: str = "papers") -> None:
     sections = [
         _section(name, results) | _source_and_deviations(name) | {"table": _table(name, results)} for name in names
     ]
+    for section, name in zip(sections, names, strict=True):
+        of = catalogue.part_of(name)
+        section["part"] = TITLES[of] if part == "papers" and name == catalogue.names(of)[0] else None
     judged = names if part in catalogue.PAPERS else None
     again = replicate.read(records.COMMITTED)
     content = {
