@@ -34,16 +34,16 @@ Source: Keskar et al., arXiv 1609.04836 (outlook); Foret et al., arXiv 2010.0141
 connections); Dinh et al., arXiv 1703.04933 (can the model itself be made flatter?).
 
 Deviations: a fully connected net on 5,000 images in place of convolutional nets on CIFAR. The penalty is part of the
-objective for all methods, so that it means the same for each. Entropy-SGD moves θ towards the Langevin mean by SGD with
-the momentum of all methods (the gradient is γ (θ − μ), the rate `outer_rate` / γ times the schedule), γ is constant,
-and its mini-batch is `inner_steps` times as large, so that a Langevin step sees as many examples as a plain step and an
-epoch costs as much as one of SAM.
+objective for all methods, so that it means the same for each. Entropy-SGD moves θ towards the Langevin mean μ by SGD
+with the momentum of all methods: the gradient is γ (θ − μ), the rate the schedule times a share of the way, over γ.
+γ is constant, and a mini-batch has a part for each Langevin step, so that such a step sees as many examples as a plain
+step and an epoch costs as much as one of SAM.
 
 Chosen with the seeds 1000 and 1001: λ, as with 5e-4 to 2e-3 the objective was still falling at the constant rate for
 some methods; the step size among 0.0125 to 0.2, of which 0.05 had the highest test accuracy of plain SGD (0.949), of
 SAM and of the net with skip connections, and for weight averaging was within 0.002 of 0.035; ρ among 0.02 to 0.2 (at
-0.2 training fails); of Entropy-SGD γ among 0.03 to 0.3, Langevin steps of 0.1 and 0.2, and an outer rate of 0.25 or
-0.5, of which the smaller ones had not come to a plateau.
+0.2 training fails); of Entropy-SGD γ among 0.03 to 0.3, Langevin steps of 0.1 and 0.2, and shares of the way of 0.25
+and 0.5, of which the smaller ones had not come to a plateau.
 """
 
 import dataclasses

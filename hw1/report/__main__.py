@@ -112,15 +112,15 @@ def supplement(results: Path, out: Path, part: str = "papers") -> None:
         "sections": sections,
         "run": _run(results, names),
         "ledger": _by_source(claims.judge(results, judged)),
-        "replication": None if again is None else {"summary": replicate.summary(again), "lines": _replication(again)},
+        "replication": None if again is None else _replication(again),
     }
     _typeset("supplement.typ", content, results, names, out)
 
 
-def _replication(table: pd.DataFrame) -> list[dict]:
-    """The claims whose verdict did not repeat, with both figures."""
+def _replication(table: pd.DataFrame) -> dict:
+    """How many questions were answered with fresh seeds, and the claims whose verdict changed, with both figures."""
     changed = table[table.outcome.isin(["flips", "no longer decided", "decided now"])]
-    return [
+    lines = [
         {
             "claim": line.claim,
             "before": words.show(Interval(line.ours, line.low, line.high, line.seeds)),
@@ -129,6 +129,8 @@ def _replication(table: pd.DataFrame) -> list[dict]:
         }
         for line in changed.itertuples()
     ]
+    questions = words.part_of(table.question.nunique(), len(catalogue.names())).capitalize()
+    return {"questions": questions, "summary": replicate.summary(table), "lines": lines}
 
 
 def _typeset(

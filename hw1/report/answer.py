@@ -14,6 +14,7 @@ from hw1.findings.verdict import (
     SHARP_WORSE,
     SMALL,
 )
+from hw1.findings.words import plural
 
 ASKED = {  # topic → what is claimed
     BATCH_SHARPNESS: "Larger batches end in sharper minima",
@@ -109,11 +110,10 @@ def _conclusion(counts) -> str:
         text += " That larger batches end in sharper minima is well supported, at equal training loss."
     if (shares[ALIKE_SENSITIVE] or 0) > 2 / 3:
         text += " Sensitivity to the input, a property of the function and not of its parameters, does tell nets trained alike apart."
-    methods = _mostly(counts[FLATTENED_BETTER])
-    if methods > 0:
-        text += " Most methods that make minima flatter also make nets better, which a relation over batch sizes could not show; what else such a method changes remains open."
-    if methods < 0:
-        text += " Most methods that make minima flatter do not make nets better by more than the effect fixed beforehand: to flatten is not enough."
+    methods, better = sum(counts[FLATTENED_BETTER].values()), counts[FLATTENED_BETTER].get(SUPPORTED, 0)
+    if methods:
+        text += f" To flatten on purpose says more than a relation: {plural(methods, 'method')} of training made minima flatter by every measure, and {better or 'none'} of them the nets better."
+        text += "" if better else " So flattening alone was not enough."
     if (shares[SAME_FUNCTION] or 0) > 2 / 3:
         text += " As rescaling the weights changes sharpness at will and leaves the function as it is, sharpness alone does not determine how a net generalises: what holds over batch sizes is an observation on nets that training finds."
     return text

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hw1 import catalogue, claims, records, replicate
-from hw1.findings.verdict import ALIKE_WORSE, HELD, NOISY, NOT, SHARP_WORSE, SMALL, claim
+from hw1.findings.verdict import ALIKE_WORSE, FLATTENED_BETTER, HELD, NOISY, NOT, SHARP_WORSE, SMALL, claim
 from hw1.report import __main__ as report
 from hw1.report.answer import paragraphs
 from hw1.statistics import Interval
@@ -113,7 +113,7 @@ def test_verdicts_that_changed_are_shown():
     columns = ["question", "source", "claim", *replicate.SHOWN]
     table = pd.DataFrame([["q", "s", name, 1, 0, 2, 5, HELD] for name in "ab"], columns=columns)
     again = table.assign(verdict=[HELD, NOISY], low=-1.0)
-    (line,) = report._replication(replicate.compare(table, again))
+    (line,) = report._replication(replicate.compare(table, again))["lines"]
     assert line == {"claim": "b", "before": "1 [0, 2]", "after": "1 [−1, 2]", "verdicts": "held; again too noisy"}
 
 
@@ -157,3 +157,14 @@ def test_a_question_that_is_not_finished_is_not_reported(runs, tmp_path, capsys)
     assert "sensitivity is not finished" in error
     assert "--only=sensitivity" in error
     assert (tmp_path / "made.pdf").read_text() == "an earlier one"
+
+
+def test_the_answer_counts_methods_that_flatten():
+    """Each has its own nets; without any there is nothing to say of them."""
+    line = claim("source", "sentence", Interval(1, 0, 2), above=0, topic=FLATTENED_BETTER)
+    lines = [line._replace(verdict=verdict, nets=verdict) for verdict in (NOT, SMALL)]
+    _, conclusion = paragraphs(pd.DataFrame(lines))
+    assert "2 methods of training made minima flatter by every measure, and none of them" in conclusion
+    assert "flattening alone was not enough" in conclusion
+    _, conclusion = paragraphs(pd.DataFrame([*lines, line._replace(verdict=HELD, nets="third")]))
+    assert "3 methods of training" in conclusion and "1 of them the nets better." in conclusion
