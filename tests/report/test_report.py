@@ -167,4 +167,5 @@ def test_the_answer_counts_methods_that_flatten():
     assert "2 methods of training made minima flatter by every measure, and none of them" in conclusion
     assert "flattening alone was not enough" in conclusion
     _, conclusion = paragraphs(pd.DataFrame([*lines, line._replace(verdict=HELD, nets="third")]))
-    assert "3 methods of training" in conclusion and "1 of them the nets better." in conclusion
+    assert "3 methods of training" in conclusion
+    assert "1 of them the nets better." in conclusion
