@@ -73,7 +73,7 @@ class Settings(question.Images):
     share: float = question.option(0.25, "largest batch size, as a share of the training examples", maximum=1)
     ratio: float = question.option(2**0.5, "ratio of neighbouring batch sizes, at least 1.1", minimum=1.1)
     reach: float = question.option(
-        2.0, "factor around the highest test accuracy within which batch sizes are part of the fit", minimum=1.1
+        2.0, "factor around the highest test accuracy within which batch sizes are fitted", minimum=1.1
     )
     depth: float = question.option(0.01, "test accuracies are part of the fit down to so much below the highest one")
     updates: int = question.option(3000, "optimizer steps of every net")
