@@ -22,7 +22,7 @@ ASKED = {  # topic → what is claimed
     SHARP_WORSE: "Over batch sizes, sharper minima generalise worse",
     ALIKE_WORSE: "Of nets that were trained alike, the sharper ones generalise worse",
     ALIKE_SENSITIVE: "Of nets that were trained alike, those more sensitive to their input generalise worse",
-    FLATTENED_BETTER: "Nets that are trained by a method that flattens minima generalise better",
+    FLATTENED_BETTER: "What makes minima flatter in training makes nets generalise better",
     SAME_FUNCTION: "The sharpness of a net changes though its function does not",
 }
 SUPPORTED, AGAINST, LITTLE, OPEN = "held", "did not hold", "the effect is too small to matter", "it cannot be decided"
@@ -112,8 +112,8 @@ def _conclusion(counts) -> str:
         text += " Sensitivity to the input, a property of the function and not of its parameters, does tell nets trained alike apart."
     methods, better = sum(counts[FLATTENED_BETTER].values()), counts[FLATTENED_BETTER].get(SUPPORTED, 0)
     if methods:
-        text += f" To flatten on purpose says more than a relation: {plural(methods, 'method')} of training made minima flatter by every measure, and {better or 'none'} of them the nets better."
-        text += "" if better else " So flattening alone was not enough."
+        text += f" Methods that flatten say more than a relation: of {plural(methods, 'method')} that made minima flatter, {better or 'none'} made the nets measurably better."
+        text += " So flattening alone is not enough." if better < methods else ""
     if (shares[SAME_FUNCTION] or 0) > 2 / 3:
         text += " As rescaling the weights changes sharpness at will and leaves the function as it is, sharpness alone does not determine how a net generalises: what holds over batch sizes is an observation on nets that training finds."
     return text
