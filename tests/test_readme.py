@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 
 from hw1 import catalogue, command, models, records, replicate
@@ -195,6 +196,9 @@ def test_numbers_of_the_readme_are_those_of_the_committed_results():
     decided = table[table.verdict.isin(replicate.DECIDED)].outcome
     assert f"{(decided == 'repeats').sum()} of the {len(decided)} decided verdicts came out the same" in text
     assert ("none turned into its opposite" in text) == (not (decided == "flips").any())
+    table = pd.read_csv(records.COMMITTED / "replication.instructions.csv")
+    assert set(table[table.verdict.isin(replicate.DECIDED)].outcome) == {"repeats"}
+    assert f"all {len(decided)} did" in text
     rows = records.read(records.COMMITTED, "sensitivity")
     assert f"{(rows.loss_gradient_norm / rows.whole_loss_gradient_norm).mean():.0f} times smaller" in text
     norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()
