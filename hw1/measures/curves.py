@@ -179,6 +179,7 @@ def _first(start, end, places, seed) -> tf.Tensor:
     points = start + places[:, None] * (end - start)
     size = _JITTER * np.linalg.norm(end - start) / np.sqrt(len(start))
     points[1:-1] += size * checks.generator(seed).standard_normal(points[1:-1].shape)
+    points[-1] = end  # which rounding may have missed
     return tf.constant(points.astype(dtype))
 
 
