@@ -8,6 +8,9 @@
 - `sharpness`: the rise of the loss around a minimum. `volume`: the volume of the flat region around it. `evidence`: the
   Bayesian evidence, by Laplace's approximation.
 - `sensitivity`: derivatives with respect to the input. `adversarial`: changes of the input that raise the loss.
-- `interpolation`: the loss on lines and planes in parameter space; `directions` for these.
+- `interpolation`: the loss on lines, paths and planes in parameter space, and the barrier between two nets;
+  `directions` for planes.
+- `paths`: paths of low loss between two nets, the string method and Bézier curves; it rests on `curves`. `alignment`: a
+  net's hidden units in another's order; it rests on `units`.
 - `stationary`: points of zero gradient, and the share of directions in which the loss rises from them.
 """

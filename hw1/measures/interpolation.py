@@ -1,9 +1,9 @@
-"""The loss on lines and planes in parameter space.
+"""The loss on lines, paths and planes in parameter space.
 
-Lines: θ_α = (1 − α) θ_a + α θ_b (Goodfellow et al., arXiv 1412.6544). Planes: θ + u d₁ + v d₂, through three points or
-in random directions whose filters have the norms of the net's own filters (Li et al., arXiv 1712.09913). A point of
-either costs a forward pass over the examples, and one more over the training set for the statistics of batch
-normalisation, if the model has any.
+Lines: θ_α = (1 − α) θ_a + α θ_b (Goodfellow et al., arXiv 1412.6544). Paths: those of `hw1.measures.paths`, with the
+barrier on them. Planes: θ + u d₁ + v d₂, through three points or in random directions whose filters have the norms of
+the net's own filters (Li et al., arXiv 1712.09913). A point of any of them costs a forward pass over the examples, and
+one more over the training set for the statistics of batch normalisation, if the model has any.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,10 @@ import numpy as np
 from hw1 import evaluation
 from hw1.evaluation import checks
 from hw1.evaluation.statistics import statistics
+from hw1.measures.curves import Path
 from hw1.measures.directions import filter_normalised, through
 
-__all__ = ["Line", "Plane", "filter_normalised", "line", "plane", "rows", "through"]
+__all__ = ["Barrier", "Line", "Plane", "barrier", "filter_normalised", "line", "plane", "rows", "through"]
 
 
 def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, float]]:
@@ -35,7 +36,7 @@ def rows(model_a, model_b, alphas: Sequence[float], data) -> Iterator[dict[str, 
         TypeError, ValueError: as `line`.
     """
     sets = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
-    problems = {part: _between_models(model_a, model_b, *examples) for part, examples in sets.items()}
+    problems = {part: between_models(model_a, model_b, *examples) for part, examples in sets.items()}
     for alpha, parameters, state in _points(problems["train"], model_b, alphas, problems["train"]):
         row = {"alpha": alpha}
         for part, problem in problems.items():
@@ -90,13 +91,115 @@ def line(
     Raises:
         TypeError, ValueError: if the models differ in architecture or the input does not fit.
     """
-    problem = _between_models(model_a, model_b, x, y, loss, **options)
-    points = _points(problem, model_b, alphas, _averaged_over(problem, statistics_x, options.get("chunk_size")))
+    problem = between_models(model_a, model_b, x, y, loss, **options)
+    points = _points(problem, model_b, alphas, averaged_over(problem, statistics_x, options.get("chunk_size")))
     results = [evaluation.evaluate_at(problem, *point) for _, *point in points]
     return Line(*np.array(results).T)
 
 
-def _between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.Problem:
+class Barrier(NamedTuple):
+    """The barrier on a path between two nets, and loss and accuracy along it.
+
+    Attributes:
+        loss_barrier: largest loss on the path less that of the worse end; in nats for cross-entropy, never negative.
+        error_barrier: the same of the error, 1 − accuracy, as a share of the examples (0.005 is half a point); NaN
+            where accuracy is not defined.
+        arc_length: of each point from model_a, in units of the parameters, shape [points].
+        loss: mean loss at each point, shape [points].
+        accuracy: share of correct examples at each point, shape [points]; NaN where it is not defined.
+    """
+
+    loss_barrier: float
+    error_barrier: float
+    arc_length: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+
+def barrier(
+    model_a,
+    model_b,
+    x,
+    y=None,
+    loss=None,
+    path: Path | None = None,
+    per_segment: int = 20,
+    statistics_x=None,
+    **options: Unpack[evaluation.Options],
+) -> Barrier:
+    """How far loss and error rise on a path between two nets above the worse of its ends, in inference mode.
+
+    With L the loss, γ(s) the path and the worse end the one with the larger loss,
+
+        barrier = max_s L(γ(s)) − max(L(θ_a), L(θ_b)),
+
+    and likewise for the error, whose worse end may be the other one. The maximum is taken over the ends of all segments
+    and points between them. This matters: a search presses the loss down at the pivots, so that the pivots alone hide
+    a barrier between them, and a mean along the path hides it too. Points are finitely many, so the value is a lower
+    bound of the barrier on this path. The barrier on any one path is an upper bound of the lowest one of all paths.
+
+    Batch normalisation: statistics are recomputed at every point, as for `line`, and here at both ends too. Stored
+    averages lag behind the weights. Were they used at the ends only, a rise of the loss that comes from the lag would
+    be taken off the barrier.
+
+    Args:
+        model_a: a built Keras model, where the path begins.
+        model_b: another of the same architecture, where it ends.
+        x: inputs to evaluate on, shape [n, ...].
+        y: targets, shape [n].
+        loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
+        path: between the two, from `hw1.measures.paths`; None for the straight line.
+        per_segment: parts of each segment, at least 10. (The straight line is one segment. A Bézier curve of m + 1
+            points counts as m.)
+        statistics_x: inputs for the statistics of batch normalisation, usually the training set; None for x.
+        options: see `hw1.evaluation.Options`.
+
+    Returns:
+        A `Barrier`; neither model is changed.
+
+    Raises:
+        TypeError, ValueError: if the models differ in architecture, the path leads between other nets, or the input
+            does not fit.
+    """
+    checks.whole("per_segment", per_segment, 10)
+    problem = between_models(model_a, model_b, x, y, loss, **options)
+    parameters_b, state_b = evaluation.variables(model_b)
+    ends = np.stack([evaluation.flatten(each).numpy() for each in (problem.parameters, parameters_b)])
+    path = Path(ends) if path is None else path
+    if not isinstance(path, Path):
+        raise TypeError(f"path must be a Path from hw1.measures.paths, not {type(path).__name__}")
+    if path.points.shape[1:] != ends.shape[1:] or not np.array_equal(path.points[[0, -1]], ends):
+        raise ValueError("the path leads between other nets: its ends must be the parameters of model_a and model_b")
+    positions = path.positions(per_segment)
+    averaged = averaged_over(problem, statistics_x, options.get("chunk_size"))
+    losses, accuracy = along(problem, state_b, path, positions, averaged).T
+    rises = [values.max() - max(values[0], values[-1]) for values in (losses, 1 - accuracy)]
+    return Barrier(*map(float, rises), positions * path.length, losses, accuracy)
+
+
+def along(problem, state_b, path: Path, positions, averaged) -> np.ndarray:
+    """Loss and accuracy at positions on a path, with the statistics of batch normalisation recomputed at each.
+
+    Args:
+        problem: of the model where the path begins, an `hw1.evaluation.Problem`.
+        state_b: variables that are not trained of the model where it ends, a list of tensors.
+        path: between the two.
+        positions: shares of the path's length, from 0 to 1.
+        averaged: the problem over whose inputs the statistics are taken, from `averaged_over`.
+
+    Returns:
+        Shape [positions, 2].
+    """
+    recompute, found = statistics(averaged), []
+    for position in positions:
+        vector = path.at(position).astype(problem.dtype)
+        parameters = evaluation.unflatten(vector, problem.parameters)
+        state = _state(problem, state_b, position, parameters, recompute)
+        found.append(evaluation.evaluate_at(problem, parameters, state))
+    return np.array(found)
+
+
+def between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.Problem:
     """The problem of model_a on the examples; ValueError unless model_b is of the same architecture."""
     problem = evaluation.Problem(model_a, x, y, loss, **options)
     other = evaluation.Problem(model_b, x, y, loss, **options)
@@ -104,7 +207,7 @@ def _between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.
     return problem
 
 
-def _averaged_over(problem, x, chunk_size=None) -> evaluation.Problem:
+def averaged_over(problem, x, chunk_size=None) -> evaluation.Problem:
     """The problem over whose inputs statistics are taken: these inputs, or those of the problem."""
     if x is None:
         return problem
@@ -112,15 +215,18 @@ def _averaged_over(problem, x, chunk_size=None) -> evaluation.Problem:
 
 
 def _points(problem, model_b, alphas, averaged):
-    """Yields every α with the parameters and the state there."""
+    """Yields every α with the parameters and the state there; at 0 and 1 those of the nets."""
     recompute = statistics(averaged)
     parameters_b, state_b = evaluation.variables(model_b)
     for alpha in _coordinates("alphas", alphas):
         parameters = [_between(a, b, alpha) for a, b in zip(problem.parameters, parameters_b, strict=True)]
-        state = [_between(a, b, alpha) for a, b in zip(problem.state, state_b, strict=True)]
-        if recompute is not None and alpha not in (0, 1):
-            state = recompute(parameters, state)
-        yield alpha, parameters, state
+        yield alpha, parameters, _state(problem, state_b, alpha, parameters, None if alpha in (0, 1) else recompute)
+
+
+def _state(problem, state_b, alpha, parameters, recompute):
+    """The variables that are not trained: between those of the nets, but for statistics, which are recomputed."""
+    state = [_between(a, b, alpha) for a, b in zip(problem.state, state_b, strict=True)]
+    return state if recompute is None else recompute(parameters, state)
 
 
 class Plane(NamedTuple):
@@ -171,7 +277,7 @@ def plane(
     origin = evaluation.flatten(problem.parameters).numpy()
     first, second = (_direction(direction, len(origin)) for direction in (first, second))
     u, v = (_coordinates(name, values) for name, values in (("u", u), ("v", v)))
-    recompute = statistics(_averaged_over(problem, statistics_x, options.get("chunk_size")))
+    recompute = statistics(averaged_over(problem, statistics_x, options.get("chunk_size")))
 
     def at(step):
         moved = evaluation.unflatten((origin + step).astype(origin.dtype), problem.parameters)
@@ -214,12 +320,12 @@ def _check_same_architecture(problem, other) -> None:
     if shapes[0] != shapes[1]:
         raise ValueError(
             f"the models differ in architecture: {model.name!r} has variables (trainable, others) of shapes "
-            f"{shapes[0]}, {other.model.name!r} of {shapes[1]}; a line needs equal ones"
+            f"{shapes[0]}, {other.model.name!r} of {shapes[1]}; lines and paths need equal ones"
         )
     theirs = problem.all_outputs(other.parameters, other.state)
     for ours, own in zip(theirs, other.all_outputs(), strict=True):
         if not checks.same_outputs(ours, own):
             raise ValueError(
                 f"the models differ in architecture: {model.name!r} with the weights of {other.model.name!r} computes "
-                "another function than that (other activations?); a line needs equal ones"
+                "another function than that (other activations?); lines and paths need equal ones"
             )
