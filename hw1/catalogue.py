@@ -41,9 +41,10 @@ PARTS = {
         "memorization",
         "flat_seeking",
     ],
+    "paths": ["walk"],
 }
 COURSE = ["deep_vs_shallow", "optimization", "generalization"]
-PAPERS = ["landscape", "dynamics"]
+PAPERS = ["landscape", "dynamics", "paths"]
 GROUPS = {"course": COURSE, "papers": PAPERS, "all": COURSE + PAPERS} | {part: [part] for part in PARTS}
 
 
