@@ -41,7 +41,7 @@ PARTS = {
         "memorization",
         "flat_seeking",
     ],
-    "paths": ["walk"],
+    "paths": ["walk", "smoothing"],
 }
 COURSE = ["deep_vs_shallow", "optimization", "generalization"]
 PAPERS = ["landscape", "dynamics", "paths"]

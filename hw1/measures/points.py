@@ -30,9 +30,7 @@ def _losses_in_turn(net):
 
     def run(parameters, state, x, targets, points, count):
         total = _total(net, parameters, state, x, targets)
-        return tf.map_fn(
-            lambda number: total(points[number]), tf.range(count), fn_output_signature=points.dtype
-        )
+        return tf.map_fn(lambda number: total(points[number]), tf.range(count), fn_output_signature=points.dtype)
 
     return run
 
@@ -104,7 +102,7 @@ def gradients_at(problem: evaluation.Problem, most: int) -> Callable[[np.ndarray
         most: the largest number of points in one compiled call; fewer if the net is large.
 
     Returns:
-        A function [points, parameters] -> losses of shape [points] and gradients of shape [points, parameters], float64.
+        A function [points, parameters] -> losses, shape [points], and gradients, shape [points, parameters], float64.
     """
     means = _means(problem, most, _gradients_together, _gradients_in_turn)
 

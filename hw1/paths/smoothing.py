@@ -12,8 +12,8 @@ with a Gaussian of standard deviation Λ in parameter space (`hw1.measures.smoot
 
 Solutions are where Adam ends from standard normal parameters on the loss itself. For each Λ a row has
 
-    minima       points of a grid that are lower than their eight neighbours, in the plane through three solutions, where
-                 the loss is smoothed within the plane only; the edge is left out
+    minima       points of a grid that are lower than their eight neighbours, in the plane through three solutions;
+                 the loss is smoothed within the plane only there; the edge is left out
     curvature    largest eigenvalue of the Hessian of L_Λ at a solution, mean over two solutions
     barrier      largest L_Λ on the line between these two, less the larger end
     effective    the effective sample size of the draws, the least one along that line; of f(x) = x their number
@@ -34,6 +34,7 @@ numbers. kT, learning rate and number of steps were chosen with the seeds 1000 a
 
 import dataclasses
 import functools
+import itertools
 import sys
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def units(settings: Settings) -> list[dict]:
     if settings.effective >= settings.draws:
         raise ValueError(f"--effective={settings.effective:g}: must be below --draws={settings.draws}")
     sizes = [1, *settings.hidden, 1]
-    parameters = sum((before + 1) * after for before, after in zip(sizes, sizes[1:], strict=False))
+    parameters = sum((before + 1) * after for before, after in itertools.pairwise(sizes))
     if parameters >= 50:
         raise ValueError(
             f"--hidden={question.write(settings.hidden)}: makes {parameters} parameters; at 50 or more too few draws "
@@ -141,9 +142,7 @@ class Case(NamedTuple):
     def smooth(self, settings, seed, f, **options) -> Convolution:
         """The convolution with a Gaussian for a function f, with the random vectors of the seed."""
         kt = settings.temperature if f == ENERGY else None
-        return Convolution(
-            self.model, *self.data, kt, draws=settings.draws, loss=LOSS, seed=1000 + seed, **options
-        )
+        return Convolution(self.model, *self.data, kt, draws=settings.draws, loss=LOSS, seed=1000 + seed, **options)
 
 
 def run(settings: Settings, data, f: str):
@@ -235,7 +234,10 @@ def minima(values: np.ndarray) -> int:
     inner = values[1:-1, 1:-1]
     rows, columns = values.shape
     around = [
-        values[1 + i : rows - 1 + i, 1 + j : columns - 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)
+        values[1 + i : rows - 1 + i, 1 + j : columns - 1 + j]
+        for i in (-1, 0, 1)
+        for j in (-1, 0, 1)
+        if (i, j) != (0, 0)
     ]
     return int((inner < np.min(around, axis=0)).sum())
 

@@ -18,8 +18,8 @@ float64. Of each measured segment:
 Rows have the means over all measured steps of a training, and the distance ‖θ − θ₀‖ from the start at the end. Table
 "stages" has the means of each stage, equal parts of the training, with the distance and losses at its end.
 
-Near a minimum with curvature h in the only direction that counts, SGD is an autoregression, θ ← (1 − εh) θ + noise. Then
-a share arccos(1 − εh)/π of the steps crosses the minimum: half at εh = 1, all at the edge of stability, εh = 2. For
+Near a minimum with curvature h in the only direction that counts, SGD is an autoregression, θ ← (1 − εh) θ + noise.
+Then a share arccos(1 − εh)/π of the steps crosses the minimum: half at εh = 1, all at the edge of stability, εh = 2. For
 εh < 1 exact descent crosses it never. The tests compare this question's measures with such closed forms.
 
 Source: Xing et al., arXiv 1802.08770.
@@ -32,6 +32,7 @@ Of the learning rates 0.1 to 1.6 in steps of 2, tried with the seeds 1000 and 10
 """
 
 import dataclasses
+import itertools
 import sys
 
 import keras
@@ -68,7 +69,9 @@ class Settings(question.Images):
     updates: int = question.option(500, "number of optimizer steps")
     every: int = question.option(5, "steps from one measured segment to the next", at_most="updates")
     stages: int = question.option(10, "equal parts of the training whose means are recorded", at_most="updates")
-    points: int = question.option(11, "points of a segment at which the loss is measured, both ends included", minimum=5)
+    points: int = question.option(
+        11, "points of a segment at which the loss is measured, both ends included", minimum=5
+    )
 
 
 SIZES = {
@@ -194,7 +197,7 @@ def _rows(settings, member, losses, iterates, about):
     means = {name: float(np.mean(values)) for name, values in found.items()}
     yield about | member.row | means | {"distance": distance[-1]}
     ends = np.linspace(0, settings.updates, settings.stages + 1).round().astype(int)
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in itertools.pairwise(ends):
         among = (steps >= begin) & (steps < end)
         yield {
             "table": "stages",

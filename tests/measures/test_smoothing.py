@@ -72,7 +72,7 @@ def test_the_exponential_of_a_quadratic(temperature):
 
 
 def test_the_effective_sample_size_of_a_quadratic():
-    """n (E w)² / E w², in closed form, (1 + 2a)^½ / (1 + a) a dimension with a = hΛ²/kT, at the minimum."""
+    """It is n (E w)² / E w², in closed form, (1 + 2a)^½ / (1 + a) a dimension with a = hΛ²/kT, at the minimum."""
     width, temperature = 0.5, 0.3
     a = CURVATURE * width**2 / temperature
     found = smooth(quadratic, draws=20000, temperature=temperature)(np.zeros((1, 2)), width)

@@ -155,13 +155,19 @@ def claims(rows, settings, stages) -> Iterator[Claim]:
 
 def comment(rows, settings, stages) -> dict:
     """What the segments look like, and what learning rate and batch size change."""
-    size, rate, train = settings["batch_size"], settings["learning_rate"], settings["train"]
-    pooled = f", on images averaged over squares of {settings['pool']} × {settings['pool']} pixels," if settings["pool"] > 1 else ""
+    rate, train = settings["learning_rate"], settings["train"]
+    pooled = (
+        f", on images averaged over squares of {settings['pool']} × {settings['pool']} pixels,"
+        if settings["pool"] > 1
+        else ""
+    )
     return {
         "title": "A walk with SGD",
         "method": f"The net {net_on_images(settings)}{pooled} is trained by plain SGD on {train:,} images for {settings['updates']:,} steps, with batches of {listed(f'{b:,}' for b in settings['batch_sizes'])} and of all {train:,} images and learning rates of {listed(f'{r:g}' for r in settings['learning_rates'])}. At every {settings['every']} steps the training loss is measured at {settings['points']} points of the segment between the parameters before and after the step. A step passes over a floor if the segment is roughly convex with its minimum inside; the height is the mean loss of its two ends less the least loss on it. As there is no momentum, the angle between two steps is that between their mini-batch gradients.",
         "caption": f"Share of steps that pass over a floor, height above the floor, cosine of successive gradients and distance from the start. Above: against the learning rate, means over the training (distance: at its end). Below: along training at learning rate {rate:g}. Means over {settings['seeds']} seeds with 95 % intervals.",
-        "comment": [part for part in (_of_floors(rows, settings), _of_both(rows, settings), _of_descent(rows, settings)) if part],
+        "comment": [
+            part for part in (_of_floors(rows, settings), _of_both(rows, settings), _of_descent(rows, settings)) if part
+        ],
     }
 
 
@@ -177,7 +183,9 @@ def _of_floors(rows, settings) -> str:
     text = f"With batch size {size} and learning rate {rate:g} a share of {show(share)} of the steps passes over a floor. Over all mini-batches the share goes from {number(means.min(), 2)} (batch size {least[0]:,}, learning rate {least[1]:g}) to {number(means.max(), 2)} (batch size {most[0]:,}, learning rate {most[1]:g}). A share of {number(over_seeds(batches.dropna(), 'convex').value)} of the segments is roughly convex; on {number(barrier.value, 2)} of them the loss rises above both ends."
     lost = rows[rows.status == "diverged"]
     if len(lost):
-        text += f" {part_of(len(lost), len(rows)).capitalize()} nets diverged (learning rates {span(lost.learning_rate)})."
+        text += (
+            f" {part_of(len(lost), len(rows)).capitalize()} nets diverged (learning rates {span(lost.learning_rate)})."
+        )
     return text
 
 
@@ -186,13 +194,23 @@ def _of_both(rows, settings) -> str:
     size, rate = settings["batch_size"], settings["learning_rate"]
     parts = []
     for name, found, at in (
-        ("learning rate", {c: _against_rate(rows, settings, c) for c in ("height", "distance")}, f"at batch size {size}"),
-        ("batch size", {c: _against_size(rows, settings, c) for c in ("height", "distance")}, f"at learning rate {rate:g}"),
+        (
+            "learning rate",
+            {c: _against_rate(rows, settings, c) for c in ("height", "distance")},
+            f"at batch size {size}",
+        ),
+        (
+            "batch size",
+            {c: _against_size(rows, settings, c) for c in ("height", "distance")},
+            f"at learning rate {rate:g}",
+        ),
     ):
         if not all(np.isfinite(part.value) for part in found.values()):
             continue
         verbs = {1: "rises", 0: "does not change measurably", -1: "falls"}
-        said = listed(f"the {column} {verbs[sign(part)]} (rank correlation {show(part, 2)})" for column, part in found.items())
+        said = listed(
+            f"the {column} {verbs[sign(part)]} (rank correlation {show(part, 2)})" for column, part in found.items()
+        )
         parts.append(f"With the {name}, {at}, {said}.")
     cells = {"low": min(settings["learning_rates"]), "high": max(settings["learning_rates"])}
     heights = {key: geometric_mean(_cell(rows, size, value).height) for key, value in cells.items()}
