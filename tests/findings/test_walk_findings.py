@@ -60,8 +60,7 @@ def test_what_the_source_says_holds_of_such_rows():
     assert judged(rows, stages) == [HELD] * 8
     text = said(rows, stages)
     assert "With the learning rate, at batch size 50, the height rises" in text
-    assert "With the batch size, at learning rate 0.4, the height does not change measurably" in text
-    assert "and the distance falls" in text
+    assert "With the batch size, at learning rate 0.4, the distance falls" in text
     assert "nan" not in text
 
 

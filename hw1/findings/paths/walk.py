@@ -205,7 +205,8 @@ def _of_both(rows, settings) -> str:
             f"at learning rate {rate:g}",
         ),
     ):
-        if not all(np.isfinite(part.value) for part in found.values()):
+        found = {column: part for column, part in found.items() if np.isfinite(part.value)}
+        if not found:
             continue
         verbs = {1: "rises", 0: "does not change measurably", -1: "falls"}
         said = listed(
