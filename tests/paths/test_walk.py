@@ -140,10 +140,10 @@ def test_a_segment_is_that_of_an_ordinary_net():
     found = [row for row in walk.run(settings, data, 100) if "table" not in row]
     pooled = datasets.average_pool(data, 4)
     model, own = models.mlp(settings.hidden, input_shape=pooled.shape, seed=0, dtype="float64"), pooled.of(0)
-    problem = evaluation.Problem(model, own.x_train, own.y_train)
+    objective = evaluation.objective(model, own.x_train, own.y_train)
     heights, theta = [], models.flat_parameters(model)
     for _ in range(2):
-        slope = evaluation.objective(problem)(theta)[1]
+        slope = objective(theta)[1]
         moved = [models.with_parameters(model, theta - 0.4 * s * slope) for s in PLACES]
         losses = [evaluation.evaluate(net, own.x_train, own.y_train)[0] for net in moved]
         heights.append((losses[0] + losses[-1]) / 2 - min(losses))
