@@ -29,7 +29,11 @@ Source: Pardalos, Shalloway & Xue, Optimization methods for computing global min
 functions, J. Global Optimization 4 (1994); Sagun's slides (f(x) = x and e^(−x/kT), the minimum tracked as Λ → 0).
 
 Deviations: the source smooths energies of molecules, analytically; here the integrals are sampled, with common random
-numbers. kT, learning rate and number of steps were chosen with the seeds 1000 and 1001: PILOT
+numbers.
+
+kT and learning rate were chosen with the seeds 1000 and 1001. Of kT = 0.3 and 1, the larger has an effective sample size
+above half of the draws up to larger Λ (in one seed nowhere and up to 0.1, in the other up to 0.4 with kT = 1). With
+learning rates of 0.05 and 0.1 plain descents ended at median losses of 0.0014 and 0.0006 after 400 steps.
 """
 
 import dataclasses
@@ -60,17 +64,17 @@ class Settings(question.Repeated):
     widths: tuple[float, ...] = question.option(
         (0.0, 0.1, 0.2, 0.4, 0.8, 1.6), "standard deviations Λ of the Gaussian, ascending from 0", minimum=0
     )
-    temperature: float = question.option(0.3, "temperature kT, in units of the loss")
-    draws: int = question.option(200, "random vectors", minimum=4)
+    temperature: float = question.option(1.0, "temperature kT, in units of the loss")
+    draws: int = question.option(400, "random vectors", minimum=4)
     effective: float = question.option(100.0, "effective sample size that exp(−x/kT) must exceed")
     grid: int = question.option(21, "points along each side of the plane", minimum=3)
     reach: float = question.option(0.5, "how far the plane reaches beyond the solutions, as a share of their distance")
     line: int = question.option(21, "points on the line between two solutions", minimum=3)
-    steps: int = question.option(400, "steps of Adam", minimum=2)
-    learning_rate: float = question.option(0.05, "initial learning rate of Adam, which falls to 0 along a cosine")
-    falling: float = question.option(0.7, "share of the steps in which Λ falls to 0", maximum=1)
+    steps: int = question.option(800, "steps of Adam", minimum=2)
+    learning_rate: float = question.option(0.1, "initial learning rate of Adam, which falls to 0 along a cosine")
+    falling: float = question.option(0.5, "share of the steps in which Λ falls to 0", maximum=1)
     tracked: float = question.option(1.6, "Λ at which the minimum begins to be tracked")
-    tracks: int = question.option(2, "starts of a seed from which the minimum is tracked", at_most="draws")
+    tracks: int = question.option(1, "starts of a seed from which the minimum is tracked", at_most="draws")
 
 
 SIZES = {
