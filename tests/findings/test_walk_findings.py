@@ -57,7 +57,7 @@ def said(rows, stages):
 def test_what_the_source_says_holds_of_such_rows():
     """All claims, and what the text says of them."""
     rows, stages = made()
-    assert judged(rows, stages) == [HELD] * 8
+    assert judged(rows, stages) == [HELD] * 9
     text = said(rows, stages)
     assert "With the learning rate, at batch size 50, the height rises" in text
     assert "With the batch size, at learning rate 0.4, the distance falls" in text
@@ -68,7 +68,7 @@ def test_what_does_not_hold_is_said():
     """Few floors, barriers, heights and distances the other way round, descent that turns less than SGD."""
     rows, stages = made(floor=0.1, height=-1, by_size=0.2, cosine=-0.9, whole_cosine=0.5, barrier=0.2)
     rows["convex"] = 0.5
-    assert judged(rows, stages) == [NOT] * 8
+    assert judged(rows, stages) == [NOT] * 9
     assert "the height falls" in said(rows, stages)
 
 
@@ -102,4 +102,4 @@ def test_few_seeds_have_a_figure_and_text(seeds):
     rows, stages = made(seeds=seeds)
     assert "nan" not in said(rows, stages)
     assert finding.figure(rows, SETTINGS, stages)
-    assert len(judged(rows, stages)) == 8
+    assert len(judged(rows, stages)) == 9

@@ -25,7 +25,6 @@ LOOKS = {
 IN_PLANE = "effective_plane"
 QUANTITIES = {"minima": IN_PLANE, "curvature": "effective", "barrier": "effective"}  # what decides whether it counts
 NOTHING = Interval(np.nan, np.nan, np.nan)
-WAYS = {"track": "tracked", "single": "one descent", "restarts": "best of restarts"}
 
 
 def table(rows, settings, f: str, quantity: str) -> pd.DataFrame:
@@ -65,7 +64,7 @@ def of_seeds(tracking, f: str) -> pd.DataFrame:
 def figure(rows, settings, tracking) -> Figure:
     """Number of minima, curvature and barrier against Λ; the losses that tracking and restarts end with."""
     fig, axes = style.figure(1, 4, 2.5)
-    labels = ("minima in a plane", "largest eigenvalue at Λ = 0 solutions", "barrier on a line")
+    labels = ("minima in a plane", "largest eigenvalue", "barrier on a line")
     axes[1].set_yscale("log")
     least = min(width for width in settings["widths"] if width > 0)
     for panel, quantity, label in zip(axes, QUANTITIES, labels, strict=False):
@@ -91,7 +90,7 @@ def _ends(axes, tracking):
         colour = LOOKS[f]["color"] if way == "track" else {"single": ORANGE, "restarts": GREEN}[way]
         axes.plot(np.full(len(values), place), values, linestyle="", marker="o", color=colour, alpha=0.35)
         axes.plot([place + 0.25], [geometric_mean(values).value], linestyle="", marker="_", color=colour, markersize=9)
-    axes.set_xticks(range(4), ["tracked,\nx", "tracked,\nexp", "one\ndescent", "best of\nrestarts"], fontsize=6)
+    axes.set_xticks(range(4), ["tracked, x", "tracked, exp", "one descent", "restarts"], rotation=45, fontsize=6)
     axes.set(ylabel="loss at the end", xlim=(-0.5, 3.6))
 
 
