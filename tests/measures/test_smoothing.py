@@ -79,16 +79,16 @@ def test_the_effective_sample_size_of_a_quadratic():
     assert found.effective[0] / 20000 == pytest.approx(np.prod(np.sqrt(1 + 2 * a) / (1 + a)), rel=0.03)
 
 
-@pytest.mark.parametrize(("temperature", "draws"), [(None, 40), (0.5, 400)])
+@pytest.mark.parametrize(("temperature", "draws"), [(None, 40), (0.5, 200)])
 def test_the_standard_error_is_that_of_repetitions(temperature, draws):
-    """Over 200 other draws; for the exponential to first order."""
+    """Over 100 other draws; for the exponential to first order. A spread over 100 is known to 7 %."""
     found, values = smooth(quadratic, draws=draws, temperature=temperature), []
-    for seed in range(200):
+    for seed in range(100):
         half = np.random.default_rng(seed).standard_normal((draws // 2, 2))
         found.offsets = np.concatenate([half, -half])
         values.append(found(POINTS[:1], 0.5))
     spread = np.std([one.value[0] for one in values], ddof=1)
-    assert spread == pytest.approx(np.mean([one.standard_error[0] for one in values]), rel=0.2)
+    assert spread == pytest.approx(np.mean([one.standard_error[0] for one in values]), rel=0.25)
 
 
 def test_a_section_is_smoothed_within_itself():

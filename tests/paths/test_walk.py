@@ -13,7 +13,7 @@ PLACES = np.linspace(0, 1, 11)
 def test_segments_of_parabolas_lines_and_hills():
     """A minimum inside, at an end and beyond, a straight line, a hill, and a wave that is not convex."""
     curves = [(PLACES - s) ** 2 for s in (0.3, 1.0, 1.4)]
-    curves += [1 - PLACES, 1 - (PLACES - 0.5) ** 2, np.cos(9 * PLACES)]
+    curves += [1 - PLACES, 1 - (PLACES - 0.5) ** 2, np.sin(12 * PLACES)]
     found = walk.describe(np.array(curves))
     assert found["inside"].tolist() == [True, False, False, False, False, True]
     assert found["convex"].tolist() == [True, True, True, True, False, False]
@@ -139,7 +139,8 @@ def test_a_segment_is_that_of_an_ordinary_net():
     data = datasets.load_splits("mnist10k", 100, 100)
     found = [row for row in walk.run(settings, data, 100) if "table" not in row]
     pooled = datasets.average_pool(data, 4)
-    model, own = models.mlp(settings.hidden, input_shape=pooled.shape, seed=0, dtype="float64"), pooled.of(0)
+    model = models.with_dtype(models.mlp(settings.hidden, input_shape=pooled.shape, seed=0), "float64")
+    own = pooled.of(0)
     objective = evaluation.objective(model, own.x_train, own.y_train)
     heights, theta = [], models.flat_parameters(model)
     for _ in range(2):

@@ -52,7 +52,9 @@ def _against_size(rows, settings, column) -> Interval:
 def _to_descent(rows, settings, column, rate: float | None = None) -> tuple[pd.Series, pd.Series]:
     """A column at the batch size of the comparisons and of exact descent, at one learning rate, by seed."""
     rate = settings["learning_rate"] if rate is None else rate
-    ours, whole = (_cell(rows, size, rate).set_index("seed")[column] for size in (settings["batch_size"], settings["train"]))
+    ours, whole = (
+        _cell(rows, size, rate).set_index("seed")[column] for size in (settings["batch_size"], settings["train"])
+    )
     return ours, whole
 
 
@@ -183,7 +185,12 @@ def _of_floors(rows, settings) -> str:
         return f"{part_of(len(rows), len(rows)).capitalize()} nets diverged."
     share, barrier = mean_interval(_of(rows, settings, "floor")), over_seeds(batches.dropna(), "barrier")
     least, most = means.idxmin(), means.idxmax()
-    text = f"With batch size {size} and learning rate {rate:g} a share of {show(share)} of the steps passes over a floor. Over all mini-batches the share goes from {number(means.min(), 2)} (batch size {least[0]:,}, learning rate {least[1]:g}) to {number(means.max(), 2)} (batch size {most[0]:,}, learning rate {most[1]:g}). A share of {number(over_seeds(batches.dropna(), 'convex').value)} of the segments is roughly convex; on {number(barrier.value, 2)} of them the loss rises above both ends."
+    text = (
+        f"With batch size {size} and learning rate {rate:g} a share of {show(share)} of the steps passes over a floor. "
+    )
+    if not np.isfinite(share.value):
+        text = f"With batch size {size} and learning rate {rate:g} all nets diverged. "
+    text += f"Over all mini-batches the share goes from {number(means.min(), 2)} (batch size {least[0]:,}, learning rate {least[1]:g}) to {number(means.max(), 2)} (batch size {most[0]:,}, learning rate {most[1]:g}). A share of {number(over_seeds(batches.dropna(), 'convex').value)} of the segments is roughly convex; on {number(barrier.value, 2)} of them the loss rises above both ends."
     lost = rows[rows.status == "diverged"]
     if len(lost):
         text += (
