@@ -13,8 +13,8 @@ to the first for large kT and to the least loss for small kT. Closed forms in on
     L = cos θ      first   exp(−Λ²/2) cos θ
 
 **Common random numbers.** The same z serve at every θ and every Λ, so the estimate is a smooth function of both, and
-the error of a difference between two points is much smaller than that of either. They come in pairs z, −z, which makes the
-estimate exact for linear losses; its standard error is that of the mean over pairs.
+the error of a difference between two points is much smaller than that of either. They come in pairs z, −z, which makes
+the estimate exact for linear losses; its standard error is that of the mean over pairs.
 
 **When to trust the second.** With the weights w = exp(−L/kT) of the draws, (Σw)² / Σw² is the effective sample size.
 Where it is small, a few draws decide, and both value and standard error are too small. It falls fast with the number of

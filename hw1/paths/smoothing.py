@@ -21,12 +21,12 @@ Solutions are where Adam ends from standard normal parameters on the loss itself
 
 Table "tracking": Adam follows the minimum of L_Λ while Λ falls linearly to 0 over the first part of its steps (setting
 --falling), from the first few starts of a seed. Where the effective sample size is at or below a setting, Λ is divided
-by √2 for the rest of the run and no step is taken. "single" is plain descent from the same start with equally many steps. A
-step of the track costs as many gradients as there are draws, so for one track there are as many plain descents from
-random starts; "restarts" is the best of these. From where each of the three ends, plain descent takes as many steps once
-more, so that what is compared is the minimum and not how far a search had come down to it. (Before that, tracks were
-behind single descents by a factor of 8 with the seeds 1000 to 1005, after it by 1.0.) All losses are those of the
-training points.
+by √2 for the rest of the run and no step is taken. "single" is plain descent from the same start with equally many
+steps. A step of the track costs as many gradients as there are draws, so for one track there are as many plain descents
+from random starts; "restarts" is the best of these. From where each of the three ends, plain descent takes as many
+steps once more, so that what is compared is the minimum and not how far a search had come down to it. (Before that,
+tracks with f(x) = x were behind single descents by a factor of 8 with the seeds 1000 to 1005, after it by 1.0.) All
+losses are those of the training points.
 
 Source: Pardalos, Shalloway & Xue, Optimization methods for computing global minima of nonconvex potential energy
 functions, J. Global Optimization 4 (1994); Sagun's slides (f(x) = x and e^(−x/kT), the minimum tracked as Λ → 0).
@@ -34,9 +34,9 @@ functions, J. Global Optimization 4 (1994); Sagun's slides (f(x) = x and e^(−x
 Deviations: the source smooths energies of molecules, analytically; here the integrals are sampled, with common random
 numbers.
 
-kT and learning rate were chosen with the seeds 1000 and 1001. Of kT = 0.3 and 1, the larger has an effective sample size
-above half of the draws up to larger Λ (in one seed nowhere and up to 0.1, in the other up to 0.4 with kT = 1). With
-learning rates of 0.05 and 0.1 plain descents ended at median losses of 0.0014 and 0.0006 after 400 steps.
+kT and learning rate were chosen with the seeds 1000 and 1001. Of kT = 0.3 and 1, the larger has an effective sample
+size above half of the draws up to larger Λ (in one seed nowhere and up to 0.1, in the other up to 0.4 with kT = 1).
+With learning rates of 0.05 and 0.1 plain descents ended at median losses of 0.0014 and 0.0006 after 400 steps.
 """
 
 import dataclasses

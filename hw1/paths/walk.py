@@ -19,18 +19,17 @@ Rows have the means over all measured steps of a training, and the distance ‖�
 "stages" has the means of each stage, equal parts of the training, with the distance and losses at its end.
 
 Near a minimum with curvature h in the only direction that counts, SGD is an autoregression, θ ← (1 − εh) θ + noise.
-Then a share arccos(1 − εh)/π of the steps crosses the minimum: half at εh = 1, all at the edge of stability, εh = 2. For
-εh < 1 exact descent crosses it never. The tests compare this question's measures with such closed forms.
+Then a share arccos(1 − εh)/π of the steps crosses the minimum: half at εh = 1, all at the edge of stability, εh = 2.
+For εh < 1 exact descent crosses it never. The tests compare this question's measures with such closed forms.
 
 Source: Xing et al., arXiv 1802.08770.
 
-Deviations: a small dense net on images averaged to 7 × 7 pixels instead of a dense net, VGG-11 and ResNet-56 on MNIST,
-CIFAR-10 and Tiny ImageNet; every few steps only are measured. The source compares walks by epochs, here they have
-equally many steps.
+Deviations: a small dense net on images averaged to 7 × 7 pixels instead of deep convolutional nets on CIFAR-10; only
+every few steps are measured. Walks are compared after equally many steps.
 
-Of the learning rates 0.1, 0.4, 0.8 and 1.6, tried with the seeds 1000 and 1001, 0.8 is the largest with which batches of
-10 still train (training loss 0.4 after 400 steps, 2 with 1.6); with 1.6 larger batches train best (0.2). With 0.1 and 0.4
-exact descent crosses no floor, with 1.6 it is at the edge of stability.
+Of the learning rates 0.1, 0.4, 0.8 and 1.6, tried with the seeds 1000 and 1001, 0.8 is the largest with which batches
+of 10 still train (training loss 0.4 after 400 steps, 2 with 1.6); with 1.6 larger batches train best (0.2). With 0.1
+and 0.4 exact descent crosses no floor, with 1.6 it is at the edge of stability.
 """
 
 import dataclasses
