@@ -77,7 +77,7 @@ class Settings(question.Repeated):
     learning_rate: float = question.option(0.1, "initial learning rate of Adam, which falls to 0 along a cosine")
     falling: float = question.option(0.5, "share of the steps in which Λ falls to 0", maximum=1)
     tracked: float = question.option(1.6, "Λ at which the minimum begins to be tracked")
-    tracks: int = question.option(1, "starts of a seed from which the minimum is tracked", at_most="draws")
+    tracks: int = question.option(4, "starts of a seed from which the minimum is tracked", at_most="draws")
 
 
 SIZES = {
