@@ -36,7 +36,7 @@ BATCH_SIZE = 64
 EPOCHS = 5  # in one timed call
 MEMBERS = 16
 SMALL_MEMBERS, SMALL_EPOCHS, SMALL_BATCH = 100, 10, 20  # for the small net
-GRID_STEPS, GRID_SIZES = 500, (8, 16, 32, 72)  # for the grid
+GRID_STEPS, GRID_SIZES = 3000, (8, 16, 32, 72)  # for the grid
 OPTIONS = {
     "repetitions": (5, "repetitions of each timing"),
     "seeds": (5, "nets whose losses are compared"),

@@ -41,10 +41,7 @@ class Interval(NamedTuple):
 
         It belongs to the interval: p < 0.05 where the boundary lies outside. For a t-interval it is that of Student's t
         test; half of an asymmetric interval is measured on the side of the boundary. If all n repetitions agree
-        exactly, it is that of the sign test, 2 · ½ⁿ.
-
-        Returns:
-            A number from 0 to 1; NaN where there is no interval.
+        exactly, it is that of the sign test, 2 · ½ⁿ. Without an interval it is NaN.
         """
         if self.exact:
             return 1.0 if boundary == self.value else 2 * 0.5**self.seeds
@@ -54,6 +51,9 @@ class Interval(NamedTuple):
             return np.nan
         freedom = self.seeds - 1
         return float(2 * scipy.stats.t.sf(scipy.stats.t.ppf(0.975, freedom) * abs(value - boundary) / half, freedom))
+
+
+NOTHING = Interval(np.nan, np.nan, np.nan)  # of a statistic without a value
 
 
 def _scaled(value, scale):

@@ -6,7 +6,7 @@ drawn with replacement. Each has its own initial weights, batches, learning rate
 
 import numpy as np
 
-MEMBERS, INPUTS, HIDDEN, CLASSES, EXAMPLES, BATCH, STEPS = 16, 196, 64, 10, 1000, 32, 1000
+MEMBERS, INPUTS, HIDDEN, CLASSES, EXAMPLES, BATCH, STEPS = 16, 196, 64, 10, 1000, 32, 3000
 NAME = f"{STEPS} steps of {MEMBERS} nets 196-64-10 that differ in rate and momentum"
 
 

@@ -108,9 +108,8 @@ def run(settings: Settings, data, schedule: str):
         progress=schedule,
     )
     for member in members:
-        for at_epoch in member.curve:
-            passed = updates(plan["batch_size"], at_epoch["epoch"], settings.train)
-            yield {"seed": member.seed, "updates": passed, **at_epoch, "status": member.status}
+        for updates, at_epoch in zip(member.evaluated, member.curve, strict=True):
+            yield {"seed": member.seed, "updates": updates, **at_epoch, "status": member.status}
 
 
 def schedules(settings: Settings) -> dict[str, dict[str, dict[int, float]]]:
@@ -129,19 +128,6 @@ def schedules(settings: Settings) -> dict[str, dict[str, dict[int, float]]]:
         HYBRID: schedule(1),
         CONSTANT: {"batch_size": {0: settings.batch_size}, "learning_rate": {0: settings.learning_rate}},
     }
-
-
-def updates(sizes: dict[int, int], epochs: float, examples: int) -> int:
-    """The number of optimizer steps in the first epochs.
-
-    Args:
-        sizes: batch size by the epoch at which it begins.
-        epochs: how many have passed, a whole number.
-        examples: training examples; the last batch of an epoch may be smaller.
-    """
-    ends = [*list(sizes)[1:], epochs]
-    passed = (max(0, min(end, epochs) - begin) for begin, end in zip(sizes, ends, strict=True))
-    return round(sum(count * -(-examples // size) for count, size in zip(passed, sizes.values(), strict=True)))
 
 
 if __name__ == "__main__":

@@ -236,10 +236,8 @@ def _gap(settings, data):
             evaluate_updates=max(1, settings.updates // settings.looks),
             progress=f"batch size {size}",
         )
-        per_epoch = -(-settings.base_examples // size)
         for member in members:
-            steps = np.rint(member.history["epoch"] * per_epoch).astype(int)
-            for step, values in zip(steps, member.curve, strict=True):
+            for step, values in zip(member.evaluated, member.curve, strict=True):
                 kept = {name: value for name, value in values.items() if name != "epoch"}
                 status = {"status": member.status}
                 yield {"table": "gap", "batch_size": size, "seed": member.seed, "updates": step} | kept | status

@@ -61,7 +61,6 @@ from hw1.measures.sharpness import keskar_sharpness
 
 PLAIN, LONGER = "plain", "plain, twice as long"
 SAM, ENTROPY, AVERAGING, SKIP = "SAM", "Entropy-SGD", "weight averaging", "skip connections"
-MOST_LOSS = 1e3  # a net with a larger loss counts as diverged
 METHODS = (PLAIN, LONGER, SAM, ENTROPY, AVERAGING, SKIP)
 
 
@@ -163,7 +162,7 @@ def units(settings: Settings) -> list[dict]:
 def run(settings: Settings, data, method: str):
     """Yields a row per seed."""
     for member in _train(settings, data, method):
-        if not member.final["train_loss"] < MOST_LOSS:
+        if member.lost:
             yield {"seed": member.seed, "updates": member.updates, "status": "diverged"}
             continue
         images = member.data
@@ -211,7 +210,12 @@ def penalised(net, x, y, loss, penalty: float, members: int):
 
     Returns:
         A value per example, shape [members · n].
+
+    Raises:
+        ValueError: the net is no stack of so many; penalties would be those of parts of members.
     """
+    if any(v.shape[0] != members for v in net.trainable_variables):
+        raise ValueError(f"all {members} members must be trained in one stack")
     losses = loss(y, net(x, training=True))
     squares = [tf.reduce_sum(tf.reshape(v.value, [members, -1]) ** 2, axis=1) for v in net.trainable_variables]
     return losses + tf.repeat(penalty / 2 * tf.add_n(squares), losses.shape[0] // members)

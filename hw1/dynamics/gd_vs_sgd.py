@@ -136,10 +136,9 @@ def run(settings: Settings, data, net: str, method: str):
                 moved = distorted(images.x_test, kind, getattr(settings, kind), member.seed)
                 row[kind] = evaluation.evaluate(member.model, moved, images.y_test)[1]
         yield row
-        per_epoch = -(-data.train // _batch_size(settings, data, method))
-        for values in member.curve:
+        for step, values in zip(member.evaluated, member.curve, strict=True):
             if np.isfinite(values["train_loss"]):
-                step = round(values.pop("epoch") * per_epoch)
+                del values["epoch"]
                 yield {"table": "curves", "seed": member.seed, "step": step, **values}
 
 

@@ -55,7 +55,6 @@ from hw1.training import directions
 SGD, FULL, ISOTROPIC, SHAPED = "SGD", "full batch", "isotropic noise", "noise of covariance C"
 NETS = (SGD, FULL, ISOTROPIC, SHAPED)
 EQUAL_LOSS, EQUAL_UPDATES = "equal loss", "equal updates"
-MOST_LOSS = 1e3  # a net with a larger loss counts as diverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +192,7 @@ def run(settings: Settings, data, net: str):
             f"--directions={settings.directions}: must be at most the number of parameters, {parameters:,}"
         )
     for member in _train(settings, data, net, build):
-        if member.status == "diverged" or member.final["train_loss"] > MOST_LOSS:
+        if member.lost:
             for at in (EQUAL_LOSS, EQUAL_UPDATES):
                 yield {"at": at, "seed": member.seed, "updates": member.updates, "status": "diverged"}
             continue
@@ -226,7 +225,7 @@ def _train(settings, data, net, build):
 
 def _ends(settings, member, start):
     """Yields the rows of a net where it first comes to the target loss, and at the end of its training."""
-    images, taken = member.data, _updates(settings, member)
+    images, taken = member.data, member.evaluated
     reached = np.flatnonzero(member.history["train_loss"] <= settings.target_loss)
     last = len(taken) - 1
     for at, place in ((EQUAL_LOSS, reached[0] if len(reached) else last), (EQUAL_UPDATES, last)):
@@ -243,15 +242,9 @@ def _ends(settings, member, start):
         }
 
 
-def _updates(settings, member) -> np.ndarray:
-    """The number of steps before each evaluation."""
-    batch_size = member.updates / member.history["epoch"][-1]  # steps in an epoch
-    return np.rint(member.history["epoch"] * batch_size).astype(int)
-
-
 def _along(settings, member, start):
     """Yields the rows of the tables on C along a training."""
-    taken = np.concatenate([[0], _updates(settings, member)])
+    taken = np.concatenate([[0], member.evaluated])
     weights = np.concatenate([[start], member.weights])
     places = {int(abs(taken - wanted).argmin()): wanted for wanted in settings.checkpoints}
     images = member.data

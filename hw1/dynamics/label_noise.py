@@ -208,10 +208,10 @@ def _stopped(member, images) -> dict:
     if member.status == "diverged":
         return {"status": member.status}
     history, unseen = member.history, (images.x_test, images.y_test)
-    epochs, place = history["epoch"], best(history["test_accuracy"])  # the "test set" of `diluted`: for validation
+    place = best(history["test_accuracy"])  # the "test set" of `diluted`: for validation
     tested = evaluation.evaluate(models.with_parameters(member.model, member.weights[place]), *unseen)
     return {
-        "stopped": round(member.updates * epochs[place] / epochs[-1]),
+        "stopped": member.evaluated[place],
         "updates": member.updates,
         "train_loss": history["train_loss"][place],
         "train_accuracy": history["train_accuracy"][place],

@@ -49,6 +49,7 @@ import numpy as np
 import tensorflow as tf
 
 from hw1 import command, datasets, question, training
+from hw1.evaluation.losses import half_squared_error
 
 STARTS = 2  # of each seed; a member's number is its seed + STRIDE · its start
 STRIDE = 100_000
@@ -191,11 +192,6 @@ def net(width: int, activation: str, shape, classes: int, seed: int) -> keras.Mo
     return model
 
 
-def half_square(y, outputs):
-    """½ ‖f(x) − y‖² against one-hot labels, shape [n]."""
-    return tf.reduce_sum((outputs - tf.one_hot(y, outputs.shape[1], dtype=outputs.dtype)) ** 2, axis=1) / 2
-
-
 def at_once(count: int, rate: float):
     """A direction with which one step of size count · rate is `count` steps of size rate, up to O((count · rate)³).
 
@@ -245,7 +241,7 @@ def descend(settings: Settings, data, seeds, width: int, count: int, batch_size:
         evaluate_updates=settings.steps // settings.times * each,
         optimizer=lambda: keras.optimizers.SGD((settings.learning_rate if exact else rate) * width),
         direction=at_once(count, rate * width) if exact else None,
-        loss=half_square,
+        loss=half_squared_error,
         seeds=[seed + STRIDE * start for start in range(STARTS) for seed in seeds],
         record=("weights",),
         progress=f"N = {width}, batch size {'all' if exact else batch_size}, step size {rate:.2g} N",

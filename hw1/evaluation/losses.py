@@ -36,6 +36,39 @@ def cross_entropy(y, logits):
     return tf.nn.softplus(others - tf.reduce_sum(tf.where(own, logits, 0), axis=-1))
 
 
+def squared_error(y, outputs):
+    """The squared error Σ_k (f_k − [k = y])² of each example, against one-hot labels.
+
+    Args:
+        y: integer labels, shape [n].
+        outputs: f, shape [n, classes].
+
+    Returns:
+        A value per example, shape [n], in the dtype of the outputs.
+    """
+    return tf.reduce_sum((outputs - tf.one_hot(y, outputs.shape[1], dtype=outputs.dtype)) ** 2, axis=1)
+
+
+def half_squared_error(y, outputs):
+    """½ Σ_k (f_k − [k = y])², half of `squared_error`, whose gradient is that of each output's error."""
+    return squared_error(y, outputs) / 2
+
+
+def hinge(y, outputs):
+    """The multi-class hinge loss max(0, 1 + max_{k≠y} f_k − f_y) of Crammer and Singer.
+
+    Args:
+        y: integer labels, shape [n].
+        outputs: f, shape [n, classes].
+
+    Returns:
+        A value per example, shape [n], in the dtype of the outputs.
+    """
+    own = tf.one_hot(y, outputs.shape[1], dtype=outputs.dtype)
+    others = tf.reduce_max(tf.where(own > 0, outputs.dtype.min, outputs), axis=1)
+    return tf.nn.relu(1 + others - tf.reduce_sum(own * outputs, axis=1))
+
+
 def resolve(loss):
     """The loss itself for one that is given by its name in Keras, such as "mse".
 

@@ -90,6 +90,13 @@ def curve(axes, rows, by: str, value: str, band: bool = False, **style) -> None:
         axes.errorbar(means[by], means.value, bars, fmt="none", ecolor=line.get_color(), elinewidth=0.8, capsize=1.5)
 
 
+def across(axes, interval, place: float, **look) -> None:
+    """A point at the height `place` with its 95 % interval along x; nothing where there is no value."""
+    value, low, high = interval[:3]
+    axes.plot([value], [place], linestyle="", **look)
+    axes.plot([low, high], [place, place], color=look["color"], linewidth=0.8)
+
+
 def twin(axes, colour: str, label: str):
     """A second y axis on the right in its own colour."""
     right = axes.twinx()

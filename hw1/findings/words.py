@@ -25,13 +25,12 @@ def show(interval: Interval, digits: int = 3) -> str:
     More digits are given where rounding would move the ends by more than a few per cent of the interval. If it contains
     0, all three have the decimal places of the end that is farther from it.
     """
-    width, largest = interval.high - interval.low, max(map(abs, interval[:3]))
+    parts, width = interval[:3], interval.high - interval.low
     if math.isfinite(width) and width > 0:
-        digits = min(max(digits, math.floor(math.log10(largest)) - math.floor(math.log10(width / 2)) + 1), 6)
-    parts = interval[:3]
-    if math.isfinite(width) and interval.low < 0 < interval.high:
-        places = digits - 1 - math.floor(math.log10(largest))
-        parts = (round(part, places) + 0.0 for part in parts)  # no −0
+        largest = math.floor(math.log10(max(map(abs, parts))))
+        digits = min(max(digits, largest - math.floor(math.log10(width / 2)) + 1), 6)
+        if interval.low < 0 < interval.high:
+            parts = (round(part, digits - 1 - largest) + 0.0 for part in parts)  # no −0
     value, low, high = (number(part, digits) for part in parts)
     if interval.exact:
         return f"{value} ({interval.seeds} of {interval.seeds})"

@@ -36,9 +36,9 @@ import sys
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from hw1 import command, evaluation, models, question, training
+from hw1.evaluation.losses import half_squared_error, hinge
 from hw1.measures import gauss_newton, hessian
 from hw1.measures.interpolation import rows
 
@@ -190,39 +190,7 @@ def _train(settings, data, loss):
 
 def _function(loss):
     """The function (y, outputs) → [n] of a loss; None for the nll, the default of training and measures."""
-    return {"nll": None, "squared": squared, "hinge": hinge}[loss]
-
-
-def squared(y, outputs):
-    """Squared error ½ Σ_k (f_k − [k = y])².
-
-    Args:
-        y: integer labels, shape [n].
-        outputs: f, shape [n, classes].
-
-    Returns:
-        A value per example, shape [n].
-    """
-    return tf.reduce_sum((outputs - _one_hot(y, outputs)) ** 2, axis=1) / 2
-
-
-def hinge(y, outputs):
-    """Multi-class hinge loss max(0, 1 + max_{k≠y} f_k − f_y) of Crammer and Singer.
-
-    Args:
-        y: integer labels, shape [n].
-        outputs: f, shape [n, classes].
-
-    Returns:
-        A value per example, shape [n].
-    """
-    own = _one_hot(y, outputs)
-    others = tf.reduce_max(tf.where(own > 0, outputs.dtype.min, outputs), axis=1)
-    return tf.nn.relu(1 + others - tf.reduce_sum(own * outputs, axis=1))
-
-
-def _one_hot(y, outputs):
-    return tf.one_hot(y, outputs.shape[1], dtype=outputs.dtype)
+    return {"nll": None, "squared": half_squared_error, "hinge": hinge}[loss]
 
 
 if __name__ == "__main__":

@@ -282,12 +282,13 @@ def _to_plateau(settings, data, seen, batch_size, updates, **options):
     for member in members:
         if member.status == "diverged":
             continue
-        done = np.rint(member.history["epoch"] * -(-seen.train // batch_size)).astype(int)
-        means = [member.steps["loss"][begin:end].mean() for begin, end in itertools.pairwise([0, *done])]
+        windows = itertools.pairwise([0, *member.evaluated])
+        means = [member.steps["loss"][begin:end].mean() for begin, end in windows]
         place = plateau(means, settings.fall)
         member.status = "target not reached" if place is None else "ok"
         place = len(means) - 1 if place is None else place
-        member.updates, images = int(done[place]), data.of(member.seed)
+        member.updates, images = int(member.evaluated[place]), data.of(member.seed)
+        member.evaluated = member.evaluated[[place]]
         member.model = models.with_parameters(member.model, member.weights[place])
         member.history = {name: values[[place]] for name, values in member.history.items()}
         loss, accuracy = evaluation.evaluate(member.model, images.x_train, images.y_train)

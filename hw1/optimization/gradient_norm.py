@@ -97,15 +97,14 @@ def run(settings: Settings, data, task: str):
         for step, (value, norm) in enumerate(steps):
             yield {"seed": member.seed, "step": step, "loss": value, "gradient_norm": norm, "status": member.status}
         if task == "images":
-            yield from _evaluations(settings, member)
+            yield from _evaluations(member)
 
 
-def _evaluations(settings, member):
+def _evaluations(member):
     """The rows of the table "accuracy"."""
-    per_epoch = -(-settings.train // settings.batch_size)
-    for row in member.curve:
+    for step, row in zip(member.evaluated, member.curve, strict=True):
         values = {name: row[name] for name in question.LOSSES_AND_ACCURACIES}
-        yield {"table": "accuracy", "seed": member.seed, "step": round(row["epoch"] * per_epoch), **values}
+        yield {"table": "accuracy", "seed": member.seed, "step": step, **values}
 
 
 if __name__ == "__main__":

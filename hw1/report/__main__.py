@@ -100,12 +100,13 @@ def supplement(results: Path, out: Path, part: str = "papers") -> None:
         OSError: `out` cannot be written.
     """
     names = catalogue.names(part)
+    headings = {catalogue.names(each)[0]: TITLES[each] for each in catalogue.PAPERS} if part == "papers" else {}
     sections = [
-        _section(name, results) | _source_and_deviations(name) | {"table": _table(name, results)} for name in names
+        _section(name, results)
+        | _source_and_deviations(name)
+        | {"table": _table(name, results), "part": headings.get(name)}
+        for name in names
     ]
-    for section, name in zip(sections, names, strict=True):
-        of = catalogue.part_of(name)
-        section["part"] = TITLES[of] if part == "papers" and name == catalogue.names(of)[0] else None
     judged = names if part in catalogue.PAPERS else None
     again = replicate.read(records.COMMITTED)
     content = {

@@ -7,6 +7,8 @@ import numpy as np
 
 from hw1.datasets import Dataset, Splits
 
+MOST_LOSS = 1e3
+
 
 @dataclasses.dataclass
 class Member:
@@ -20,6 +22,7 @@ class Member:
             one may come sooner after the one before, where the target was met; those of a diverged net are NaN.
         status: "ok", "target not reached" or "diverged" (the loss was no longer finite).
         updates: mini-batches taken, so optimizer steps where each is given one.
+        evaluated: how many of them were taken before each evaluation, int [evaluations].
         source: what `train` was given as data.
         examples: the number of training examples, if it is not all of them.
         weights: with ``record=["weights"]`` the flat parameters at each evaluation, shape [evaluations, parameters].
@@ -33,6 +36,7 @@ class Member:
     updates: int
     source: Dataset | Splits
     examples: int | None = None
+    evaluated: np.ndarray | None = None
     weights: np.ndarray | None = None
     steps: dict[str, np.ndarray] | None = None
 
@@ -43,6 +47,11 @@ class Member:
         if self.examples is None:
             return data
         return dataclasses.replace(data, x_train=data.x_train[: self.examples], y_train=data.y_train[: self.examples])
+
+    @property
+    def lost(self) -> bool:
+        """Whether it diverged, or its loss is above `MOST_LOSS`, where rounding hides small changes."""
+        return self.status == "diverged" or not self.final["train_loss"] <= MOST_LOSS
 
     @property
     def final(self) -> dict[str, float]:

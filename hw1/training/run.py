@@ -157,13 +157,13 @@ class Run:
         losses = self.program.totals(x, y, self.rows[0]).numpy()[0] / self.rows[0].shape[1]
         reached = near & (losses <= self.target)
         if reached.any():
-            values, weights = self._values(epoch), self._flat()
+            values, weights = self._values(epoch, done), self._flat()
             for member in np.flatnonzero(reached):
                 self._finish(member, "ok", done, (values, weights))
 
     def _evaluate(self, epoch, done) -> None:
         """Records an evaluation that is due, and stops the members that are at the target or diverged."""
-        values, weights = self._values(epoch), self._flat()
+        values, weights = self._values(epoch, done), self._flat()
         self.evaluations.append(values)
         self.weights.append(weights)
         for member, loss in enumerate(values["train_loss"]):
@@ -172,9 +172,9 @@ class Run:
             elif self.status[member] is None and self.target is not None and loss <= self.target:
                 self._finish(member, "ok", done)
 
-    def _values(self, epoch) -> dict[str, np.ndarray]:
-        """Losses and accuracies of all members now, each of shape [members]."""
-        values = {"epoch": np.full(len(self.models), epoch)}
+    def _values(self, epoch, done) -> dict[str, np.ndarray]:
+        """Epochs and steps so far, and losses and accuracies of all members now, each of shape [members]."""
+        values = {"epoch": np.full(len(self.models), epoch), "evaluated": np.full(len(self.models), done)}
         for name, (x, y, _), rows in zip(("train", "test"), self.sets, self.rows, strict=True):
             losses, correct = self.program.totals(x, y, rows).numpy() / rows.shape[1]
             values[f"{name}_loss"] = losses
@@ -196,6 +196,7 @@ class Run:
         for m, member in enumerate(self.waiting):
             past, updates = self.ends[m]
             history = {name: np.array([values[name][m] for values, _ in past]) for name in self.evaluations[0]}
+            member.evaluated = history.pop("evaluated")
             if self.status[m] == "diverged":  # an accuracy of such a net means nothing
                 for name in set(history) - {"epoch"}:
                     history[name][-1] = np.nan

@@ -57,6 +57,20 @@ def test_the_objective_is_the_loss_with_a_penalty_per_member(settings, digits):
         np.testing.assert_allclose(trained, references.flat(model.trainable_variables), rtol=1e-3, atol=1e-6)
 
 
+def test_a_penalty_of_another_number_of_members_is_refused(settings, digits):
+    """It would mix the weights of members."""
+    with pytest.raises(ValueError, match="all 2 members must be trained in one stack"):
+        training.train(
+            functools.partial(flat_seeking.build, settings, digits, False),
+            digits,
+            batch_size=20,
+            updates=1,
+            optimizer=keras.optimizers.SGD,
+            seeds=4,
+            objective=functools.partial(flat_seeking.penalised, penalty=0.1, members=2),
+        )
+
+
 @pytest.mark.parametrize("skip", [False, True])
 def test_nets_by_hand(skip, digits, settings):
     """Layer by layer in NumPy."""

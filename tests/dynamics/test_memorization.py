@@ -123,7 +123,7 @@ def test_losses_and_margins_against_plain_loops():
     margins = [f[k] - max(np.delete(f, k)) for f, k in zip(outputs, y, strict=True)]
     squares = [np.sum((f - np.eye(4)[k]) ** 2) / 2 for f, k in zip(outputs, y, strict=True)]
     arguments = tf.constant(y), tf.constant(outputs)
-    np.testing.assert_allclose(memorization.squared(*arguments), squares, rtol=1e-12)
+    np.testing.assert_allclose(memorization.half_squared_error(*arguments), squares, rtol=1e-12)
     np.testing.assert_allclose(memorization.hinge(*arguments), [max(0, 1 - m) for m in margins], rtol=1e-12)
     np.testing.assert_allclose(memorization.margins(outputs, y), margins, rtol=1e-12)
 

@@ -91,7 +91,7 @@ def test_squared_error_is_that_against_one_hot_labels():
     """Summed over classes, averaged over nothing."""
     outputs, y = np.random.default_rng(0).normal(size=(6, 4)), np.array([0, 3, 1, 1, 2, 0])
     expected = ((outputs - np.eye(4)[y]) ** 2).sum(axis=1)
-    np.testing.assert_allclose(parameter_count.squared(y, outputs), expected)
+    np.testing.assert_allclose(parameter_count.squared_error(y, outputs), expected)
 
 
 def test_sizes_and_widths_are_inverse(data):

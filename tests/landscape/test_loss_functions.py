@@ -23,7 +23,7 @@ def test_losses_against_plain_loops():
     squares = [np.sum((f - np.eye(4)[k]) ** 2) / 2 for f, k in zip(outputs, y, strict=True)]
     margins = [max(0, 1 + max(np.delete(f, k)) - f[k]) for f, k in zip(outputs, y, strict=True)]
     arguments = tf.constant(y), tf.constant(outputs)
-    np.testing.assert_allclose(loss_functions.squared(*arguments), squares, rtol=1e-12)
+    np.testing.assert_allclose(loss_functions.half_squared_error(*arguments), squares, rtol=1e-12)
     np.testing.assert_allclose(loss_functions.hinge(*arguments), margins, rtol=1e-12)
     assert margins[0] == 0 < margins[1]
 

@@ -16,7 +16,7 @@ from hw1.findings import style
 from hw1.findings.style import ACCURACY, LOSS
 from hw1.findings.verdict import ACCURACY_EFFECT, OWN, Claim, claim
 from hw1.findings.words import listed, net_on_images, number, part_of, show, sign
-from hw1.statistics import Interval, bootstrap, jackknife, mean_interval, paired_difference, weakest
+from hw1.statistics import NOTHING, Interval, bootstrap, jackknife, mean_interval, paired_difference, weakest
 
 SMITH = "Smith & Le, arXiv 1710.06451"
 QUANTITIES = {"learning_rate": "learning rate", "examples": "training examples", "momentum": "momentum"}
@@ -29,7 +29,6 @@ SYMBOLS = {"learning_rate": "ε", "examples": "N", "momentum": "1/(1 − m)"}
 LOOKS = style.looks(QUANTITIES, by="marker")
 COLOURS = dict(zip(QUANTITIES, style.COLOURS, strict=False))
 PREDICTED = (0.5, 1.5)  # an exponent between these is called 1; fixed beforehand
-NOTHING = Interval(np.nan, np.nan, np.nan)
 SHOWN = 0.06  # of test accuracy below the highest mean; nets that do not fit the training set lie far below
 
 

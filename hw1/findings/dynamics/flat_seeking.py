@@ -51,11 +51,7 @@ def figure(rows, settings) -> Figure:
 def _column(axes, intervals, looks, label, neutral, scale=1) -> None:
     """One panel: a point and an interval for each method, and a line where nothing changes."""
     for place, (method, interval) in enumerate(intervals.items()):
-        if not np.isfinite(interval.value):
-            continue
-        axes.plot([scale * interval.value], [place], **looks[method], linestyle="", markersize=4)
-        if np.isfinite(interval.low):
-            axes.plot(scale * np.array(interval[1:3]), [place, place], color=looks[method]["color"], linewidth=0.9)
+        style.across(axes, scale * np.array(interval[:3]), place, **looks[method], markersize=4)
     axes.axvline(neutral, color="#888888", linewidth=0.8, linestyle=":")
     axes.set_xlabel(label)
 

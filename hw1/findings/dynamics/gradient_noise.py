@@ -205,10 +205,8 @@ def _nets(axes, rows, quantities, label):
         table = _table(rows, at, column)
         table = table.sub(table[SGD], axis=0) if mean is mean_interval else table
         for place, values in enumerate(table.to_numpy().T):
-            value, low, high = mean(values)[:3]
             name = quantities[at, column] if place == 0 else None
-            axes.plot([value], [place + offset], linestyle="", marker=marker, color=colour, label=name)
-            axes.plot([low, high], [place + offset] * 2, color=colour, linewidth=0.8)
+            style.across(axes, mean(values), place + offset, marker=marker, color=colour, label=name)
     axes.set(xlabel=label, ylim=(len(NAMES) - 0.5, -0.5))
     axes.set_yticks(range(len(NAMES)), [SGD, FULL, "isotropic\nnoise", "noise of\ncovariance C"])
     _legend(axes)

@@ -32,8 +32,9 @@ def figure(rows, settings) -> Figure:
     removed = _removed(rows)
     for side, (rate, look) in zip((-0.13, 0.13), RATES.items(), strict=True):
         for place, name in enumerate(removed):
-            _across(first, mean_interval(drops(rows, name, rate)), place + side, look)
-            _across(second, mean_interval(_accuracy(rows, name, rate, "train")), place + side, look)
+            style.across(first, mean_interval(drops(rows, name, rate)), place + side, **look, markersize=4)
+            training = mean_interval(_accuracy(rows, name, rate, "train"))
+            style.across(second, training, place + side, **look, markersize=4)
     shown = [name for name in removed if name in PUBLISHED]
     first.plot(
         [PUBLISHED[name] for name in shown],
@@ -55,14 +56,6 @@ def figure(rows, settings) -> Figure:
     published = {"color": BLACK, "marker": "D", "linestyle": "", "markerfacecolor": "white"}
     style.legend(fig, looks | {"published, ResNet-56 on CIFAR-10": published})
     return fig
-
-
-def _across(axes, interval, place, look) -> None:
-    """A mean with its horizontal interval; nothing where there is no value."""
-    if np.isfinite(interval.value):
-        axes.plot([interval.value], [place], linestyle="", markersize=4, **look)
-    if np.isfinite(interval.low):
-        axes.plot(interval[1:3], [place, place], color=look["color"], linewidth=0.9)
 
 
 def _removed(rows) -> list[str]:

@@ -25,7 +25,6 @@ LOOKS = {
     WARM: {"color": BLUE, "marker": "o", "linestyle": "-"},
 }
 EQUAL = (-ACCURACY_EFFECT, ACCURACY_EFFECT)
-NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def _sizes(settings) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from hw1.findings import style
 from hw1.findings.style import BLACK, BLUE, GREEN, PURPLE, VERMILION
 from hw1.findings.verdict import Claim, claim
 from hw1.findings.words import number, plural, show
-from hw1.statistics import Interval, geometric_mean, jackknife, mean_interval
+from hw1.statistics import NOTHING, Interval, geometric_mean, jackknife, mean_interval
 
 MEI = "Mei et al., arXiv 1804.06561"  # theorem 3: the error is of order √(1/N) + √ε
 CENTRAL_LIMIT = "Sirignano & Spiliopoulos, arXiv 1808.09372"  # the central limit theorem of their mean-field limit
@@ -32,7 +32,6 @@ LARGEST = 3  # widths over which powers of the gap are fitted: the laws are of l
 POWER = 0.15  # how far a fitted power of N may lie from a predicted one between 0 and −½, fixed before any run
 VARIANCE_POWER = 0.25  # the same for powers that differ by 1
 SAME_CURVE = 0.02  # a difference in loss, as a share of the loss, that is none
-NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def largest_gaps(rows, column: str = "gap") -> pd.DataFrame:

@@ -17,7 +17,7 @@ from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLUE, GREEN, LOSS, PURPLE, TEST, TRAIN, VERMILION
 from hw1.findings.verdict import ACCURACY_EFFECT, OWN, Claim, claim
 from hw1.findings.words import listed, number, show, sign
-from hw1.statistics import Interval, geometric_mean, jackknife, mean_interval, paired_difference
+from hw1.statistics import NOTHING, Interval, geometric_mean, jackknife, mean_interval, paired_difference
 
 NEYSHABUR = "Neyshabur et al., arXiv 1412.6614"
 BELKIN = "Belkin et al., arXiv 1812.11118"
@@ -25,7 +25,6 @@ NAKKIRAN = "Nakkiran et al., arXiv 1912.02292"
 FITTED = 0.01  # the training error at and below which a net fits its training set
 NAMES = {"nll": "cross-entropy", "squared": "squared error"}
 LOOKS = {"nll": {"color": GREEN, "marker": "o"}, "squared": {"color": PURPLE, "marker": "s"}}
-NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def _sizes(rows) -> pd.DataFrame:

@@ -18,7 +18,15 @@ from hw1.findings import style
 from hw1.findings.style import ACCURACY, BLACK, BLUE, GREEN, LOSS, ORANGE, PURPLE, SETS, VERMILION
 from hw1.findings.verdict import ACCURACY_EFFECT, Claim, claim
 from hw1.findings.words import listed, net_on_images, part_of, plural, show, sign, span
-from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference, rank_correlation, weakest
+from hw1.statistics import (
+    NOTHING,
+    Interval,
+    geometric_mean,
+    mean_interval,
+    paired_difference,
+    rank_correlation,
+    weakest,
+)
 
 ZHANG = "Zhang et al., arXiv 1611.03530"
 NEAR_CHANCE = 0.02  # how far above chance an accuracy may lie that counts as chance
@@ -27,7 +35,6 @@ SMALL_FACTOR = 10  # "a small constant factor": less than an order of magnitude
 KINDS = {"shuffled": "shuffled pixels", "random": "random pixels", "gaussian": "Gaussian images"}
 LOOKS = {"shuffled": GREEN, "random": ORANGE, "gaussian": PURPLE}
 DASHES = ("-", "-", (0, (3, 3)), "-", (0, (3, 3)))  # of the last loss: two pairs of curves lie on each other
-NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def judged(rows, classes: int) -> pd.DataFrame:

@@ -44,9 +44,7 @@ def figure(rows, settings) -> Figure:
 def _across(axes, values, place, colour):
     """A mean with its horizontal interval; those of the logarithms on a logarithmic axis."""
     mean = geometric_mean if axes.get_xscale() == "log" else mean_interval
-    value, low, high = mean(values)[:3]
-    axes.plot([value], [place], "o", color=colour)
-    axes.plot([low, high], [place, place], color=colour, linewidth=0.8)
+    style.across(axes, mean(values), place, marker="o", color=colour)
 
 
 def _table(rows, column):
