@@ -14,7 +14,7 @@ from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, VERMILION
 from hw1.findings.verdict import OWN, Claim, claim
 from hw1.findings.words import listed, net, number, plural, show, sign
-from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference
+from hw1.statistics import NOTHING, Interval, geometric_mean, mean_interval, paired_difference
 
 PARDALOS = "Pardalos et al., J. Global Optimization 4 (1994)"
 MEAN, ENERGY = "x", "exp(−x/kT)"
@@ -24,7 +24,6 @@ LOOKS = {
 }
 IN_PLANE = "effective_plane"
 QUANTITIES = {"minima": IN_PLANE, "curvature": "effective", "barrier": "effective"}  # what decides whether it counts
-NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def table(rows, settings, f: str, quantity: str) -> pd.DataFrame:
