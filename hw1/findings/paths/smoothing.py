@@ -26,7 +26,7 @@ IN_PLANE = "effective_plane"
 QUANTITIES = {"minima": IN_PLANE, "curvature": "effective", "barrier": "effective"}  # what decides whether it counts
 
 
-def table(rows, settings, f: str, quantity: str) -> pd.DataFrame:
+def by_width(rows, settings, f: str, quantity: str) -> pd.DataFrame:
     """A quantity by seed and Λ; NaN where too few draws count. Λ at which no seed has enough are left out."""
     part = rows[rows.f == f]
     enough = (f == MEAN) | (part[QUANTITIES[quantity]] > settings["effective"]) | (part.width == 0)
@@ -36,12 +36,12 @@ def table(rows, settings, f: str, quantity: str) -> pd.DataFrame:
 
 def widest(rows, settings, f: str, quantity: str) -> float:
     """The largest Λ at which all seeds have enough draws; 0 where there is none."""
-    return float(table(rows, settings, f, quantity).dropna(axis=1).columns.max())
+    return float(by_width(rows, settings, f, quantity).dropna(axis=1).columns.max())
 
 
 def change(rows, settings, f: str, quantity: str) -> Interval:
     """What a quantity is at the widest Λ, less what it is without smoothing; of curvature the ratio."""
-    found = table(rows, settings, f, quantity)
+    found = by_width(rows, settings, f, quantity)
     last = widest(rows, settings, f, quantity)
     if last == 0:
         return NOTHING
@@ -68,7 +68,7 @@ def figure(rows, settings, tracking) -> Figure:
     least = min(width for width in settings["widths"] if width > 0)
     for panel, quantity, label in zip(axes, QUANTITIES, labels, strict=False):
         for number_, (f, look) in enumerate(LOOKS.items()):
-            found = table(rows, settings, f, quantity).melt(ignore_index=False).dropna()
+            found = by_width(rows, settings, f, quantity).melt(ignore_index=False).dropna()
             found["width"] = found["width"].replace(0.0, least / 2) * 1.05 ** (2 * number_ - 1)
             style.curve(panel, found[found.value > 0] if quantity == "curvature" else found, "width", "value", **look)
         panel.set(xscale="log", xlabel="width Λ", ylabel=label)
@@ -142,7 +142,7 @@ def _of_smoothing(rows, settings, f) -> str:
     nouns = {"minima": "number of minima in the plane", "curvature": "largest eigenvalue", "barrier": "barrier"}
     parts = []
     for quantity, noun in nouns.items():
-        found, last = table(rows, settings, f, quantity), widest(rows, settings, f, quantity)
+        found, last = by_width(rows, settings, f, quantity), widest(rows, settings, f, quantity)
         verb = {1: "rises", 0: "does not change measurably", -1: "falls"}
         if last == 0:
             parts.append(f"the {noun} cannot be told at any Λ, as too few draws count")
