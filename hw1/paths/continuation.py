@@ -1,0 +1,319 @@
+"""From the end of a training with a large batch, does a small batch leave the basin?
+
+    python -m hw1.paths.continuation
+    python -m hw1.paths.continuation --size=smoke    seconds
+
+A net is trained by plain SGD with a large batch until its loss falls slowly and its test accuracy no longer rises. From
+its end point A it is trained on for equally many updates in two ways, with a small batch and with the large one. Only
+the batch size differs: both have the same learning rate, which falls linearly to 0 over the last part of the updates,
+so that the noise of the last batches does not decide where a net ends. Units differ in the learning rate of this second
+phase; the first phase is the same in all of them.
+
+Straight lines join A with both ends ("A to small", "A to large") and these with each other ("small to large"). For
+contrast, "independent" joins A with the end of a first phase from other initial weights on the same images. Tables:
+
+    rows      both nets where the training loss first came to a target below that of A ("equal loss") and at the end,
+              and A: losses, accuracies, φ, λ₁ (spectral norm of the Hessian on the training set), the distance from
+              where the phase began, and the highest training loss at any evaluation of the phase up to there
+    barriers  of each line the largest loss and error at equally spaced points less that of the worse end, on training
+              and test set, at the end and "before decay" of the learning rate (`hw1.measures.interpolation.barrier`)
+    lines     losses and accuracies on each line at the end, extended beyond both ends
+    training  losses and accuracies along both phases; steps count from the beginning of each phase
+
+A line without a barrier shows one basin, as far as points on a line can. A line with a barrier does not show two: a
+path around it may exist. The curvature of the cross-entropy falls with the loss, so φ and λ₁ are compared at equal
+loss.
+
+Source: Sagun et al., arXiv 1706.04454, whose abstract says that descent with small and with large batches appears to
+come to different basins, while the two are connected through a flat region and so lie in one basin; another version of
+it says that descent appears to climb first and fall then between two points of one basin. Keskar et al., arXiv
+1609.04836: small batches end farther away, in flatter minima that generalise better.
+
+Deviations: a dense net with one hidden layer, on images averaged to 14 × 14 pixels. The source states no threshold: "no
+barrier" is 0.5 points of error, fixed before any run.
+
+Learning rates were tried with the seeds 1000 and 1001, 2,000 steps from the initial weights. Of 0.2, 0.4, 0.8 and 1.6
+the best test accuracy with a batch of 25 has 0.8 (0.924; with 1.6 the nets do not train); with a batch of 250 the
+accuracies with 0.8 and 1.6 are equal (0.916). So 0.8 is the rate of the first phase and of the plain continuation. At
+the end of the first phase the training loss is 0.008 nats and falls by 0.5 % an epoch, and the test accuracy has not
+risen for 1,000 steps. Continued with a batch of 25 and the seeds 1000 to 1002, nets stayed near A with 0.2 and 0.4,
+left it with 0.8, and with 1.2 were not at the target loss after 3,000 steps. The rates of size paper were not tried.
+"""
+
+import dataclasses
+import functools
+import math
+import sys
+
+import keras
+import numpy as np
+
+from hw1 import command, datasets, models, question, training
+from hw1.measures import hessian
+from hw1.measures.interpolation import barrier
+from hw1.measures.interpolation import rows as line_rows
+from hw1.measures.sharpness import keskar_sharpness
+
+FIRST, SMALL, LARGE = "first phase", "small batch", "large batch"
+EQUAL_LOSS, BEFORE_DECAY, END = "equal loss", "before decay", "end"
+LINES = {"A to small": (FIRST, SMALL), "A to large": (FIRST, LARGE), "small to large": (SMALL, LARGE)}
+INDEPENDENT = "independent"
+THIN = 4  # every so many evaluations stand in the table "training"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(question.Images):
+    """Settings of the question; each field is a flag."""
+
+    seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the images)")
+    train: int = question.option(2500, "training examples")
+    pool: int = question.option(2, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
+    hidden: tuple[int, ...] = question.option((30,), "widths of the hidden layers", unique=False)
+    batch_sizes: tuple[int, ...] = question.option((25, 250), "small and large batch size", at_most="train")
+    first_rate: float = question.option(0.8, "learning rate of the first phase (chosen with the seeds 1000 and 1001)")
+    first_updates: int = question.option(2000, "optimizer steps of the first phase")
+    learning_rates: tuple[float, ...] = question.option(
+        (0.4, 0.8, 1.2), "learning rates of the second phase, --first_rate among them"
+    )
+    updates: int = question.option(3000, "optimizer steps of the second phase")
+    decay: float = question.option(0.2, "share of these in which the learning rate falls to 0", maximum=0.9)
+    every: int = question.option(25, "optimizer steps between evaluations", at_most="updates")
+    target_loss: float = question.option(0.005, "training loss in nats at which flatness is compared")
+    epsilon: float = question.option(1e-3, "size ε of the box of the sharpness φ (the larger one of Keskar et al.)")
+    points: int = question.option(20, "parts of a line between whose ends a barrier is sought", minimum=10)
+    spacing: float = question.option(0.1, "distance of the points of a line that are drawn, in units of α", maximum=0.5)
+    beyond: float = question.option(0.3, "how far a drawn line goes beyond its ends, in units of α", maximum=1)
+
+
+SIZES = {
+    "smoke": {
+        "train": 200,
+        "test": 200,
+        "hidden": (8,),
+        "batch_sizes": (10, 50),
+        "first_rate": 0.4,
+        "first_updates": 60,
+        "learning_rates": (0.2, 0.4),
+        "updates": 100,
+        "every": 5,
+        "target_loss": 0.5,
+        "points": 10,
+        "spacing": 0.25,
+        "beyond": 0.25,
+        "seeds": 2,
+    },
+    "report": {},
+    "paper": {
+        "data": "mnist",
+        "train": 60000,
+        "test": 10000,
+        "pool": 1,
+        "hidden": (512,),
+        "batch_sizes": (256, 6000),
+        "first_rate": 0.4,
+        "learning_rates": (0.2, 0.4, 0.8),
+        "first_updates": 5000,
+        "updates": 10000,
+        "every": 100,
+        "points": 40,
+        "spacing": 0.05,
+    },
+}
+
+COLUMNS = {
+    "rows": [
+        "learning_rate",
+        "net",
+        "at",
+        "seed",
+        "updates",
+        *question.LOSSES_AND_ACCURACIES,
+        "sharpness",
+        "spectral_norm",
+        "distance",
+        "highest",
+        "status",
+    ],
+    "barriers": ["learning_rate", "line", "at", "part", "seed", "loss_barrier", "error_barrier", "length"],
+    "lines": ["learning_rate", "line", "seed", "alpha", *question.LOSSES_AND_ACCURACIES],
+    "training": ["learning_rate", "net", "seed", "updates", *question.LOSSES_AND_ACCURACIES],
+}
+
+
+def units(settings: Settings) -> list[dict]:
+    """One unit of work per learning rate of the second phase."""
+    if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] >= settings.batch_sizes[1]:
+        raise ValueError(f"--batch_sizes={question.write(settings.batch_sizes)}: must be two values, the smaller first")
+    if settings.first_rate not in settings.learning_rates:
+        raise ValueError(
+            f"--first_rate={settings.first_rate}: must be one of --learning_rates="
+            f"{question.write(settings.learning_rates)}, so that in one unit only the batch size changes"
+        )
+    if settings.every > (1 - settings.decay) * settings.updates:
+        raise ValueError(
+            f"--every={settings.every}: must be at most (1 − decay) · updates = "
+            f"{(1 - settings.decay) * settings.updates:g}, so that there is an evaluation before the decay"
+        )
+    return [{"learning_rate": rate} for rate in settings.learning_rates]
+
+
+def run(settings: Settings, data, learning_rate: float):
+    """Yields the rows of all tables at one learning rate of the second phase."""
+    # The second half of the members are partners of the first: other initial weights, the same images.
+    data = datasets.average_pool(data, settings.pool)
+    data = data.sharing(lambda seed: settings.first_seed + (seed - settings.first_seed) % settings.seeds)
+    starts, partners = _first_phase(settings, data)
+    nets = {FIRST: starts}
+    alive = {seed: member for seed, member in starts.items() if not member.lost}
+    _check_target(settings, alive)
+    for name, size in zip((SMALL, LARGE), settings.batch_sizes, strict=True):
+        nets[name] = _continue(settings, data, alive, size, learning_rate, name) if alive else {}
+    for name, members in nets.items():
+        for seed in settings.all_seeds:
+            yield from _measured(settings, name, members.get(seed, starts[seed]), starts[seed])
+    for seed in settings.all_seeds:
+        ends = {name: members[seed] for name, members in nets.items() if seed in members}
+        yield from _between(settings, ends, partners[seed])
+
+
+def decayed(passed, whole: float, share: float):
+    """The factor of the learning rate: 1, and over the last part of a training linearly down to 0.
+
+    Args:
+        passed: epochs passed before each step, shape [steps].
+        whole: epochs in all.
+        share: of them in the last part, above 0.
+    """
+    return np.minimum(1, (whole - np.asarray(passed)) / (share * whole))
+
+
+def _first_phase(settings, data):
+    """Trains with the large batch; seed → member, and seed → its partner from other initial weights."""
+    members = training.train(
+        lambda seed: models.mlp(settings.hidden, input_shape=data.shape, classes=data.classes, seed=seed),
+        data,
+        batch_size=settings.batch_sizes[1],
+        updates=settings.first_updates,
+        evaluate_updates=settings.every,
+        optimizer=lambda: keras.optimizers.SGD(settings.first_rate),
+        seeds=range(settings.first_seed, settings.first_seed + 2 * settings.seeds),
+        record=("weights",),
+        progress=FIRST,
+    )
+    halves = members[: settings.seeds], members[settings.seeds :]
+    return [dict(zip(settings.all_seeds, half, strict=True)) for half in halves]
+
+
+def _check_target(settings, starts) -> None:
+    """Raises ValueError unless there is a loss left to be compared at."""
+    least = min((member.final["train_loss"] for member in starts.values()), default=math.inf)
+    if least <= settings.target_loss:
+        raise ValueError(
+            f"--target_loss={settings.target_loss:g}: must be below the training loss at the end of the first phase, "
+            f"which is {least:.3g}; or take fewer --first_updates={settings.first_updates}"
+        )
+
+
+def _continue(settings, data, starts, batch_size, rate, name):
+    """Trains on from the end of the first phase with a batch size; seed → member."""
+    whole = settings.updates / math.ceil(settings.train / batch_size)  # epochs
+    members = training.train(
+        lambda seed: models.with_parameters(starts[seed].model, models.flat_parameters(starts[seed].model)),
+        data,
+        batch_size=batch_size,
+        updates=settings.updates,
+        evaluate_updates=settings.every,
+        learning_rate=lambda passed: rate * decayed(passed, whole, settings.decay),
+        optimizer=keras.optimizers.SGD,
+        seeds=list(starts),
+        record=("weights",),
+        progress=f"{name}, learning rate {rate:g}",
+    )
+    return {member.seed: member for member in members}
+
+
+def _measured(settings, net, member, start):
+    """Yields the rows of a net and of its training; of one that is lost, or whose start is, only its status."""
+    wanted = (END,) if net == FIRST else (EQUAL_LOSS, END)
+    if member.lost:
+        for at in wanted:
+            yield {"net": net, "at": at, "seed": member.seed, "updates": member.updates, "status": "diverged"}
+        return
+    images, losses = member.data, member.history["train_loss"]
+    origin = _initial(settings, member) if net == FIRST else models.flat_parameters(start.model)
+    for at in wanted:
+        reached = np.flatnonzero(losses <= settings.target_loss) if at == EQUAL_LOSS else [len(losses) - 1]
+        place = reached[0] if len(reached) else len(losses) - 1
+        model = models.with_parameters(member.model, member.weights[place])
+        yield {
+            "net": net,
+            "at": at,
+            "seed": member.seed,
+            "updates": int(member.evaluated[place]),
+            **_at(member, place),
+            "sharpness": keskar_sharpness(model, images.x_train, images.y_train, settings.epsilon, starts=1).value,
+            "spectral_norm": hessian.spectral_norm(model, images.x_train, images.y_train),
+            "distance": float(np.linalg.norm(member.weights[place] - origin)),
+            "highest": float(losses[: place + 1].max()),
+            "status": "ok" if len(reached) else "target not reached",
+        }
+    for place in range(THIN - 1, len(losses), THIN):
+        about = {"net": net, "seed": member.seed, "updates": int(member.evaluated[place])}
+        yield {"table": "training", **about, **_at(member, place)}
+
+
+def _initial(settings, member):
+    """The parameters of a net before its first phase."""
+    data = member.data
+    shape = {"input_shape": data.x_train.shape[1:], "classes": data.classes}
+    return models.flat_parameters(models.mlp(settings.hidden, seed=member.seed, **shape))
+
+
+def _at(member, place) -> dict[str, float]:
+    """Losses and accuracies at an evaluation."""
+    return {name: float(member.history[name][place]) for name in question.LOSSES_AND_ACCURACIES}
+
+
+def _between(settings, ends, partner):
+    """Yields the rows of the lines between the nets of one seed; lines to nets that are lost are left out."""
+    before = functools.partial(_before_decay, settings)
+    pairs = [(line, at, *(ends.get(net) for net in nets)) for line, nets in LINES.items() for at in (END, BEFORE_DECAY)]
+    pairs.append((INDEPENDENT, END, ends[FIRST], partner))
+    for line, at, *members in pairs:
+        if any(member is None or member.lost for member in members):
+            continue
+        images, seed = members[0].data, members[0].seed
+        nets = [member.model if at == END or member is ends[FIRST] else before(member) for member in members]
+        for part in ("train", "test"):
+            examples = getattr(images, f"x_{part}"), getattr(images, f"y_{part}")
+            found = barrier(*nets, *examples, per_segment=settings.points)
+            yield {
+                "table": "barriers",
+                "line": line,
+                "at": at,
+                "part": part,
+                "seed": seed,
+                "loss_barrier": found.loss_barrier,
+                "error_barrier": found.error_barrier,
+                "length": float(found.arc_length[-1]),
+            }
+        if at == END:
+            for row in line_rows(*nets, alphas(settings), images):
+                yield {"table": "lines", "line": line, "seed": seed, **row}
+
+
+def alphas(settings: Settings) -> np.ndarray:
+    """The α of a drawn line: both ends, what is between them, and beyond."""
+    inside = np.linspace(0, 1, round(1 / settings.spacing) + 1)
+    outside = np.arange(1, round(settings.beyond / settings.spacing) + 1) * settings.spacing
+    return np.round([*-outside[::-1], *inside, *1 + outside], 10)
+
+
+def _before_decay(settings, member):
+    """A net as it was at the last evaluation before its learning rate began to fall."""
+    place = np.flatnonzero(member.evaluated <= (1 - settings.decay) * settings.updates)[-1]
+    return models.with_parameters(member.model, member.weights[place])
+
+
+if __name__ == "__main__":
+    command.main(sys.modules[__name__])
