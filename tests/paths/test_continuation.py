@@ -1,0 +1,189 @@
+"""Question continuation: barriers, lines and flatness against nets rebuilt here, the decay, bad settings."""
+
+import numpy as np
+import pytest
+import references
+
+from hw1 import datasets, models, question, records, training
+from hw1.measures import hessian
+from hw1.paths import continuation
+
+NETS = ("first phase", "small batch", "large batch")
+
+
+def run(rate=0.4, **changes):
+    """The rows of all tables of one unit at smoke size: table → list of rows."""
+    settings = question.make_settings(continuation, "smoke", **changes)
+    data = datasets.load_splits("mnist10k", settings.train, settings.test)
+    tables = {}
+    for row in continuation.run(settings, data, rate):
+        tables.setdefault(row.get("table", "rows"), []).append(row)
+    return tables
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The members of each training, in the order of the calls."""
+    train, seen = training.train, []
+
+    def watch(*arguments, **options):
+        seen.append(train(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(training, "train", watch)
+    return seen
+
+
+def at(member, place):
+    """A net of a training at one of its evaluations."""
+    return models.with_parameters(member.model, member.weights[place])
+
+
+def mixed(first, last, alpha):
+    """The net at (1 − α) θ + α θ'."""
+    ends = [models.flat_parameters(model).astype(np.float64) for model in (first, last)]
+    return models.with_parameters(first, ((1 - alpha) * ends[0] + alpha * ends[1]).astype(np.float32))
+
+
+def test_the_rate_falls_to_zero_over_the_last_part():
+    """1 before, then a straight line."""
+    assert continuation.decayed([0, 5, 8, 9, 9.5, 10], 10, 0.2) == pytest.approx([1, 1, 1, 0.5, 0.25, 0])
+
+
+def test_the_steps_have_these_rates(trainings):
+    """With the full batch every step is computable: those of the last part are as much shorter."""
+    run(batch_sizes=(100, 200), train=200, updates=10, every=1, seeds=1, target_loss=0.01)
+    first, _, _, large = [members[0] for members in trainings]
+    images, theta = large.data, models.flat_parameters(first.model).astype(np.float64)
+    for step, weights in enumerate(large.weights):
+        model = models.with_dtype(models.with_parameters(first.model, theta.astype(np.float32)), "float64")
+        slope = references.gradient(model, images.x_train, images.y_train)
+        theta = theta - 0.4 * min(1, (10 - step) / 2) * slope
+        np.testing.assert_allclose(weights, theta, atol=1e-4)
+
+
+def test_lines_and_barriers_are_those_of_the_nets(trainings):
+    """Each loss and error anew by a loop over interpolated nets, on the images of the seed."""
+    tables = run()
+    starts, partners, small, large = trainings
+    for number, seed in enumerate((0, 1)):
+        a, b, c = (members[number] for members in (starts, small, large))
+        before = np.flatnonzero(b.evaluated <= 80)[-1]
+        assert b.evaluated[before] == 80
+        cases = {
+            ("A to small", "end"): (a.model, b.model),
+            ("A to small", "before decay"): (a.model, at(b, before)),
+            ("small to large", "end"): (b.model, c.model),
+            ("independent", "end"): (a.model, partners[number].model),
+        }
+        images = a.data
+        for (line, place), ends in cases.items():
+            about = {"line": line, "at": place, "seed": seed, "part": "train"}
+            (row,) = [row for row in tables["barriers"] if about.items() <= row.items()]
+            curve = [
+                references.evaluate(mixed(*ends, alpha), images.x_train, images.y_train)
+                for alpha in np.linspace(0, 1, 11)
+            ]
+            losses, errors = np.array(curve)[:, 0], 1 - np.array(curve)[:, 1]
+            assert row["loss_barrier"] == pytest.approx(losses.max() - max(losses[[0, -1]]), abs=1e-5)
+            assert row["error_barrier"] == pytest.approx(errors.max() - max(errors[[0, -1]]), abs=1e-6)
+            apart = [models.flat_parameters(model) for model in ends]
+            assert row["length"] == pytest.approx(np.linalg.norm(apart[1] - apart[0]), rel=1e-5)
+        drawn = [row for row in tables["lines"] if row["line"] == "A to small" and row["seed"] == seed]
+        assert [row["alpha"] for row in drawn] == [-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25]
+        for row in drawn:
+            loss, accuracy = references.evaluate(mixed(a.model, b.model, row["alpha"]), images.x_test, images.y_test)
+            assert (row["test_loss"], row["test_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-4)
+
+
+def test_rows_are_measured_where_they_say(trainings):
+    """Losses, curvature, distance and highest loss at the equal loss and at the end."""
+    tables = run(pool=4, target_loss=1.0)
+    starts, _, *continued = trainings
+    for net, members in zip(NETS, (starts, *continued), strict=True):
+        for start, member in zip(starts, members, strict=True):
+            losses = member.history["train_loss"]
+            origin = models.flat_parameters(start.model)
+            if net == "first phase":
+                origin = models.flat_parameters(models.mlp((8,), input_shape=(7, 7), seed=member.seed))
+            rows = [row for row in tables["rows"] if row["net"] == net and row["seed"] == member.seed]
+            assert [row["at"] for row in rows] == (["end"] if net == "first phase" else ["equal loss", "end"])
+            for row in rows:
+                place = len(losses) - 1 if row["at"] == "end" else np.flatnonzero(losses <= 1.0)[0]
+                model, images = at(member, place), member.data
+                loss, accuracy = references.evaluate(model, images.x_train, images.y_train)
+                assert (row["train_loss"], row["train_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-4)
+                eigenvalues = np.linalg.eigvalsh(hessian.dense(model, images.x_train, images.y_train))
+                assert row["spectral_norm"] == pytest.approx(abs(eigenvalues).max(), rel=1e-3)
+                assert row["distance"] == pytest.approx(np.linalg.norm(member.weights[place] - origin), rel=1e-5)
+                assert row["highest"] == losses[: place + 1].max()
+                assert row["updates"] == member.evaluated[place]
+                assert row["status"] == "ok"
+                assert row["sharpness"] > 0
+
+
+def test_both_continuations_begin_at_the_end_of_the_first_phase():
+    """With a rate of nothing they stay there, on lines without length and barrier."""
+    tables = run(1e-12, learning_rates=(0.4, 1e-12))
+    ends = {(row["net"], row["seed"]): row for row in tables["rows"] if row["at"] == "end"}
+    for net in NETS[1:]:
+        for seed in (0, 1):
+            assert ends[net, seed]["train_loss"] == pytest.approx(ends["first phase", seed]["train_loss"], rel=1e-6)
+            assert ends[net, seed]["distance"] < 1e-4
+    assert all(row["loss_barrier"] < 1e-6 and row["length"] < 1e-4 for row in tables["barriers"])
+    assert {row["status"] for row in tables["rows"] if row["at"] == "equal loss"} == {"target not reached"}
+
+
+def test_partners_share_the_images_and_not_the_start(trainings):
+    """In the unit where only the batch size changes; the others have no independent line."""
+    tables = run()
+    starts, partners, *_ = trainings
+    for start, partner in zip(starts, partners, strict=True):
+        np.testing.assert_array_equal(start.data.x_train, partner.data.x_train)
+        assert not np.array_equal(start.weights[0], partner.weights[0])
+    assert not np.array_equal(starts[0].data.x_train, starts[1].data.x_train)
+    assert "independent" in {row["line"] for row in tables["barriers"]}
+    assert "independent" not in {row["line"] for row in run(0.2)["barriers"]}
+
+
+def test_the_first_phase_is_the_same_in_all_units(at_smoke_size):
+    """To the last digit of the record."""
+    rows = records.read(at_smoke_size("continuation"), "continuation")
+    first = [part.drop(columns="learning_rate") for _, part in rows[rows.net == "first phase"].groupby("learning_rate")]
+    assert len(first) == 2
+    np.testing.assert_array_equal(*[part.to_numpy() for part in first])
+
+
+def test_nets_that_diverge_are_rows():
+    """One continuation, or the first phase and with it all; lines to what is left are kept."""
+    tables = run(1e30, learning_rates=(0.4, 1e30))
+    status = {(row["net"], row["status"]) for row in tables["rows"]}
+    assert status == {("first phase", "ok"), ("small batch", "diverged"), ("large batch", "diverged")}
+    assert "barriers" not in tables
+    tables = run(1e30, learning_rates=(0.4, 1e30), first_rate=1e30)
+    assert [row["status"] for row in tables["rows"]] == ["diverged"] * 10
+    assert set(tables) == {"rows"}
+
+
+def test_a_first_phase_below_the_target_is_refused():
+    """There would be no equal loss on the way."""
+    with pytest.raises(ValueError, match="--target_loss=2: must be below the training loss at the end of the first"):
+        run(target_loss=2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_sizes": (50, 10)}, "--batch_sizes=50,10: must be two values, the smaller first"),
+        ({"batch_sizes": (10,)}, "--batch_sizes=10: must be two values"),
+        ({"batch_sizes": (10, 300)}, "--batch_sizes=10,300: must be at most --train=200"),
+        ({"first_rate": 0.1}, "--first_rate=0.1: must be one of --learning_rates=0.2,0.4"),
+        ({"every": 90}, "--every=90: must be at most .* = 80"),
+        ({"decay": 0.0}, "--decay=0.0"),
+        ({"points": 5}, "--points=5"),
+    ],
+)
+def test_bad_settings_are_refused(changes, message):
+    """Before anything is trained, by the name of the flag."""
+    with pytest.raises(ValueError, match=message):
+        question.make_settings(continuation, "smoke", **changes)
