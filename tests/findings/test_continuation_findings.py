@@ -21,7 +21,7 @@ SETTINGS = {
     "updates": 3000,
     "decay": 0.2,
     "points": 20,
-    "target_loss": 0.005,
+    "target_loss": 8e-4,
     "seeds": 5,
 }
 LINES = (finding.TO_SMALL, finding.TO_LARGE, finding.BETWEEN, finding.INDEPENDENT)
@@ -88,7 +88,7 @@ def test_one_basin():
     text = said(tables)
     assert "0 (5 of 5) points with learning rate 0.8 (no barrier; above 0.5 points in none of the 5 seeds)" in text
     assert "does not show two basins" not in text
-    assert "The decay of the learning rate changes little" in text
+    assert "to the end a barrier changes by at most 0 points" in text
 
 
 def test_a_barrier_at_the_larger_rate_only():
@@ -115,19 +115,20 @@ def test_what_does_not_hold_is_said():
 
 
 def test_a_decay_that_matters_is_said():
-    """Barriers that are twice as high before it."""
-    assert "The decay of the learning rate matters: barriers change by up to 5.1 points" in said(made(settled=False))
+    """Barriers that are twice as high before it, 5.2 points of the last seed."""
+    assert "to the end a barrier changes by at most 5.2 points" in said(made(settled=False))
 
 
-def test_nets_that_missed_the_equal_loss_are_not_compared():
+@pytest.mark.parametrize("status", ["target not reached", "below the target"])
+def test_nets_that_missed_the_equal_loss_are_not_compared(status):
     """And those that diverged have neither lines nor values."""
     rows, *rest = made()
     missed = rows["at"].eq("equal loss") & rows.net.eq("small batch")
-    rows.loc[missed, "status"] = "target not reached"
+    rows.loc[missed, "status"] = status
     verdicts = judged([rows, *rest])
     assert verdicts[7:9] == [INCOMPARABLE] * 2
     text = said([rows, *rest])
-    assert "All 10 nets of the small batch did not come to that loss" in text
+    assert "All 10 nets of the small batch did not come down to that loss" in text
     assert "At equal training loss" not in text
 
 
