@@ -92,7 +92,7 @@ def figure(rows, settings, barriers, lines, training) -> Figure:
     below[1].legend(loc="best")
     _by_rate(below[2], rates, [gain(rows, rate) for rate in rates], "o", BLUE, None)
     below[2].axhline(0, color=GREY, linewidth=0.8, linestyle="--")
-    below[2].set_ylabel("test accuracy, small − large batch")
+    below[2].set_ylabel("test accuracy: small − large")
     looks = {f"learning rate {rates[0]:g}": {"color": shades[rates[0]]}} | {
         f"{r:g}": {"color": shades[r]} for r in rates[1:]
     }
@@ -149,17 +149,17 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
     at_loss, at_end = both[both["at"] == EQUAL_LOSS], both[both["at"] == END]
     error = "largest error on the line less that of the worse end, training set; 0.005 is half a point"
     for each in rates:
-        kept = "the same as before" if each == rate else "another one than before"
+        kept = "unchanged" if each == rate else f"{rate:g} before"
         yield claim(
             SAGUN,
-            f"Going on with the small batch stays in the basin of the large one: no barrier on the line from A, learning rate {each:g}, {kept} ({error})",
+            f"The end of the small batch lies in one basin with A: no barrier on the straight line, learning rate {each:g}, {kept} ({error})",
             mean_interval(barriers_of(rows, barriers, each, TO_SMALL)),
             small[small.learning_rate.eq(each) & small["at"].eq(END)],
             below=NO_BARRIER,
         )
     yield claim(
         SAGUN,
-        f"There is no barrier between the ends of the small and of the large batch, {at_rate} ({error})",
+        f"The ends of the small and of the large batch lie in one basin: no barrier on the straight line, {at_rate} ({error})",
         mean_interval(barriers_of(rows, barriers, rate, BETWEEN)),
         at_end,
         below=NO_BARRIER,
@@ -182,7 +182,7 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
     if least < most:
         yield claim(
             OWN,
-            f"Whether the small batch leaves A's basin depends on the learning rate (difference of the error barriers on the line from A, learning rate {most:g} less {least:g})",
+            f"Whether a barrier parts the end of the small batch from A depends on the learning rate (difference of the error barriers on the straight line, learning rate {most:g} less {least:g})",
             paired_difference(*(barriers_of(rows, barriers, each, TO_SMALL) for each in (most, least))),
             small[small.learning_rate.isin([least, most]) & small["at"].eq(END)],
             above=0,
@@ -190,7 +190,7 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
         )
     yield claim(
         OWN,
-        f"Two large batches from independent initial weights are parted by a barrier ({error})",
+        f"A barrier parts two nets that the large batch found from independent initial weights, on the straight line ({error})",
         mean_interval(barriers_of(rows, barriers, rate, INDEPENDENT)),
         rows[(rows.net == FIRST) & (rows.learning_rate == rate)],
         above=NO_BARRIER,
@@ -233,7 +233,7 @@ def comment(rows, settings, barriers, lines, training) -> dict:
     ]
     return {
         "title": "Going on with a small batch",
-        "method": f"The net {net_on_images(settings)} is trained on {settings['train']:,} images{pooled} by plain SGD with batches of {large:,} and learning rate {settings['first_rate']:g} for {settings['first_updates']:,} steps. From that point, A, it goes on for {settings['updates']:,} steps with batches of {small:,} and, for comparison, of {large:,}, with learning rate {listed(f'{r:g}' for r in rates)}, which falls to 0 over the last {settings['decay']:.0%} of them. Loss and error are measured at {settings['points'] + 1} points of the straight lines between A and the two ends. The barrier is their largest value less that of the worse end; less than {100 * NO_BARRIER:g} points of error counts as none. For contrast, a line joins A with a net that the large batch found from other initial weights on the same images. Flatness is compared at a training loss of {settings['target_loss']:g} nats, because the curvature of the cross-entropy falls with the loss: from both ends the large batch goes on to it, with momentum.",
+        "method": f"The net {net_on_images(settings)} is trained on {settings['train']:,} images{pooled} by plain SGD with batches of {large:,} and learning rate {settings['first_rate']:g} for {settings['first_updates']:,} steps. From that point, A, it goes on for {settings['updates']:,} steps with batches of {small:,} and, for comparison, of {large:,}, with a learning rate of {listed(f'{r:g}' for r in rates)} that falls to 0 over the last {settings['decay']:.0%} of them. Loss and error are measured at {settings['points'] + 1} points of the straight lines between A and the two ends. The barrier is their largest value less that of the worse end; less than {100 * NO_BARRIER:g} points of error counts as none. For contrast, a line joins A with a net that the large batch found from other initial weights on the same images. Flatness is compared at a training loss of {settings['target_loss']:g} nats, because the curvature of the cross-entropy falls with the loss: from both ends the large batch goes on to it, with momentum.",
         "caption": f"Above: training loss along both phases (grey: large batch, learning rate {settings['first_rate']:g}; dotted: change of the batch size), on the line from A to the end of the small batch, and on that from there to the end of the large one; dashed: between independent starts. Below: barrier of each seed, with means, on a scale that is linear below 0.5 points (dashed); sharpness φ and largest eigenvalue λ₁ at equal training loss; difference in test accuracy at the end. Means over {settings['seeds']} seeds with 95 % intervals.",
         "comment": [part for part in parts if part],
     }
@@ -279,7 +279,7 @@ def _of_way(rows, settings, barriers) -> str:
     climbs = listed(f"{show(geometric_mean(climb(rows, rate)), 2)} ({rate:g})" for rate in rates)
     ways = listed(f"{show(geometric_mean(way_to_line(rows, barriers, rate)), 2)} ({rate:g})" for rate in rates)
     far = listed(f"{show(ratio(rows, rate, 'distance', SMALL, LARGE, END), 2)} ({rate:g})" for rate in rates)
-    return f"On the way of the small batch the training loss is at most, in units of that at A, {climbs}; in units of the highest one on the straight line it is {ways}, the learning rate in brackets. The small batch ends {far} times as far from A as the large one."
+    return f"After the change to the small batch the highest training loss is {climbs} times that at A, the learning rate in brackets, and {ways} times the highest one on the straight line. The small batch ends {far} times as far from A as the large one."
 
 
 def _of_flatness(rows, settings) -> str:
@@ -290,14 +290,14 @@ def _of_flatness(rows, settings) -> str:
         if np.isfinite(found[0].value):
             said = {1: "the small batch is flatter", -1: "the large batch is flatter", 0: "not measurably different"}
             parts.append(
-                f"with learning rate {rate:g} φ is {show(found[0], 2)} and λ₁ {show(found[1], 2)} (by λ₁ {said[sign(found[1], 1)]})"
+                f"{show(found[0], 2)} and {show(found[1], 2)} with learning rate {rate:g} (by λ₁ {said[sign(found[1], 1)]})"
             )
     small = rows[rows["at"].eq(EQUAL_LOSS) & rows.net.eq(SMALL)]
     missed = small[small.status != "ok"]
     text = ""
     if parts:
         losses = rows[rows["at"].eq(EQUAL_LOSS) & rows.status.eq("ok")].train_loss
-        text = f"At equal training loss ({span(losses)} nats), in units of the small batch's and for the large batch, {'; '.join(parts)}. "
+        text = f"At equal training loss ({span(losses)} nats) φ and λ₁ of the large batch are, in units of those of the small one, {listed(parts)}. "
     if len(missed):
         text += f"{part_of(len(missed), len(small)).capitalize()} nets of the small batch did not come down to that loss, or had ended below it (learning rates {span(missed.learning_rate)})."
     return text.strip()
