@@ -52,6 +52,10 @@ def check_model(model) -> None:
             raise ValueError(f"model {model.name!r} has non-finite values in {variable.path}; did training diverge?")
     _check_precision(model)
     for _, layer in walk(model):
+        if isinstance(getattr(layer, "activation", None), keras.Layer) and not layer.activation.built:
+            raise ValueError(
+                f"the activation of layer {layer.name!r} is a layer that is not built: call the model on data once"
+            )
         if getattr(layer, "stateful", False):
             raise ValueError(
                 f"layer {layer.name!r} is stateful: its outputs depend on the batches before; build it without"

@@ -64,7 +64,7 @@ def unflatten(vector, like) -> list:
     return [tf.reshape(part, t.shape) for part, t in zip(parts, like, strict=True)]
 
 
-def stateless(model, parameters, state, x, collect_losses=False):
+def stateless(model, parameters, state, x, collect_losses=False, training=False):
     """The model's outputs for given values of its variables, in inference mode, and the scope that held these values.
 
     It is the model's own call, so that its inputs are converted as they are when a user calls it.
@@ -72,7 +72,7 @@ def stateless(model, parameters, state, x, collect_losses=False):
     values = [*zip(model.trainable_variables, parameters, strict=True)]
     values += zip(model.non_trainable_variables, state, strict=True)
     with tracing.differentiable(), keras.StatelessScope(values, collect_losses=collect_losses) as scope:
-        outputs = model(x, training=False)
+        outputs = model(x, training=training)
         penalty = sum(model.losses) if collect_losses else None
     return outputs, scope, penalty
 

@@ -37,7 +37,8 @@ def statistics(problem) -> Callable | None:
         state on lists of tensors as `hw1.evaluation.variables` gives them.
 
     Raises:
-        ValueError: for layers that are used more than once, that take masks, or that use renormalisation.
+        ValueError: for layers that are used more than once, that take masks, or that use renormalisation; and for
+            moving averages that other layers keep.
     """
     model = problem.model
     layers = _normalised(problem)
@@ -65,23 +66,40 @@ def statistics(problem) -> Callable | None:
 
 def _normalised(problem) -> list:
     """The layers that normalise by batch statistics, in the order in which the model calls them."""
-    found = []
+    model, parameters, state, found, unclear = problem.model, problem.parameters, problem.state, [], []
     x, _ = next(problem.examples.first(1).chunks(1))
 
     def record(layer, inputs, training=None, mask=None):
         if layer.trainable:
-            if layer in found:
-                raise ValueError(f"layer {layer.name!r} is used more than once: its statistics are not defined")
-            if mask is not None or layer.renorm:
-                raise ValueError(f"layer {layer.name!r} uses a mask or renormalisation, which is not supported here")
             found.append(layer)
+            if mask is not None or layer.renorm:
+                unclear.append(f"layer {layer.name!r} uses a mask or renormalisation, which is not supported here")
         return _CALL.original(layer, inputs, training=False, mask=mask)
 
     def trace():
-        with _CALL.by(record):
-            return stateless(problem.model, problem.parameters, problem.state, x)[0]
+        floating = [value for value in state if value.dtype.is_floating]
+        with tf.GradientTape() as tape, _CALL.by(record):
+            tape.watch(floating)
+            outputs, _, _ = stateless(model, parameters, state, x)
+        slopes = tape.gradient(outputs, floating)
+        used = {id(value) for value, slope in zip(floating, slopes, strict=True) if slope is not None}
+        _, scope, _ = stateless(model, parameters, state, x, training=True)
+        known = {id(variable) for layer in found for variable in layer.non_trainable_variables}
+        for variable, value in zip(model.non_trainable_variables, state, strict=True):
+            if id(value) in used and id(variable) not in known and scope.get_current_value(variable) is not value:
+                unclear.append(
+                    f"{variable.path} is changed in training, as a moving average is, and used in inference, but by no "
+                    "keras.layers.BatchNormalization: it cannot be computed anew for other parameters"
+                )
 
     tf.function(trace, autograph=False).get_concrete_function()
+    unclear += [
+        f"layer {layer.name!r} is used more than once: its statistics are not defined"
+        for layer in found
+        if found.count(layer) > 1
+    ]
+    if unclear:
+        raise ValueError(unclear[0])
     return found
 
 

@@ -19,7 +19,7 @@ from hw1.measures.units import Graph, functional
 
 METHODS = ("weights", "activations")
 _EXAMPLES, _FREE = 16, 32  # random examples, and their size along axes that the model leaves open
-_CHUNK = 256  # examples whose activations are held at once
+_CHUNK, _HELD = 256, 2**26  # examples whose activations are held at once, and the most numbers that these may be
 
 
 def match(model_a, model_b, x=None, by: str = "weights") -> keras.Model:
@@ -63,8 +63,10 @@ def match(model_a, model_b, x=None, by: str = "weights") -> keras.Model:
         evaluation.check_model(model)
         functional(model)
     inputs = _random_inputs(model_b) if x is None else _inputs(model_b, x)
-    _check_same_architecture(model_a, model_b, inputs)
-    graphs = [Graph(model, [array[:1] for array in inputs]) for model in (model_a, model_b)]
+    if by == "activations" and len(inputs[0]) < 2:
+        raise ValueError("x holds one example, on which activations have no correlation: give more, or by='weights'")
+    ours = _in_the_layers_of(model_b, model_a, inputs)
+    graphs = [Graph(model, [array[:1] for array in inputs]) for model in (ours, model_b)]
     orders = _by_weights(graphs) if by == "weights" else _by_activations(graphs, inputs)
     values = [graphs[1].permuted(n, np.asarray(v), orders) for n, v in enumerate(model_b.variables)]
     twin = _with_variables(model_b, values, inputs)
@@ -104,8 +106,8 @@ def _by_weights(graphs) -> dict:
 
 def _by_activations(graphs, inputs) -> dict:
     """The orders of the groups by the largest sum of correlations."""
-    totals = None
-    for chunk in _chunks(inputs):
+    totals, per_example = None, sum(np.size(value) for value in graphs[1].activations([a[:1] for a in inputs]))
+    for chunk in _chunks(inputs, max(1, min(_CHUNK, _HELD // max(1, per_example)))):
         seen = [graph.activations(chunk) for graph in graphs]
         sums = [_moments(*pair) for pair in zip(*seen, strict=True)]
         totals = sums if totals is None else [[*map(np.add, *pair)] for pair in zip(totals, sums, strict=True)]
@@ -137,8 +139,11 @@ def _assigned(similarity) -> np.ndarray:
     return scipy.optimize.linear_sum_assignment(similarity, maximize=True)[1]
 
 
-def _check_same_architecture(model_a, model_b, inputs) -> None:
-    """Raises ValueError unless variables have equal shapes, and model_a with the variables of model_b is model_b."""
+def _in_the_layers_of(model_b, model_a, inputs) -> keras.Model:
+    """A copy of model_b with the variables of model_a; ValueError unless it computes what model_a does.
+
+    Both nets have the same graph then, also where one of them was built with layers that do nothing.
+    """
     shapes = [[(tuple(v.shape), v.trainable) for v in model.variables] for model in (model_a, model_b)]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -146,13 +151,13 @@ def _check_same_architecture(model_a, model_b, inputs) -> None:
             f"{[shape for shape, _ in shapes[0]]}, {model_b.name!r} of {[shape for shape, _ in shapes[1]]} (or other "
             "ones are trainable); units can be matched in equal ones only"
         )
-    few = next(_chunks(inputs, _EXAMPLES))
-    twin = _with_variables(model_a, [np.asarray(variable) for variable in model_b.variables], inputs)
-    if not checks.same_outputs(_outputs(twin, few), _outputs(model_b, few)):
+    twin = _with_variables(model_b, [np.asarray(variable) for variable in model_a.variables], inputs)
+    if not all(checks.same_outputs(_outputs(twin, chunk), _outputs(model_a, chunk)) for chunk in _chunks(inputs)):
         raise ValueError(
-            f"the models differ in architecture: {model_a.name!r} with the weights of {model_b.name!r} computes "
+            f"the models differ in architecture: {model_b.name!r} with the weights of {model_a.name!r} computes "
             "another function than that (other activations?); units can be matched in equal ones only"
         )
+    return twin
 
 
 def _with_variables(model, values, inputs) -> keras.Model:

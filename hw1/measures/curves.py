@@ -36,6 +36,12 @@ class Path:
     points: np.ndarray
     bezier: bool = False
 
+    def __post_init__(self):
+        """Checks the points."""
+        shape = np.shape(self.points)
+        if not (isinstance(self.points, np.ndarray) and len(shape) == 2 and shape[0] > 1):
+            raise ValueError(f"points must be an array of shape [points, parameters], two points or more, not {shape}")
+
     @functools.cached_property
     def _arc(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of points (or values of t) and the length of the path up to there."""
@@ -166,7 +172,7 @@ def string(objective, start, end, pivots, steps, cycles, learning_rate, seed, pr
             path = Path(points.numpy())
             positions = path.positions()
             values = _finite(objective.values(path, positions))
-            if values.max() < lowest:
+            if not values.max() >= lowest:  # which is not a number if the line's values are none
                 best, lowest = path, values.max()
             if cycle < cycles - 1:
                 places, points = _inserted(places, path, positions, values)

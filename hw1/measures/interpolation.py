@@ -202,7 +202,8 @@ def along(problem, state_b, path: Path, positions, averaged) -> np.ndarray:
 def between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.Problem:
     """The problem of model_a on the examples; ValueError unless model_b is of the same architecture."""
     problem = evaluation.Problem(model_a, x, y, loss, **options)
-    other = evaluation.Problem(model_b, x, y, loss, **options)
+    read = problem.examples  # once, as a data set may have another order when it is read again
+    other = evaluation.Problem(model_b, read.x, read.y, loss, **options | {"sample_weight": read.weight})
     _check_same_architecture(problem, other)
     return problem
 

@@ -69,13 +69,14 @@ class Graph:
 
     Attributes:
         sizes: number of units of each group.
+        layers: name of a layer with a kernel -> the groups of its units.
         held: the group of each tensor that holds one group alone, in the order of the calls.
         axes: number of a variable -> axis -> the groups along it.
     """
 
     def __init__(self, model, inputs):
         """Follows the net on some examples; ValueError, naming the layer, for what cannot be permuted."""
-        self.model, self.sizes, self.held, self.axes = model, [], [], {}
+        self.model, self.sizes, self.layers, self.held, self.axes = model, [], {}, [], {}
         self._parents, self._fixed, self._refusals, self._values = [], set(), [], []
         self._numbers = {id(variable): number for number, variable in enumerate(model.variables)}
         outputs = self._follow(inputs)
@@ -97,6 +98,13 @@ class Graph:
         """The groups that may be permuted, from the inputs to the outputs."""
         roots = dict.fromkeys(self.root(group) for group in range(len(self.sizes)))
         return [group for group in roots if group not in self._fixed]
+
+    def split(self) -> tuple[list[str], list[str]]:
+        """The names of the layers whose units may be permuted, and of those whose units keep their places."""
+        found = [], []
+        for name, units in self.layers.items():
+            found[all(self.root(group) in self._fixed for group in units)].append(name)
+        return found
 
     def activations(self, inputs) -> list:
         """The values of the tensors in `held` on the inputs."""
@@ -143,9 +151,9 @@ class Graph:
         return found
 
     def weights(self) -> list[int]:
-        """The variables with units, but for the moving averages of batch normalisation, which are no parameters."""
+        """The variables with units, but for the averages that batch normalisation keeps, which are no parameters."""
         names = [variable.name for variable in self.model.variables]
-        return [number for number in self.axes if not names[number].startswith("moving_")]
+        return [number for number in self.axes if not names[number].startswith(("moving_", "renorm_"))]
 
     # Following the net
 
@@ -177,7 +185,7 @@ class Graph:
         blocks = self._blocks(layer, tensors, keras.tree.flatten((args, kwargs)))
         if blocks is None:  # nothing is known of it: units must keep their places before it, and do behind it
             self._refuse(layer, tensors)
-            return keras.tree.map_structure(lambda v: Tensor(v, [self._new((*v.shape, 1)[-1], fixed=True)]), outputs)
+            return keras.tree.map_structure(lambda v: Tensor(v, [self._new((1, *v.shape)[-1], fixed=True)]), outputs)
         if len(blocks) == 1:
             self.held.append(blocks[0])
             self._values.append(outputs)
@@ -198,10 +206,10 @@ class Graph:
         kind, first = type(layer), tensors[0]
         rank = len(first.value.shape)
         last = (-1, rank - 1)
-        if getattr(layer, "data_format", None) == "channels_first" and rank > 2:
-            return None
         if kind in _KERNELS:
             return self._kernel(layer, first)
+        if getattr(layer, "data_format", None) == "channels_first" and rank > 2:
+            return None
         if kind in _PLAIN:
             if not elementwise(getattr(layer, "activation", None)):
                 self._refuse(layer, tensors, "has an activation that is not element-wise")
@@ -209,8 +217,7 @@ class Graph:
         if kind is L.Flatten:
             return first.blocks * int(np.prod(first.value.shape[1:-1]))
         if kind is L.BatchNormalization and layer.axis in last:
-            variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-            return self._vectors(variables, first.blocks)
+            return self._vectors(layer.variables, first.blocks)
         if kind is L.LayerNormalization and axes(layer.axis, rank) == {rank - 1}:
             return self._vectors((layer.gamma, layer.beta), first.blocks)
         if kind is L.PReLU:
@@ -227,14 +234,17 @@ class Graph:
         """A group of new units, or that which the layer had when it was called before."""
         kernel = self._numbers.get(id(layer._kernel))
         special = getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None)
-        if special or getattr(layer, "groups", 1) > 1 or kernel is None:
+        odd = getattr(layer, "groups", 1) > 1 or getattr(layer, "data_format", None) == "channels_first"
+        if special or odd or kernel is None:
             raise ValueError(
-                f"layer {layer.name!r} cannot be permuted: it has groups of channels, LoRA or quantised weights"
+                f"layer {layer.name!r} cannot be permuted: it has groups of channels, channels first, LoRA or "
+                "quantised weights"
             )
         axis, count = len(layer._kernel.shape) - 1, layer._kernel.shape[-1]
         units = self.axes[kernel][axis] if kernel in self.axes else [self._new(count)]
         self._hold(layer._kernel, axis - 1, tensor.blocks)
         self._hold(layer._kernel, axis, units)
+        self.layers[layer.name] = units
         output = self._vectors((layer.bias,), units)
         if not elementwise(layer.activation):
             self._refuse(layer, [Tensor(None, units)], "has an activation that is not element-wise")
