@@ -6,6 +6,7 @@
     hw1 plot                     the figures again     hw1 report    the report, and the supplement
     hw1 replicate                do the verdicts repeat with fresh seeds?
     hw1 measure --net=FILE       how flat is your own net?
+    hw1 paths --net=A --net=B    is there a barrier between two nets of your own?
 
 `python -m hw1` does the same, and each command is a module of its own: `python -m hw1.generalization.sharpness`.
 """
@@ -24,6 +25,7 @@ JOBS = {
     "report": "hw1.report.__main__",
     "replicate": "hw1.replicate",
     "measure": "hw1.measure",
+    "paths": "hw1.barriers",
 }
 
 

@@ -138,12 +138,16 @@ def check_names(only: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def exit_on_error(code: int = 1, traceback: bool = False) -> Iterator[None]:
-    """Turns an error into one line and an exit code, an interruption into 130."""
+def exit_on_error(
+    code: int = 1,
+    traceback: bool = False,
+    interrupted: str = "finished units are kept, and the same command goes on from there",
+) -> Iterator[None]:
+    """Turns an error into one line and an exit code, an interruption into 130 and a line on what became of the work."""
     try:
         yield
     except KeyboardInterrupt:
-        say("interrupted: finished units are kept, and the same command goes on from there")
+        say(f"interrupted: {interrupted}")
         sys.exit(130)
     except EXPECTED as error:
         if traceback:

@@ -31,18 +31,15 @@ regularisation, each measure of L is followed by that of the whole objective, na
 precision is measured as a float32 copy. hw1/measures explains each measure and names its source.
 """
 
-import contextlib
 import csv
 import math
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from absl import flags
 
-from hw1 import command
+from hw1 import command, saved
 
 
 class Row(NamedTuple):
@@ -61,57 +58,6 @@ class Row(NamedTuple):
     standard_error: float | None
     examples: int | None
     unit: str
-
-
-def load(path: str | Path):
-    """Loads a Keras model from a .keras file, without running code from the file.
-
-    Raises:
-        OSError: the file is missing or cannot be read.
-        ValueError: the file does not hold a Keras model, or holds one with custom code.
-    """
-    from hw1 import quiet  # noqa: F401, I001
-    import keras
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}; give the .keras file that model.save wrote")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is not a .keras file; save the net by model.save("my_net.keras")')
-    try:
-        return keras.saving.load_model(path, compile=False)  # safe mode is the default: no code from the file runs
-    except Exception as error:  # Keras has no specific exception for a bad file
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} could not be loaded as a Keras model ({type(error).__name__}: {reason})") from error
-
-
-def single_precision(model):
-    """The model, or a float32 copy of a model that computes in half precision."""
-    from hw1 import models
-    from hw1.evaluation.layers import walk
-
-    half = [layer.name for _, layer in walk(model) if layer.compute_dtype in ("float16", "bfloat16")]
-    if not half:
-        return model
-    command.say(f"measure: layer {half[0]} computes in half precision; a float32 copy of the net is measured")
-    return models.with_dtype(model, "float32")
-
-
-def shaped(x: np.ndarray, model) -> np.ndarray:
-    """Adds a channel axis to the images or flattens them, if that is the shape that the model expects.
-
-    Args:
-        x: images, shape [n, ...].
-        model: a built Keras model.
-
-    Returns:
-        The images in the shape that fits, or as they are if none does.
-    """
-    wanted = getattr(model, "input_shape", None)
-    if isinstance(wanted, tuple) and len(wanted) == x.ndim + 1 and wanted[-1] == 1:
-        return x[..., np.newaxis]
-    if isinstance(wanted, tuple) and wanted[1:] == (math.prod(x.shape[1:]),):
-        return x.reshape(len(x), -1)
-    return x
 
 
 def measure(
@@ -142,14 +88,8 @@ def measure(
     from hw1 import evaluation
     from hw1.measures import gauss_newton, hessian, sensitivity, sharpness
 
-    train, test = (
-        (shaped(x * np.float32(pixels), model), y)
-        for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
-    )
+    train, test = saved.parts(data, model, pixels)
     first = train[0][:examples], train[1][:examples]
-    for part in (train, test):
-        evaluation.check(model, *part)
-    _check_pixels(model, test, pixels)
     penalised = bool(sum(map(float, model.losses)))
     parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     if not 1 <= manifold <= parameters:
@@ -191,23 +131,6 @@ def measure(
     yield row("jacobian_norm", "mean of ‖∂p/∂x‖_F", sensitivity.jacobian_norm, test[:1])
 
 
-def _check_pixels(model, test, pixels) -> None:
-    """Raises ValueError if the model is right far more often on pixels of the other range."""
-    from hw1 import evaluation
-
-    x, y = test
-    other = 1 if pixels > 1 else 255
-    better = False
-    with contextlib.suppress(ValueError):  # the other range does not fit the model
-        here, there = (evaluation.evaluate(model, part, y)[1] for part in (x, x * np.float32(other / pixels)))
-        better = there > here + 0.2
-    if better:
-        raise ValueError(
-            f"the net is right on {here:.0%} of the test images with pixels from 0 to {pixels:g}, but on {there:.0%} "
-            f"from 0 to {other}: use --pixels={other}"
-        )
-
-
 def table(rows: list[Row]) -> str:
     """Formats the rows as aligned text: values to five digits, with their standard errors."""
     lines = [("measure", "value", "images", "unit")]
@@ -215,18 +138,14 @@ def table(rows: list[Row]) -> str:
         error = f" ± {row.standard_error:.1g}" if row.standard_error else ""
         value = f"{row.value:.5g}" if isinstance(row.value, float) else str(row.value)
         lines.append((row.measure, value + error, str(row.examples or ""), row.unit))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return saved.aligned(lines)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command. Exits with 2 for wrong flags, with 1 for an error during the work."""
-    values = flags.FlagValues()
+    values = saved.define_flags()
     flags.DEFINE_string("net", None, "the .keras file of the net (required)", flag_values=values)
-    flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
     for name, default, text in (
-        ("train", 5000, "training images"),
-        ("test", 5000, "test images"),
         ("examples", 500, "training images on which the Hessian is measured"),
         ("manifold", 100, "dimension of Keskar's random subspace"),
     ):
@@ -234,21 +153,18 @@ def main(argv: list[str] | None = None) -> None:
     flags.DEFINE_integer("seed", 0, "seed of random probes, starts and subspace [0]", lower_bound=0, flag_values=values)
     flags.DEFINE_float("epsilon", 1e-4, "radius ε of the course's sharpness [0.0001]", flag_values=values)
     flags.DEFINE_float("keskar_epsilon", 1e-3, "size ε of Keskar's box [0.001]", flag_values=values)
-    flags.DEFINE_float("pixels", 1.0, "what the net expects of a white pixel, 1 or 255 [1]", flag_values=values)
     flags.DEFINE_string("out", None, "CSV file to write the rows to; it must not exist yet [none]", flag_values=values)
-    flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
-    flags.DEFINE_bool("help", False, "show this text", flag_values=values)
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         _check(values)
-    with command.exit_on_error(traceback=values.traceback):
+    with command.exit_on_error(traceback=values.traceback, interrupted="nothing was written"):
         from hw1 import datasets
 
         data = datasets.load(values.data, values.train, values.test)
         options = {
             name: values[name].value for name in ("examples", "epsilon", "keskar_epsilon", "manifold", "seed", "pixels")
         }
-        rows = list(measure(single_precision(load(values.net)), data, **options))
+        rows = list(measure(saved.single_precision(saved.load(values.net)), data, **options))
         print(table(rows))
         if values.out:
             with Path(values.out).open("x", encoding="utf-8", newline="") as file:
@@ -261,9 +177,7 @@ def _check(values) -> None:
         raise ValueError("--net is needed: the .keras file of the net, for example --net=my_net.keras")
     if values.examples > values.train:
         raise ValueError(f"--examples={values.examples}: must be at most the {values.train} training images")
-    for name in ("epsilon", "keskar_epsilon", "pixels"):
-        if not 0 < values[name].value < math.inf:
-            raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
+    saved.check_positive(values, "epsilon", "keskar_epsilon")
     if values.out and not Path(values.out).parent.is_dir():
         raise ValueError(f"--out={values.out}: there is no folder {Path(values.out).parent}; make it first")
     if values.out and Path(values.out).exists():

@@ -58,7 +58,9 @@ ALLOWED = {
     "reproduce": {"catalogue", "command", "files", "question", "records"},
     "replicate": {"catalogue", "claims", "command", "files", "findings", "records", "reproduce"},
     "report": {"catalogue", "claims", "command", "findings", "records", "replicate", "source", "statistics"},
-    "measure": {"command", "datasets", "evaluation", "measures", "models", "quiet"},
+    "saved": {"command", "evaluation", "models", "quiet"},
+    "measure": {"command", "datasets", "evaluation", "measures", "saved"},
+    "barriers": {"command", "datasets", "environment", "files", "findings", "measures", "saved"},
 } | dict.fromkeys(catalogue.PARTS, EXPERIMENT)
 SHARED = ("findings.style", "findings.verdict", "findings.words")
 READERS = {
@@ -160,7 +162,7 @@ def test_what_reads_csvs_needs_no_tensorflow():
 def test_importing_a_command_defines_no_flag():
     """Absl's global flags do not hold the settings of a question, whose names they could not hold twice."""
     code = (
-        "from absl import flags; import hw1.__main__, hw1.reproduce, hw1.claims, hw1.plot, hw1.measure; "
+        "from absl import flags; import hw1.__main__, hw1.reproduce, hw1.claims, hw1.plot, hw1.measure, hw1.barriers; "
         "import hw1.report.__main__, hw1.generalization.sharpness; "
         "assert not {'size', 'out', 'seeds', 'batch_sizes', 'only', 'net'} & set(flags.FLAGS)"
     )

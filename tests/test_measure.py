@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import references
 
-from hw1 import measure
+from hw1 import measure, saved
 from hw1.measures import gauss_newton, sharpness
 
 ROOT = Path(measure.__file__).parents[1]
@@ -96,8 +96,8 @@ def test_every_row_is_explained():
 def test_images_take_the_shape_that_the_net_wants(shape, fitted):
     """A channel axis is added and images are flattened; what does not fit is left for the check to refuse."""
     net = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
-    assert measure.shaped(np.zeros((7, 3, 3), np.float32), net).shape == fitted
-    assert measure.shaped(np.zeros((7, 4, 5), np.float32), net).shape in ((7, 4, 5), (7, 4, 5, 1))
+    assert saved.shaped(np.zeros((7, 3, 3), np.float32), net).shape == fitted
+    assert saved.shaped(np.zeros((7, 4, 5), np.float32), net).shape in ((7, 4, 5), (7, 4, 5, 1))
 
 
 def test_command_prints_a_table_and_writes_it_once(command, folder):

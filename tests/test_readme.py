@@ -57,6 +57,8 @@ def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
     """Whatever follows `python -m` outside the table, or `hw1`, at smoke size and in folders of the test's own."""
     monkeypatch.chdir(tmp_path)
     models.mlp().save("my_net.keras")
+    for seed, name in enumerate("ab"):
+        models.mlp((4,), seed=seed).save(f"{name}.keras")
     commands = dict.fromkeys(re.findall(r"(?:python -m |`(?=hw1 ))(hw1[^`\n]*)`", README))  # each once
     assert len(commands) >= 5
     for module, *given in map(str.split, commands):
@@ -71,6 +73,9 @@ def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
         elif module == "hw1.reproduce":
             only = [] if any(flag.startswith("--only") for flag in given) else ["--only=gradient_norm"]
             main.main([module, *given, *only, "--jobs=1", "--size=smoke", f"--out={tmp_path}/made"])
+        elif module == "hw1" and given[0] == "paths":
+            sizes = ["--train=50", "--test=50", "--points=10", "--pivots=2", "--steps=2", "--cycles=1"]
+            main.main([module, *given, *sizes, f"--out={tmp_path}/between"])
         elif module == "hw1":
             folder = [] if given[0] == "list" else ["--size=smoke", f"--out={tmp_path}/{given[0]}"]
             main.main([module, *given, *folder])

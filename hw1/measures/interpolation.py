@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Unpack
 
 import numpy as np
+from tqdm import tqdm
 
 from hw1 import evaluation
 from hw1.evaluation import checks
@@ -125,6 +126,7 @@ def barrier(
     path: Path | None = None,
     per_segment: int = 20,
     statistics_x=None,
+    progress: str | None = None,
     **options: Unpack[evaluation.Options],
 ) -> Barrier:
     """How far loss and error rise on a path between two nets above the worse of its ends, in inference mode.
@@ -152,6 +154,7 @@ def barrier(
         per_segment: parts of each segment, at least 10. (The straight line is one segment. A Bézier curve of m + 1
             points counts as m.)
         statistics_x: inputs for the statistics of batch normalisation, usually the training set; None for x.
+        progress: label of a progress bar; None for no bar.
         options: see `hw1.evaluation.Options`.
 
     Returns:
@@ -172,7 +175,8 @@ def barrier(
         raise ValueError("the path leads between other nets: its ends must be the parameters of model_a and model_b")
     positions = path.positions(per_segment)
     averaged = averaged_over(problem, statistics_x, options.get("chunk_size"))
-    losses, accuracy = along(problem, state_b, path, positions, averaged).T
+    bar = tqdm(positions, desc=progress, unit="point", disable=None if progress else True, leave=False)
+    losses, accuracy = along(problem, state_b, path, bar, averaged).T
     rises = [values.max() - max(values[0], values[-1]) for values in (losses, 1 - accuracy)]
     return Barrier(*map(float, rises), positions * path.length, losses, accuracy)
 
