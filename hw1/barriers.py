@@ -97,7 +97,7 @@ def between(
     """
     from hw1.measures import interpolation, paths
 
-    train, test = saved.parts(data, model_a, pixels)
+    (train, test), _ = (saved.parts(data, model, pixels) for model in (model_a, model_b))
     interpolation.between_models(model_a, model_b, *train)
     if all(np.array_equal(*pair) for pair in zip(model_a.get_weights(), model_b.get_weights(), strict=True)):
         raise ValueError("the two nets are equal, weight for weight: no path leads from one to the other")

@@ -121,7 +121,8 @@ def bezier(
     that on the string of `string`. A mean does not notice a narrow barrier, which the curve may cross at high speed.
 
     The source uses one control point and SGD on mini-batches; two make a cubic curve, which can bend both ways.
-    Batch normalisation and other variables are treated as by `string`.
+    Batch normalisation and other variables are treated as by `string`; in the search, t stands for the share of the
+    length at which other variables are interpolated.
 
     Args:
         model_a: a built Keras model, where the path begins.

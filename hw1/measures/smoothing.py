@@ -30,6 +30,7 @@ from hw1.evaluation import checks
 from hw1.measures import points as at_points
 
 _HELD = 2**22  # parameters of all points that are held at once
+_MOST = 2**28  # numbers of all random vectors: 2 GB
 _STEP = 1e-4  # of the differences of gradients, relative to 1 + |θ|
 
 
@@ -95,6 +96,10 @@ class Convolution:
         matrix = None if directions is None else np.asarray(directions, np.float64)
         if matrix is not None and not (matrix.ndim == 2 and len(matrix) == size and np.isfinite(matrix).all()):
             raise ValueError(f"directions must be finite, of shape [{size}, d], not {list(matrix.shape)}")
+        if draws * size > _MOST:
+            raise ValueError(
+                f"{draws} draws of {size} parameters take more than 2 GB: give at most {_MOST // size} draws"
+            )
         half = checks.generator(seed).standard_normal((draws // 2, size if matrix is None else matrix.shape[1]))
         half = half if matrix is None else half @ matrix.T
         self.offsets = np.concatenate([half, -half])

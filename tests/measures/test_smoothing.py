@@ -146,6 +146,7 @@ def test_the_model_stays_as_it_is():
         ({"temperature": 0.0}, "temperature"),
         ({"draws": 5}, "draws must be even"),
         ({"draws": 2}, "at least 4"),
+        ({"draws": 2**28}, "at most 134217728 draws"),
         ({"directions": np.ones((3, 1))}, r"directions must be finite, of shape \[2, d\]"),
         ({"points": np.ones(2)}, r"points must be finite, of shape \[points, 2\]"),
         ({"points": [[1e300, 0.0]]}, "not finite"),
