@@ -97,9 +97,8 @@ class Convolution:
         if matrix is not None and not (matrix.ndim == 2 and len(matrix) == size and np.isfinite(matrix).all()):
             raise ValueError(f"directions must be finite, of shape [{size}, d], not {list(matrix.shape)}")
         if draws * size > _MOST:
-            raise ValueError(
-                f"{draws} draws of {size} parameters take more than 2 GB: give at most {_MOST // size} draws"
-            )
+            most = _MOST // size
+            raise ValueError(f"{draws} draws of {size} parameters take more than 2 GB: give at most {most} draws")
         half = checks.generator(seed).standard_normal((draws // 2, size if matrix is None else matrix.shape[1]))
         half = half if matrix is None else half @ matrix.T
         self.offsets = np.concatenate([half, -half])
