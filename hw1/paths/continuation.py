@@ -10,13 +10,14 @@ so that the noise of the last batches does not decide where a net ends. Units di
 phase; the first phase is the same in all of them.
 
 Straight lines join A with both ends ("A to small", "A to large") and these with each other ("small to large"). For
-contrast, "independent" joins A with the end of a first phase from other initial weights on the same images. It belongs
-to the unit in which only the batch size changes. Tables:
+contrast, "independent" joins A with the end of a first phase from other initial weights on the same images. "A to
+small, path" is a path of low loss by the string method (`hw1.measures.paths.string`). These two belong to the unit in
+which only the batch size changes. Tables:
 
     rows      A, and both nets at the end and at "equal loss": losses, accuracies, φ and λ₁ (spectral norm of the
               Hessian) on the training set, the distance from where the phase began, which is A for all but A, and the
               highest training loss at any evaluation of the phase
-    barriers  of each line the largest loss and error at equally spaced points less that of the worse end
+    barriers  of each line, and the path, the largest loss and error at equally spaced points less that of the worse end
               (`hw1.measures.interpolation.barrier`): on training and test set at the end, and on the training set
               "before decay" of the learning rate
     lines     losses and accuracies on each line at the end, extended beyond both ends
@@ -44,12 +45,12 @@ over the last 1,000 steps. Continued with a batch of 25, nets stayed near A with
 were between 0 and 11 points; a run of the seeds 0 to 9 left the claim about their mean undecided (p = 0.06), so there
 are 16. Where the small batch itself first comes to a loss, its noise makes φ the slope there: φ was as high as that of
 the large batch with 0.8 and twice as high with 0.4, though λ₁ was not. So the nets are compared after a common descent.
-In that descent a rate of 0.8 threw one of 24 nets out. Of what 100 iterations of L-BFGS-B found of φ, 10 found about
-two thirds and 20 four fifths, alike for both batch sizes. The rates of size paper were not tried.
+20 iterations of L-BFGS-B found four fifths of the φ that 100 found, alike for both batch sizes. The rates of size paper
+were not tried.
 """
 
 import dataclasses
-import functools
+import itertools
 import math
 import sys
 
@@ -57,7 +58,7 @@ import keras
 import numpy as np
 
 from hw1 import command, datasets, models, question, training
-from hw1.measures import hessian
+from hw1.measures import hessian, paths
 from hw1.measures.interpolation import barrier
 from hw1.measures.interpolation import rows as line_rows
 from hw1.measures.sharpness import keskar_sharpness
@@ -66,7 +67,9 @@ FIRST, SMALL, LARGE = "first phase", "small batch", "large batch"
 EQUAL_LOSS, BEFORE_DECAY, END = "equal loss", "before decay", "end"
 LINES = {"A to small": (FIRST, SMALL), "A to large": (FIRST, LARGE), "small to large": (SMALL, LARGE)}
 INDEPENDENT = "independent"
-MOMENTUM = 0.9  # of the descent to the equal loss, which is about ten times as fast as without
+PATH = "A to small, path"
+CYCLES = 3  # of the string method
+MOMENTUM = 0.9  # of the descent to the equal loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Settings(question.Images):
     iterations: int = question.option(20, "iterations of L-BFGS-B in the search for φ")
     epsilon: float = question.option(1e-3, "size ε of the box of the sharpness φ (the larger one of Keskar et al.)")
     points: int = question.option(20, "parts of a line between whose ends a barrier is sought", minimum=10)
+    path_steps: int = question.option(200, "steps of the string method in each of its three cycles")
     spacing: float = question.option(0.1, "distance of the points of a line that are drawn, in units of α", maximum=0.5)
     beyond: float = question.option(0.3, "how far a drawn line goes beyond its ends, in units of α", maximum=1)
 
@@ -112,6 +116,7 @@ SIZES = {
         "target_updates": 300,
         "iterations": 3,
         "points": 10,
+        "path_steps": 5,
         "spacing": 0.25,
         "beyond": 0.25,
         "seeds": 2,
@@ -273,18 +278,12 @@ def _measured(settings, net, member, start, settled):
             continue
         if at == EQUAL_LOSS and member.final["train_loss"] <= settings.target_loss:
             row["status"] = "below the target"
-        images = found.data
+        seen = found.data.x_train, found.data.y_train
+        box = {"epsilon": settings.epsilon, "iterations": settings.iterations, "starts": 1}
         origin = _initial(settings, member) if net == FIRST else models.flat_parameters(start.model)
         yield row | {
-            "sharpness": keskar_sharpness(
-                found.model,
-                images.x_train,
-                images.y_train,
-                settings.epsilon,
-                iterations=settings.iterations,
-                starts=1,
-            ).value,
-            "spectral_norm": hessian.spectral_norm(found.model, images.x_train, images.y_train),
+            "sharpness": keskar_sharpness(found.model, *seen, **box).value,
+            "spectral_norm": hessian.spectral_norm(found.model, *seen),
             "distance": float(np.linalg.norm(models.flat_parameters(found.model) - origin)),
             "highest": float(found.history["train_loss"].max()),
         }
@@ -296,27 +295,32 @@ def _measured(settings, net, member, start, settled):
 
 def _initial(settings, member):
     """The parameters of a net before its first phase."""
-    data = member.data
-    shape = {"input_shape": data.x_train.shape[1:], "classes": data.classes}
+    shape = {"input_shape": member.data.x_train.shape[1:], "classes": member.data.classes}
     return models.flat_parameters(models.mlp(settings.hidden, seed=member.seed, **shape))
 
 
 def _between(settings, ends, partner):
-    """Yields the rows of the lines between the nets of one seed; lines to nets that are lost are left out."""
-    before = functools.partial(_before_decay, settings)
+    """Yields the rows of the lines between the nets of one seed; lines to nets that are lost are left out.
+
+    Where there is a partner, a net from other initial weights, a path joins A and the end of the small batch too.
+    """
     pairs = [(line, at, *(ends.get(net) for net in nets)) for line, nets in LINES.items() for at in (END, BEFORE_DECAY)]
     pairs.append((INDEPENDENT, END, ends[FIRST], partner))
     for line, at, *members in pairs:
         if any(member is None or member.lost for member in members):
             continue
         images, seed = members[0].data, members[0].seed
-        nets = [member.model if at == END or member is ends[FIRST] else before(member) for member in members]
-        for part in ("train", "test") if at == END else ("train",):
+        nets = [each.model if at == END or each is ends[FIRST] else _earlier(settings, each) for each in members]
+        curves = {line: None}
+        if line == "A to small" and at == END and partner is not None:
+            search = {"steps": settings.path_steps, "cycles": CYCLES, "batch_size": settings.batch_sizes[1]}
+            curves[PATH] = paths.string(*nets, images.x_train, images.y_train, **search, progress="path")
+        for (name, path), part in itertools.product(curves.items(), ("train", "test") if at == END else ("train",)):
             examples = getattr(images, f"x_{part}"), getattr(images, f"y_{part}")
-            found = barrier(*nets, *examples, per_segment=settings.points)
+            found = barrier(*nets, *examples, path=path, per_segment=settings.points)
             yield {
                 "table": "barriers",
-                "line": line,
+                "line": name,
                 "at": at,
                 "part": part,
                 "seed": seed,
@@ -336,7 +340,7 @@ def alphas(settings: Settings) -> np.ndarray:
     return np.round([*-outside[::-1], *inside, *1 + outside], 10)
 
 
-def _before_decay(settings, member):
+def _earlier(settings, member):
     """A net as it was at the last evaluation before its learning rate began to fall."""
     place = np.flatnonzero(member.evaluated <= (1 - settings.decay) * settings.updates)[-1]
     return models.with_parameters(member.model, member.weights[place])

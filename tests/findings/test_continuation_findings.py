@@ -24,10 +24,10 @@ SETTINGS = {
     "target_loss": 8e-4,
     "seeds": 5,
 }
-LINES = (finding.TO_SMALL, finding.TO_LARGE, finding.BETWEEN, finding.INDEPENDENT)
+LINES = (finding.TO_SMALL, finding.TO_LARGE, finding.BETWEEN, finding.PATH, finding.INDEPENDENT)
 
 
-def made(barrier=0.05, independent=0.3, flatter=2.0, gain=0.01, highest=1.0, seeds=5, settled=True):
+def made(barrier=0.05, around=0.0, independent=0.3, flatter=2.0, gain=0.01, highest=1.0, seeds=5, settled=True):
     """Rows and tables; the barrier to the small batch is there at the larger rate only, and differs by seed."""
     rows, barriers, lines, trainings = [], [], [], []
     for rate in RATES:
@@ -50,7 +50,7 @@ def made(barrier=0.05, independent=0.3, flatter=2.0, gain=0.01, highest=1.0, see
                     | {"highest": (highest if rate == 0.8 else 0.02) * jitter if small else 0.008}
                 )
                 trainings.append(rows[-1] | {"updates": 100})
-            sizes = dict(zip(LINES, (barrier, 0.0, barrier, independent), strict=True))
+            sizes = dict(zip(LINES, (barrier, 0.0, barrier, around, independent), strict=True))
             for line, size in sizes.items():
                 for at, part in (("end", "train"), ("end", "test"), ("before decay", "train")):
                     height = size * jitter * (rate == 0.8) * (1 if settled or at == "end" else 2)
@@ -82,12 +82,11 @@ def test_one_basin():
     """No barrier anywhere but between independent starts; a way that climbs; a flatter, better net farther away."""
     tables = made(barrier=0.0)
     verdicts = judged(tables)
-    assert verdicts[:5] == [HELD] * 5
-    assert verdicts[5] == NOT
-    assert verdicts[6:] == [HELD] * 5
+    assert verdicts[:6] == [HELD] * 6
+    assert verdicts[6] == NOT
+    assert verdicts[7:] == [HELD] * 5
     text = said(tables)
     assert "0 (5 of 5) points with learning rate 0.8 (no barrier; above 0.5 points in none of the 5 seeds)" in text
-    assert "does not show two basins" not in text
     assert "to the end a barrier changes by at most 0 points" in text
 
 
@@ -96,19 +95,29 @@ def test_a_barrier_at_the_larger_rate_only():
     tables = made()
     verdicts = judged(tables)
     assert verdicts[:3] == [HELD, NOT, NOT]
-    assert verdicts[3:] == [HELD] * 8
+    assert verdicts[3:] == [HELD] * 9
     text = said(tables)
     assert "with learning rate 0.8 (a barrier; above 0.5 points in all 5 seeds)" in text
     assert "does not show two basins" in text
+    assert "So both lie in one basin" in text
+
+
+def test_a_barrier_on_the_path_is_no_single_basin():
+    """The path decides the claim about basins, and the text does not say one basin then."""
+    tables = made(around=0.1)
+    assert judged(tables)[3] == NOT
+    text = said(tables)
+    assert "the error rises by 10" in text
+    assert "one basin" not in text
 
 
 def test_what_does_not_hold_is_said():
     """A way without a climb below its line, no contrast, a sharper and worse small batch."""
     tables = made(highest=0.001, independent=0.0, flatter=0.5, gain=-0.02)
     verdicts = judged(tables)
-    assert verdicts[3:5] == [NOT, NOT]
-    assert verdicts[6:9] == [NOT] * 3
-    assert verdicts[10] == NOT
+    assert verdicts[4:6] == [NOT, NOT]
+    assert verdicts[7:10] == [NOT] * 3
+    assert verdicts[11] == NOT
     text = said(tables)
     assert "the large batch is flatter" in text
     assert "worse)" in text
@@ -126,7 +135,7 @@ def test_nets_that_missed_the_equal_loss_are_not_compared(status):
     missed = rows["at"].eq("equal loss") & rows.net.eq("small batch")
     rows.loc[missed, "status"] = status
     verdicts = judged([rows, *rest])
-    assert verdicts[7:9] == [INCOMPARABLE] * 2
+    assert verdicts[8:10] == [INCOMPARABLE] * 2
     text = said([rows, *rest])
     assert "All 10 nets of the small batch did not come down to that loss" in text
     assert "At equal training loss" not in text
@@ -149,4 +158,4 @@ def test_few_seeds_have_a_figure_and_text(seeds):
     """With or without intervals."""
     tables = made(seeds=seeds)
     assert "nan" not in said(tables)
-    assert len(judged(tables)) == 11
+    assert len(judged(tables)) == 12

@@ -161,7 +161,18 @@ def test_partners_share_the_images_and_not_the_start(trainings):
         assert np.linalg.norm(kernels[0] - kernels[1]) > 0.5 * np.linalg.norm(kernels[0])
     assert not np.array_equal(starts[0].data.x_train, starts[1].data.x_train)
     assert "independent" in {row["line"] for row in tables["barriers"]}
-    assert "independent" not in {row["line"] for row in run(0.2)["barriers"]}
+    assert not {"independent", "A to small, path"} & {row["line"] for row in run(0.2)["barriers"]}
+
+
+def test_the_path_is_no_higher_than_the_line_and_longer():
+    """It begins as the line, and its highest point is kept only where it is lower."""
+    found = {
+        (row["line"], row["seed"]): row for row in run()["barriers"] if (row["at"], row["part"]) == ("end", "train")
+    }
+    for seed in (0, 1):
+        line, path = found["A to small", seed], found["A to small, path", seed]
+        assert path["loss_barrier"] <= line["loss_barrier"] + 1e-6
+        assert path["length"] >= line["length"] * (1 - 1e-6)
 
 
 def test_the_first_phase_is_the_same_in_all_units(at_smoke_size):

@@ -21,6 +21,7 @@ SAGUN = "Sagun et al., arXiv 1706.04454"
 FIRST, SMALL, LARGE = "first phase", "small batch", "large batch"
 EQUAL_LOSS, BEFORE_DECAY, END = "equal loss", "before decay", "end"
 TO_SMALL, TO_LARGE, BETWEEN, INDEPENDENT = "A to small", "A to large", "small to large", "independent"
+PATH = "A to small, path"
 NO_BARRIER = 0.005  # share of the examples: half a point of error
 GREY = "#888888"
 
@@ -116,7 +117,7 @@ def _trainings(axes, training, settings, shades):
 def _barriers(axes, rows, barriers, settings, shades):
     """The error barrier of every seed on each line, and its mean."""
     cells = [(line, rate) for line in (TO_LARGE, TO_SMALL, BETWEEN) for rate in shades]
-    cells.append((INDEPENDENT, settings["first_rate"]))
+    cells += [(PATH, settings["first_rate"]), (INDEPENDENT, settings["first_rate"])]
     for place, (line, rate) in enumerate(cells):
         found = 100 * barriers_of(rows, barriers, rate, line).dropna()
         colour = GREY if line == INDEPENDENT else shades[rate]
@@ -128,7 +129,9 @@ def _barriers(axes, rows, barriers, settings, shades):
     axes.set(ylabel="barrier (points of training error)", ylim=(-0.08, 70))
     count = len(shades)
     axes.set_xticks(
-        [(count - 1) / 2 + count * i for i in range(3)] + [3 * count], ["A–large", "A–small", "small–\nlarge", "indep."]
+        [*((count - 1) / 2 + count * i for i in range(3)), 3 * count, 3 * count + 1],
+        ["A–large", "A–small", "small–\nlarge", "path", "indep."],
+        fontsize=6.5,
     )
 
 
@@ -152,15 +155,22 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
         kept = "unchanged" if each == rate else f"{rate:g} before"
         yield claim(
             SAGUN,
-            f"The end of the small batch lies in one basin with A: no barrier on the straight line, learning rate {each:g}, {kept} ({error})",
+            f"There is no barrier on the straight line from A to the end of the small batch, learning rate {each:g}, {kept} ({error})",
             mean_interval(barriers_of(rows, barriers, each, TO_SMALL)),
             small[small.learning_rate.eq(each) & small["at"].eq(END)],
             below=NO_BARRIER,
         )
     yield claim(
         SAGUN,
-        f"The ends of the small and of the large batch lie in one basin: no barrier on the straight line, {at_rate} ({error})",
+        f"There is no barrier on the straight line from the end of the small batch to that of the large one, {at_rate} ({error})",
         mean_interval(barriers_of(rows, barriers, rate, BETWEEN)),
+        at_end,
+        below=NO_BARRIER,
+    )
+    yield claim(
+        SAGUN,
+        f"A and the end of the small batch lie in one basin: a path without a barrier joins them, {at_rate} ({error.replace('line', 'path')})",
+        mean_interval(barriers_of(rows, barriers, rate, PATH)),
         at_end,
         below=NO_BARRIER,
     )
@@ -233,8 +243,8 @@ def comment(rows, settings, barriers, lines, training) -> dict:
     ]
     return {
         "title": "Going on with a small batch",
-        "method": f"The net {net_on_images(settings)} is trained on {settings['train']:,} images{pooled} by plain SGD with batches of {large:,} and learning rate {settings['first_rate']:g} for {settings['first_updates']:,} steps. From that point, A, it goes on for {settings['updates']:,} steps with batches of {small:,} and, for comparison, of {large:,}, with a learning rate of {listed(f'{r:g}' for r in rates)} that falls to 0 over the last {settings['decay']:.0%} of them. Loss and error are measured at {settings['points'] + 1} points of the straight lines between A and the two ends. The barrier is their largest value less that of the worse end; less than {100 * NO_BARRIER:g} points of error counts as none. For contrast, a line joins A with a net that the large batch found from other initial weights on the same images. Flatness is compared at a training loss of {settings['target_loss']:g} nats, because the curvature of the cross-entropy falls with the loss: from both ends the large batch goes on to it, with momentum.",
-        "caption": f"Above: training loss along both phases (grey: large batch, learning rate {settings['first_rate']:g}; dotted: change of the batch size), on the line from A to the end of the small batch, and on that from there to the end of the large one; dashed: between independent starts. Below: barrier of each seed, with means, on a scale that is linear below 0.5 points (dashed); sharpness φ and largest eigenvalue λ₁ at equal training loss; difference in test accuracy at the end. Means over {settings['seeds']} seeds with 95 % intervals.",
+        "method": f"The net {net_on_images(settings)} is trained on {settings['train']:,} images{pooled} by plain SGD with batches of {large:,} and learning rate {settings['first_rate']:g} for {settings['first_updates']:,} steps. From that point, A, it goes on for {settings['updates']:,} steps with batches of {small:,} and, for comparison, of {large:,}, with a learning rate of {listed(f'{r:g}' for r in rates)} that falls to 0 over the last {settings['decay']:.0%} of them. Loss and error are measured at {settings['points'] + 1} points of the straight lines between A and the two ends. The barrier is their largest value less that of the worse end; less than {100 * NO_BARRIER:g} points of error counts as none. The string method looks for a path from A to the end of the small batch too. For contrast, a line joins A with a net that the large batch found from other initial weights on the same images. Flatness is compared at a training loss of {settings['target_loss']:g} nats, because the curvature of the cross-entropy falls with the loss: from both ends the large batch goes on to it, with momentum.",
+        "caption": f"Above: training loss along both phases (grey: large batch, learning rate {settings['first_rate']:g}; dotted: change of the batch size), on the line from A to the end of the small batch, and on that from there to the end of the large one; dashed: between independent starts. Below: barrier of each seed on the straight lines, and on a path from A to the end of the small batch, with means, on a scale that is linear below 0.5 points (dashed); sharpness φ and largest eigenvalue λ₁ at equal training loss; difference in test accuracy at the end. Means over {settings['seeds']} seeds with 95 % intervals.",
         "comment": [part for part in parts if part],
     }
 
@@ -261,8 +271,11 @@ def _of_lines(rows, settings, barriers) -> str:
         abs(barriers_of(rows, barriers, rate, TO_SMALL, BEFORE_DECAY) - each).max() for rate, each in found.items()
     ]
     text += f" From before the decay of the learning rate to the end a barrier changes by at most {number(100 * max(shifts), 2)} points."
-    if any(sign(_points(each), 100 * NO_BARRIER) > 0 for each in found.values()):
-        text += " A barrier on a straight line does not show two basins, as a path around it may exist; a line without one shows a single basin."
+    around = barriers_of(rows, barriers, settings["first_rate"], PATH).dropna()
+    if len(around):
+        text += f" A barrier on a straight line does not show two basins. On a path that the string method found from A to the end of the small batch, learning rate {settings['first_rate']:g}, the error rises by {show(_points(around), 2)} points (above {100 * NO_BARRIER:g} points in {part_of(int((around > NO_BARRIER).sum()), len(around))} seeds)."
+        if sign(_points(around), 100 * NO_BARRIER) < 0:
+            text += " So both lie in one basin, even where the straight line between them leaves it."
     return text
 
 
