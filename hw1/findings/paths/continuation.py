@@ -130,7 +130,7 @@ def _barriers(axes, rows, barriers, settings, shades):
     count = len(shades)
     axes.set_xticks(
         [*((count - 1) / 2 + count * i for i in range(3)), 3 * count, 3 * count + 1],
-        ["A–large", "A–small", "small–\nlarge", "path", "indep."],
+        ["A–large", "A–small", "small–\nlarge", "path", "\nindep."],
         fontsize=6.5,
     )
 
@@ -152,7 +152,7 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
     at_loss, at_end = both[both["at"] == EQUAL_LOSS], both[both["at"] == END]
     error = "largest error on the line less that of the worse end, training set; 0.005 is half a point"
     for each in rates:
-        kept = "unchanged" if each == rate else f"{rate:g} before"
+        kept = "as before A" if each == rate else f"{rate:g} before A"
         yield claim(
             SAGUN,
             f"There is no barrier on the straight line from A to the end of the small batch, learning rate {each:g}, {kept} ({error})",
