@@ -7,11 +7,16 @@ fewer steps, and five times as often if the loss is expected to reach the target
 
 The loss reached is recorded. Nets with large batches end 2 to 4 % below the target; nets with the smallest batch, whose
 loss fluctuates from step to step, about 10 % below.
+
+Nets that minimise something else, or cannot come to such a loss, are trained to a plateau of their own: at a constant
+rate, at which the plateau is judged, and then at a rate that falls to 0.
 """
 
+import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from hw1 import models, training
 
@@ -45,3 +50,31 @@ def train(settings, data, batch_size: int, build: Callable | None = None, **opti
     }
     common |= {name: getattr(settings, name) for name in ("updates", "target_loss") if name not in options}
     return training.train(build or mlp, data, batch_size=batch_size, **(common | options))
+
+
+def schedule(passed, epochs: int, constant: float):
+    """The rate as a share of the first one: 1 for a share `constant` of training, then a cosine down to 0.
+
+    Args:
+        passed: epochs passed before each step, shape [steps].
+        epochs: of the whole training.
+        constant: share of the epochs with the first rate.
+    """
+    place = np.clip((passed / epochs - constant) / (1 - constant), 0, 1)
+    return (1 + np.cos(math.pi * place)) / 2
+
+
+def at_plateau(losses: np.ndarray, constant: float, fall: float) -> bool:
+    """Whether an objective has stopped falling at the constant rate.
+
+    Args:
+        losses: the objective of each mini-batch, shape [steps].
+        constant: share of the steps with the constant rate.
+        fall: relative fall that counts as none.
+
+    Returns:
+        Whether the mean over the second half of the constant part is above 1 − fall times that over the quarter before.
+    """
+    end = int(constant * len(losses))
+    before, last = losses[end // 4 : end // 2], losses[end // 2 : end]
+    return bool(last.mean() > (1 - fall) * before.mean())

@@ -74,3 +74,25 @@ def test_options_come_before_settings(options):
     (given,) = options
     assert given["build"] is nets.mlp
     assert (given["seeds"], given["updates"], given["target_loss"], given["inner_steps"]) == ([7], 3, None, 2)
+
+
+def test_the_schedule_by_hand():
+    """Constant for 60 %, then a cosine to 0."""
+    found = recipe.schedule(np.array([0, 59.9, 60, 70, 80, 90, 100]), 100, 0.6)
+    half = np.sqrt(0.5) / 2
+    np.testing.assert_allclose(found, [1, 1, 1, 0.5 + half, 0.5, 0.5 - half, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("losses", "found"),
+    [
+        ([1.0] * 10, True),
+        (list(np.linspace(2, 1, 10)), False),
+        ([9, 1.0, 1.0, 1, 1, 1, 1, 1, 0.1, 0.1], True),  # what falls with the rate does not count
+        ([9, 8, 1.0, 1, 0.95, 0.95, 0.95, 0.95, 0, 0], True),
+        ([9, 8, 1.0, 1, 0.85, 0.85, 0.85, 0.85, 0, 0], False),
+    ],
+)
+def test_the_plateau_by_hand(losses, found):
+    """Of 10 steps, 8 at the constant rate: steps 4 to 7 against 2 and 3, with a fall of 10 % as none."""
+    assert recipe.at_plateau(np.array(losses, float), 0.8, 0.1) == found

@@ -48,14 +48,13 @@ and 0.5, of which the smaller ones had not come to a plateau.
 
 import dataclasses
 import functools
-import math
 import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from hw1 import command, evaluation, models, question, training
+from hw1 import command, evaluation, models, question, recipe, training
 from hw1.measures import hessian, lanczos
 from hw1.measures.sharpness import keskar_sharpness
 
@@ -221,22 +220,10 @@ def penalised(net, x, y, loss, penalty: float, members: int):
     return losses + tf.repeat(penalty / 2 * tf.add_n(squares), losses.shape[0] // members)
 
 
-def schedule(passed, epochs: int, constant: float):
-    """The rate as a share of the first one: 1 for a share `constant` of training, then a cosine down to 0.
-
-    Args:
-        passed: epochs passed before each step, shape [steps].
-        epochs: of the whole training.
-        constant: share of the epochs with the first rate.
-    """
-    place = np.clip((passed / epochs - constant) / (1 - constant), 0, 1)
-    return (1 + np.cos(math.pi * place)) / 2
-
-
 def _train(settings, data, method):
     """The members of a method, each with the weights and the status that it is to be measured with."""
     epochs, sgd = settings.epochs * (2 if method == LONGER else 1), settings.learning_rate
-    falling = functools.partial(schedule, epochs=epochs, constant=settings.constant)
+    falling = functools.partial(recipe.schedule, epochs=epochs, constant=settings.constant)
     options = {
         "batch_size": settings.batch_size,
         "optimizer": lambda: keras.optimizers.SGD(momentum=settings.momentum),
@@ -267,25 +254,9 @@ def _train(settings, data, method):
         if method == AVERAGING:
             last = member.history["epoch"] > settings.constant * epochs
             member.model = models.with_parameters(member.model, member.weights[last].mean(axis=0, dtype=np.float64))
-        if not at_plateau(member.steps["loss"], settings.constant, settings.fall):
+        if not recipe.at_plateau(member.steps["loss"], settings.constant, settings.fall):
             member.status = "target not reached"
     return members
-
-
-def at_plateau(losses: np.ndarray, constant: float, fall: float) -> bool:
-    """Whether an objective has stopped falling at the constant rate.
-
-    Args:
-        losses: the objective of each mini-batch, shape [steps].
-        constant: share of the steps with the constant rate.
-        fall: relative fall that counts as none.
-
-    Returns:
-        Whether the mean over the second half of the constant part is above 1 − fall times that over the quarter before.
-    """
-    end = int(constant * len(losses))
-    before, last = losses[end // 4 : end // 2], losses[end // 2 : end]
-    return bool(last.mean() > (1 - fall) * before.mean())
 
 
 def _measures(settings, model, images) -> dict[str, float]:

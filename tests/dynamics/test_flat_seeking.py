@@ -99,28 +99,6 @@ def test_skip_connections_change_nothing_else(settings, digits):
     assert sum(isinstance(layer, keras.layers.Dense) for layer in with_skip.layers) == 2 + 2 * settings.blocks
 
 
-def test_the_schedule_by_hand():
-    """Constant for 60 %, then a cosine to 0."""
-    found = flat_seeking.schedule(np.array([0, 59.9, 60, 70, 80, 90, 100]), 100, 0.6)
-    half = np.sqrt(0.5) / 2
-    np.testing.assert_allclose(found, [1, 1, 1, 0.5 + half, 0.5, 0.5 - half, 0], atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("losses", "found"),
-    [
-        ([1.0] * 10, True),
-        (list(np.linspace(2, 1, 10)), False),
-        ([9, 1.0, 1.0, 1, 1, 1, 1, 1, 0.1, 0.1], True),  # what falls with the rate does not count
-        ([9, 8, 1.0, 1, 0.95, 0.95, 0.95, 0.95, 0, 0], True),
-        ([9, 8, 1.0, 1, 0.85, 0.85, 0.85, 0.85, 0, 0], False),
-    ],
-)
-def test_the_plateau_by_hand(losses, found):
-    """Of 10 steps, 8 at the constant rate: steps 4 to 7 against 2 and 3, with a fall of 10 % as none."""
-    assert flat_seeking.at_plateau(np.array(losses, float), 0.8, 0.1) == found
-
-
 def test_weights_are_averaged_over_the_last_part(settings, digits):
     """The net is the mean of the weights after each of the last epochs of the same training at a constant rate."""
     settings = question.make_settings(flat_seeking, "smoke", train=40, inner_steps=4, examples=40)
