@@ -158,7 +158,7 @@ def string(objective, start, end, pivots, steps, cycles, learning_rate, seed, pr
     """
     places = np.linspace(0, 1, pivots + 2)
     best = Path(np.stack([start, end]))
-    lowest = objective.values(best, best.positions()).max()
+    lowest = objective.values(best, np.linspace(0, 1, _PER_SEGMENT * (pivots + 1) + 1)).max()  # as finely as the others
     points = _first(start, end, places, seed)
     with _bar(cycles * steps, progress) as bar:
         for cycle in range(cycles):

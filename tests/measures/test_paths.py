@@ -117,6 +117,18 @@ def test_a_string_that_starts_on_a_ridge_leaves_it():
     assert highest(objective, curves.string(objective, *ends, 8, 300, 2, 0.05, seed=0)) < 0.2
 
 
+def test_the_line_is_looked_at_as_finely_as_the_strings():
+    """A hill across it that ten parts of the whole line do not see; without it the line would be the lowest path."""
+
+    def hill(points):
+        return tf.exp(-(((points[:, 0] - 0.1) / 0.03) ** 2) - (points[:, 1] / 0.3) ** 2) + points[:, 1] ** 2 / 10
+
+    ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    objective, line = curves.Objective.of(hill), curves.Path(ends)
+    assert objective.values(line, line.positions()).max() < 1e-4 < 0.9 < highest(objective, line)
+    assert highest(objective, curves.string(objective, *ends, 8, 300, 2, 0.05, seed=0)) < 0.4
+
+
 def test_a_search_that_diverges_says_so():
     """A slope that is not a number."""
     objective = curves.Objective.of(lambda points: tf.sqrt(tf.reduce_sum(points, axis=1) - 10))
