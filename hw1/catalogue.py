@@ -40,7 +40,7 @@ PARTS = {
         "memorization",
         "flat_seeking",
     ],
-    "paths": ["straight_line", "continuation", "walk", "smoothing"],
+    "paths": ["straight_line", "connectivity", "continuation", "walk", "smoothing"],
 }
 COURSE = ["deep_vs_shallow", "optimization", "generalization"]
 PAPERS = ["landscape", "dynamics", "paths"]
