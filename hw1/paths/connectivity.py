@@ -91,10 +91,10 @@ class Settings(question.Images):
     constant: float = question.option(0.7, "share of the steps at the first step size", maximum=0.99)
     fall: float = question.option(0.1, "relative fall of the loss that counts as none", maximum=1)
     pivots: int = question.option(8, "pivots of the string at first")
-    steps: int = question.option(250, "steps of the string in each cycle")
+    steps: int = question.option(200, "steps of the string in each cycle")
     cycles: int = question.option(4, "cycles of the string, between which pivots are inserted")
     string_rate: float = question.option(0.06, "step size of Adam for the string")
-    curve_steps: int = question.option(800, "steps of the Bézier curve")
+    curve_steps: int = question.option(600, "steps of the Bézier curve")
     curve_rate: float = question.option(0.1, "step size of Adam for the Bézier curve")
     search_batch: int = question.option(250, "examples per step of string and curve", at_most="train")
     points: int = question.option(10, "points of a segment at which the loss is measured", minimum=10)
@@ -295,10 +295,10 @@ def _between(settings, first, second, loss, names):
 def _measured(settings, first, second, path, loss):
     """The row of a path, and the barrier on the training set.
 
-    All paths are measured at as many points as the string has at first, or more.
+    Lines and curves have fewer segments than the string at first, and are measured at half as many points as it or more.
     """
     segments = len(path.points) - 1 if path else 1
-    parts = max(settings.points, settings.points * (settings.pivots + 1) // segments)
+    parts = max(settings.points, settings.points * (settings.pivots + 1) // (2 * segments))
     images, row = first.data, {"segments": segments}
     for part in ("test", "train"):
         arrays = getattr(images, f"x_{part}"), getattr(images, f"y_{part}")
