@@ -78,17 +78,19 @@ class Settings(question.Images):
         METHODS, "ways of training, the first one at all widths", choices=METHODS
     )
     compared: tuple[int, ...] = question.option((32,), "widths at which the other ways of training are compared")
-    doubled: tuple[int, ...] = question.option((4, 16), "widths at which pivots and steps of the string are doubled")
+    doubled: tuple[int, ...] = question.option(
+        (8, 16, 32), "widths at which pivots and steps of the string are doubled"
+    )
     drawn: int = question.option(32, "width of the net whose paths are drawn")
     batch_size: int = question.option(50, "examples per step of Adam and SGD", at_most="train")
-    updates: int = question.option(30000, "most steps of Adam and SGD")
+    updates: int = question.option(50000, "most steps of Adam and SGD", minimum=8)
     learning_rate: float = question.option(0.01, "step size of Adam, at first")
     sgd_rate: float = question.option(0.1, "step size of SGD, at first")
     full_rate: float = question.option(1.0, "step size of the descent of the whole training set, at first")
-    full_updates: int = question.option(2000, "most steps of the descent of the whole training set")
+    full_updates: int = question.option(2000, "most steps of the descent of the whole training set", minimum=8)
     momentum: float = question.option(0.9, "momentum of SGD and of this descent", minimum=0, maximum=0.999)
     target_loss: float = question.option(0.01, "training loss in nats at which a net has learnt its images")
-    constant: float = question.option(0.7, "share of the steps at the first step size", maximum=0.99)
+    constant: float = question.option(0.7, "share of the steps at the first step size", minimum=0.5, maximum=0.99)
     fall: float = question.option(0.1, "relative fall of the loss that counts as none", maximum=1)
     pivots: int = question.option(8, "pivots of the string at first")
     steps: int = question.option(200, "steps of the string in each cycle")
@@ -295,7 +297,7 @@ def _between(settings, first, second, loss, names):
 def _measured(settings, first, second, path, loss):
     """The row of a path, and the barrier on the training set.
 
-    Lines and curves have fewer segments than the string at first, and are measured at half as many points as it or more.
+    Lines and curves, which have fewer segments, are measured at half as many points as the string has at first.
     """
     segments = len(path.points) - 1 if path else 1
     parts = max(settings.points, settings.points * (settings.pivots + 1) // (2 * segments))
