@@ -89,7 +89,7 @@ def free_from(rows, widths) -> np.ndarray:
 def slope(rows, path, widths) -> tuple[Interval, list[int]]:
     """The slope of the logarithm of the mean barrier of the loss against that of the parameters, and its widths.
 
-    Only widths count where the interval of the barrier lies above the noise; of fewer than three there is no slope.
+    Only widths count where that mean lies above the noise; of fewer than three there is no slope.
 
     Args:
         rows: of one way of training.
@@ -97,7 +97,7 @@ def slope(rows, path, widths) -> tuple[Interval, list[int]]:
         widths: among which to look.
     """
     cells = {width: _barriers(rows, path, width, "loss_barrier") for width in widths}
-    above = [width for width, values in cells.items() if mean_interval(values).low > NOISE]
+    above = [width for width, values in cells.items() if values.mean() > NOISE]
     if len(above) < 3:
         return NOTHING, above
     values = pd.DataFrame({width: cells[width] for width in above}).dropna().to_numpy()
@@ -157,7 +157,7 @@ def claims(rows, settings, nets, along, plane) -> Iterator[Claim]:
         below=0,
     )
     for source, path, among, name in (
-        (FREEMAN, STRING, counted, "string"),
+        (FREEMAN, STRING, settings["widths"], "string"),
         (OWN, WEIGHTS, fitted, "line after weights are matched"),
     ):
         found, above = slope(main, path, among)
@@ -248,10 +248,10 @@ def _lines(rows, main, settings, nets) -> str:
         return ""
     widest = max(settings["widths"])
     text = f"On the straight line the barrier is highest at width {heights.idxmax()}, {number(heights.max(), 2)} nats on average, and at width {widest} {show(mean_interval(_barriers(main, LINE, widest, 'loss_barrier')), 2)} nats or {show(mean_interval(100 * _barriers(main, LINE, widest)), 2)} points."
-    found, above = slope(main, STRING, _widths(nets, settings, BAD))
+    found, above = slope(main, STRING, settings["widths"])
     if np.isfinite(found.value):
         return f"{text} The barrier of the loss on the string falls with the number of parameters as the power {show(found, 2)}, over {_named(above)}."
-    return f"{text} The string's barrier of the loss is above {NOISE:g} nats at {len(above) or 'none'} of the widths that count: too few for a power of the number of parameters."
+    return f"{text} The string's barrier of the loss is above {NOISE:g} nats at {len(above) or 'none'} of the widths: too few for a power of the number of parameters."
 
 
 def _orders(rows, main, settings, nets) -> str:
