@@ -15,6 +15,7 @@ from hw1.findings.paths.connectivity_figure import (
     BEZIER,
     DOUBLED,
     LINE,
+    POINTS,
     STRING,
     WEIGHTS,
     figure,
@@ -215,7 +216,7 @@ def _missed(nets) -> str:
         missed = nets[nets.status == status]
         if len(missed):
             where = listed(f"{width:,}" for width in sorted(missed.width.unique()))
-            parts.append(f"{part_of(len(missed), len(nets)).capitalize()} nets {what} (width {where}). ")
+            parts.append(f"{part_of(len(missed), len(nets)).capitalize()} nets {what} (at width {where}). ")
     return "".join(parts)
 
 
@@ -230,7 +231,7 @@ def _headline(rows, main, settings, nets) -> str:
     found = free_from(main, counted)
     barred = int((found > counted[-1]).sum())
     if barred < len(found):
-        text += f"Among these, pairs have no barrier on the better of string and curve from width {show(geometric_mean(found), 2)} on"
+        text += f"Among these, pairs have no barrier on the better of string and curve from width {show(geometric_mean(found), 2)} on (geometric mean)"
         text += f" ({part_of(barred, len(found))} pairs have one at the largest width)." if barred else "."
     else:
         text += "Among these there is no width from which on a pair has no barrier."
@@ -250,7 +251,7 @@ def _lines(rows, main, settings, nets) -> str:
     text = f"On the straight line the barrier is highest at width {heights.idxmax()}, {number(heights.max(), 2)} nats on average, and at width {widest} {show(mean_interval(_barriers(main, LINE, widest, 'loss_barrier')), 2)} nats or {show(mean_interval(100 * _barriers(main, LINE, widest)), 2)} points."
     found, above = slope(main, STRING, settings["widths"])
     if np.isfinite(found.value):
-        return f"{text} The barrier of the loss on the string falls with the number of parameters as the power {show(found, 2)}, over {_named(above)}."
+        return f"{text} The barrier of the loss on the string goes with the number of parameters as the power {show(found, 2)}, over {_named(above)}."
     return f"{text} The string's barrier of the loss is above {NOISE:g} nats at {len(above) or 'none'} of the widths: too few for a power of the number of parameters."
 
 
@@ -269,22 +270,26 @@ def _orders(rows, main, settings, nets) -> str:
     )
     power, above = slope(main, WEIGHTS, fitted)
     if np.isfinite(power.value):
-        text += f" Where the nets fit their images, that of the loss falls with the number of parameters as the power {show(power, 2)} ({_named(above)}, weights matched)."
+        text += f" Where the nets fit their images, that of the loss goes with the number of parameters as the power {show(power, 2)} ({_named(above)}, weights matched)."
     return text
 
 
 def _trust(rows, main, settings, nets) -> str:
-    """What twice as many pivots and steps change."""
-    parts = []
+    """What twice as many pivots and steps change, and where that is less than half a point."""
+    parts, settled = [], []
     for width in settings["doubled"]:
-        change = paired_difference(_barriers(main, DOUBLED, width), _barriers(main, STRING, width))
+        change = mean_interval(100 * (_barriers(main, DOUBLED, width) - _barriers(main, STRING, width)))
         if np.isfinite(change.value):
-            parts.append(
-                f"{show(mean_interval(100 * (_barriers(main, DOUBLED, width) - _barriers(main, STRING, width))), 2)} points at width {width}"
-            )
+            parts.append(f"{show(change, 2)} at width {width}")
+        if change.low > -POINTS and change.high < POINTS:
+            settled.append(f"{width}")
     if not parts:
         return ""
-    return f"Twice as many pivots and steps change the string's error barrier by {listed(parts)}."
+    text = f"Twice as many pivots and steps change the string's error barrier by {listed(parts)}, in points."
+    if len(settled) == len(settings["doubled"]):
+        return f"{text} These are less than half a point."
+    where = f"at width {listed(settled)} only" if settled else "at none of these widths"
+    return f"{text} That is less than half a point for certain {where}; elsewhere a longer search may find lower paths."
 
 
 def _methods(rows, main, settings, nets) -> str:
