@@ -13,7 +13,7 @@ import tensorflow as tf
 from hw1.measures import curves, interpolation, paths
 
 L = keras.layers
-POINTS = 200
+POINTS = 60
 
 
 def chain(*layers, seed=1, shape=(4,)):
@@ -69,7 +69,7 @@ def at_share(path, share):
 
 
 def keras_losses(model_a, model_b, path, shares):
-    """The losses at shares of a path's length by ``set_weights`` and ``evaluate``."""
+    """The losses at shares of a path's length by ``set_weights`` and ``test_on_batch``."""
     (x, y), model, found = examples(), keras.models.clone_model(model_a), []
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for layer in model.layers:
@@ -79,14 +79,16 @@ def keras_losses(model_a, model_b, path, shares):
         model.set_weights([(1 - share) * a + share * b for a, b in pairs])
         references.assign(model, at_share(path, share).astype("float32"))
         model(x, training=True)
-        found.append(model.evaluate(x, y, batch_size=len(x), verbose=0))
+        model.reset_metrics()
+        found.append(model.test_on_batch(x, y))
     return np.array(found)
 
 
-@pytest.mark.parametrize("search", [paths.string, paths.bezier])
-@pytest.mark.parametrize("build", [plain, normalised, half_frozen])
+@pytest.mark.parametrize(
+    ("build", "search"), [(plain, paths.string), (normalised, paths.bezier), (half_frozen, paths.string)]
+)
 def test_keras_finds_no_higher_point_on_the_path(build, search):
-    """At 200 points of the path that was returned, and the same loss at points of the barrier's own."""
+    """At many points of the path that was returned, and the same loss at points of the barrier's own."""
     model_a, model_b = (trained(build, seed) for seed in (1, 2))
     x, y = examples()
     options = {"pivots": 4, "cycles": 2} if search is paths.string else {}
@@ -97,8 +99,8 @@ def test_keras_finds_no_higher_point_on_the_path(build, search):
     truth = dense.max() - max(dense[[0, -1]])
     assert np.ptp(dense) > 0.02
     assert 0.999 * truth - 1e-4 <= found.loss_barrier <= truth + 0.02
-    shares = (found.arc_length / path.length)[::7]
-    np.testing.assert_allclose(found.loss[::7], keras_losses(model_a, model_b, path, shares), rtol=2e-3, atol=1e-5)
+    shares = (found.arc_length / path.length)[::20]
+    np.testing.assert_allclose(found.loss[::20], keras_losses(model_a, model_b, path, shares), rtol=2e-3, atol=1e-5)
 
 
 def test_a_data_set_that_is_shuffled():
