@@ -1,7 +1,8 @@
 # Every target makes .venv and installs what it needs by itself, once; `peers` also makes .venv-peers, with PyTorch.
 #
 #   make report    the course's questions: train, measure, draw, judge, set Report.pdf (results in runs/)
-#   make papers    the papers' questions, likewise: runs/Supplement.pdf; make landscape and make dynamics do one part
+#   make papers    the papers' questions, likewise: runs/Supplement.pdf; make landscape, dynamics or paths
+#                  do one part
 #   make all       both
 #   make replicate do the verdicts repeat with fresh seeds? (runs/replication)
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
@@ -14,7 +15,7 @@ PYTHON ?= python3
 OUT ?= runs
 BIN = .venv/bin
 
-.PHONY: report papers landscape dynamics all replicate figures test lint bench peers smoke clean
+.PHONY: report papers landscape dynamics paths all replicate figures test lint bench peers smoke clean
 
 report: .venv/users
 	$(BIN)/hw1 reproduce --out=$(OUT)
@@ -22,7 +23,7 @@ report: .venv/users
 	$(BIN)/hw1 report --results=$(OUT) --out=Report.pdf
 	cp Report.pdf hw1/Report.pdf
 
-papers landscape dynamics: .venv/users
+papers landscape dynamics paths: .venv/users
 	$(BIN)/hw1 reproduce --part=$@ --out=$(OUT)
 	$(BIN)/hw1 claims --out=$(OUT)
 	$(BIN)/hw1 report --part=$@ --results=$(OUT)

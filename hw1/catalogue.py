@@ -21,7 +21,6 @@ PARTS = {
     "landscape": [
         "large_batch",
         "remedies",
-        "straight_line",
         "spectrum",
         "adversarial",
         "loss_functions",
@@ -41,9 +40,10 @@ PARTS = {
         "memorization",
         "flat_seeking",
     ],
+    "paths": ["straight_line", "walk", "smoothing"],
 }
 COURSE = ["deep_vs_shallow", "optimization", "generalization"]
-PAPERS = ["landscape", "dynamics"]
+PAPERS = ["landscape", "dynamics", "paths"]
 GROUPS = {"course": COURSE, "papers": PAPERS, "all": COURSE + PAPERS} | {part: [part] for part in PARTS}
 
 

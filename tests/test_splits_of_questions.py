@@ -10,7 +10,8 @@ import references
 from hw1 import catalogue, datasets, question, records, training
 from hw1.datasets import Dataset
 from hw1.generalization import interpolation, random_labels, reparametrization
-from hw1.landscape import loss_functions, remedies, straight_line
+from hw1.landscape import loss_functions, remedies
+from hw1.paths import straight_line
 
 CHOICES = {
     name: field.metadata["choices"]

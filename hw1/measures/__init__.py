@@ -5,6 +5,7 @@
 - `gauss_newton`: the two parts of the Hessian, H = G + R.
 - `noise`: the covariance of the gradients of single examples, and the noise of mini-batches that follows from it;
   it rests on `covariance`.
+- `smoothing`: the loss convolved with a Gaussian in parameter space. `points`: the loss at many points.
 - `sharpness`: the rise of the loss around a minimum. `volume`: the volume of the flat region around it. `evidence`: the
   Bayesian evidence, by Laplace's approximation.
 - `sensitivity`: derivatives with respect to the input. `adversarial`: changes of the input that raise the loss.

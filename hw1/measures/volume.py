@@ -14,15 +14,14 @@ from typing import NamedTuple, Unpack
 
 import numpy as np
 import scipy.special
-import tensorflow as tf
 
 from hw1 import evaluation, models
 from hw1.evaluation import checks
+from hw1.measures import points
 from hw1.measures.stochastic import Estimate
 
 GROWTH = 1.25  # from one scanned radius to the next: a bump of the loss that is narrower than this may be missed
 _HALVINGS = 5  # of a scanned interval before the crossing is interpolated: an error of about 1e-5 r
-_AT_ONCE = 2**22  # total number of parameters of the nets in one compiled call
 
 
 class Volume(NamedTuple):
@@ -98,7 +97,7 @@ def log_volume(
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     if matrix is not None:
         units = units * matrix if matrix.ndim == 1 else units @ matrix.T
-    losses = _losses_at(evaluation.Problem(model, x, y, loss, **options), rays)
+    losses = points.losses_at(evaluation.Problem(model, x, y, loss, **options), rays)
     start = losses(theta[None])[0]
     level = start + epsilon
     if not start < level < np.inf:  # no point would lie inside
@@ -133,40 +132,6 @@ def _log_stretch(matrix) -> float:
     with np.errstate(divide="ignore"):
         values = np.abs(matrix) if matrix.ndim == 1 else np.abs(np.diag(np.linalg.qr(matrix)[1]))
         return float(np.log(values * (values > 1e-12 * values.max())).sum())
-
-
-def _losses(net):
-    """The program of the total loss at each of the first `count` rows of `points`."""
-
-    def run(parameters, state, x, targets, points, count):
-        def total(number):
-            theta = evaluation.unflatten(points[number], parameters)
-            return tf.reduce_sum(net.losses(theta, state, x, targets))
-
-        return tf.map_fn(total, tf.range(count), fn_output_signature=points.dtype)
-
-    return run
-
-
-def _losses_at(problem, most):
-    """The mean loss as a function of parameter vectors, [points, parameters] -> [points], float64.
-
-    A compiled call takes up to `most` points. Their array keeps one shape, so that the program is compiled once.
-    """
-    run, parts = problem.compile(_losses), list(problem.chunks())
-    at_once = min(most, max(1, _AT_ONCE // problem.size))
-    held = np.zeros((at_once, problem.size), problem.dtype)
-    variables = problem.parameters, problem.state
-
-    def losses(points):
-        values = []
-        for start in range(0, len(points), at_once):
-            piece = points[start : start + at_once]
-            held[: len(piece)] = piece
-            values.append(sum(run(*variables, *part, held, tf.constant(len(piece))).numpy() for part in parts))
-        return np.concatenate(values).astype(np.float64) / problem.n
-
-    return losses
 
 
 def _first_crossings(excess, theta, directions, cap):

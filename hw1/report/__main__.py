@@ -32,6 +32,7 @@ TITLES = {
     "generalization": "Part 1-3: generalization",
     "landscape": "Curvature, large batches and flat minima",
     "dynamics": "The noise of SGD",
+    "paths": "What lies between solutions",
 }
 SUPPLEMENTS = ["papers", *catalogue.PAPERS]
 MOST_PAGES = 10  # of the report, which the course asks for

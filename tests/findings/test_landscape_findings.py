@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hw1 import catalogue, records
-from hw1.findings.landscape import loss_functions, straight_line
+from hw1.findings.landscape import loss_functions
+from hw1.findings.paths import straight_line
 
 
 def test_evaluation_of_a_barrier():

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hw1.findings.generalization import interpolation, reparametrization
-from hw1.findings.landscape import loss_functions, redundancy, straight_line
+from hw1.findings.landscape import loss_functions, redundancy
+from hw1.findings.paths import straight_line
 from hw1.findings.verdict import FAILED, HELD, INCOMPARABLE, NOISY, NOT, PASSED
 
 SEEDS = range(5)

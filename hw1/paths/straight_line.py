@@ -1,7 +1,7 @@
 """Are there obstacles on the straight line from the initial weights to the trained weights?
 
-    python -m hw1.landscape.straight_line
-    python -m hw1.landscape.straight_line --size=smoke    seconds
+    python -m hw1.paths.straight_line
+    python -m hw1.paths.straight_line --size=smoke    seconds
 
 Three nets are trained by stochastic gradient descent with momentum. Loss and accuracy on the whole training and test
 set are measured on two lines: at (1 − α) θ_start + α θ_end (line "start to end"), and between two solutions from

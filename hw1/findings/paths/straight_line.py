@@ -1,6 +1,6 @@
 """Figure, claims and text. Are there obstacles on the straight line from start to end of training, and between two solutions? Loss along both.
 
-Reads the rows of `hw1.landscape.straight_line` (net, line, seed, alpha, losses, accuracies, status) and its table
+Reads the rows of `hw1.paths.straight_line` (net, line, seed, alpha, losses, accuracies, status) and its table
 "training" (net, seed, epoch, losses).
 """
 

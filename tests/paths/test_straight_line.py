@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hw1 import datasets, question, records
-from hw1.landscape import straight_line
+from hw1.paths import straight_line
 
 
 @pytest.fixture(scope="module")
