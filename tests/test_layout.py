@@ -58,7 +58,20 @@ ALLOWED = {
     "reproduce": {"catalogue", "command", "files", "question", "records"},
     "replicate": {"catalogue", "claims", "command", "files", "findings", "records", "reproduce"},
     "report": {"catalogue", "claims", "command", "findings", "records", "replicate", "source", "statistics"},
-    "measure": {"command", "datasets", "evaluation", "measures", "models", "quiet"},
+    "measure": {
+        "command",
+        "copies",
+        "datasets",
+        "environment",
+        "evaluation",
+        "files",
+        "findings.style",
+        "measures",
+        "models",
+        "quiet",
+        "records",
+        "statistics",
+    },
 } | dict.fromkeys(catalogue.PARTS, EXPERIMENT)
 SHARED = ("findings.style", "findings.verdict", "findings.words")
 READERS = {
