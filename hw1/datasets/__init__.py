@@ -7,7 +7,18 @@ Example:
     splits = load_splits("mnist10k", train=5000, test=5000)
     splits.of(3).x_train  # the training images of seed 3
 
-A damaged file is an error that names it. Nothing is downloaded unless the name is one of `DOWNLOADED`.
+A path may lead to
+
+- an .npz with the keys x_train, y_train, x_test, y_test, or train_images, … as MedMNIST has them, or x and y;
+- IDX files, plain or .gz, as torchvision and Debian name them, in the folder, in its sub-folder raw or in <set>/raw.
+  Prefixes as in KMNIST and EMNIST may stand before the names; of several, folder/emnist-letters gives one. EMNIST's
+  images are stored with rows and columns exchanged and stay so, as in torchvision;
+- a table with an image in each row, .csv, .csv.gz or .parquet: a column called label, or without header the first one,
+  and pixels, or in Parquet a column of encoded images; or a folder of such tables with train and test in their names;
+- a folder with a folder of images for each class, in train and test or without a division.
+
+Without a division into training and test images, both are drawn from all. Pickled data are refused. A damaged file is
+an error that names it. Nothing is downloaded unless the name is one of `DOWNLOADED`.
 """
 
 from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits

@@ -22,7 +22,9 @@ class Dataset:
         x_test: as `x_train`.
         y_test: as `y_train`.
         name: the name or path given to `load`, or that of the function.
-        classes: number of classes, the largest label of the whole data set (before subsets) + 1; of a function 1.
+        classes: number of classes that occur in the whole data set (before subsets); of a function 1.
+        labels: what the data set calls the classes, in the order of their numbers; () where it is not known.
+        notes: what was done to the data beyond dividing bytes by 255, one sentence each.
     """
 
     x_train: np.ndarray = field(repr=False)
@@ -31,6 +33,8 @@ class Dataset:
     y_test: np.ndarray = field(repr=False)
     name: str
     classes: int
+    labels: tuple = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -64,6 +68,8 @@ class Splits:
         test: images of a test set.
         is_fixed: every seed gets the first `train` images for training and the next `test` for testing.
         divide: seed → rows of training and of test set, instead of these two rules.
+        labels: as in `Dataset`.
+        notes: as in `Dataset`.
     """
 
     x: np.ndarray = field(repr=False)
@@ -74,12 +80,15 @@ class Splits:
     test: int
     is_fixed: bool = False
     divide: Callable[[int], tuple[np.ndarray, np.ndarray]] | None = field(default=None, repr=False)
+    labels: tuple = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def fixed(cls, data: Dataset) -> "Splits":
         """One training and test set for every seed."""
         x, y = np.concatenate([data.x_train, data.x_test]), np.concatenate([data.y_train, data.y_test])
-        return cls(x, y, data.name, data.classes, len(data.y_train), len(data.y_test), is_fixed=True)
+        sizes, called = (len(data.y_train), len(data.y_test)), {"labels": data.labels, "notes": data.notes}
+        return cls(x, y, data.name, data.classes, *sizes, is_fixed=True, **called)
 
     @classmethod
     def stacked(cls, sets: dict[int, Dataset]) -> "Splits":
@@ -104,7 +113,8 @@ class Splits:
             np.concatenate([getattr(data, f"{name}_{part}") for data in sets.values() for part in ("train", "test")])
             for name in "xy"
         )
-        return cls(x, y, first.name, first.classes, train, test, divide=divide)
+        called = {"labels": first.labels, "notes": first.notes}
+        return cls(x, y, first.name, first.classes, train, test, divide=divide, **called)
 
     def rows(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows of `x` and `y` that are the training and the test set of a seed, shapes [train] and [test]."""
@@ -144,7 +154,8 @@ class Splits:
 @functools.lru_cache(maxsize=1)  # measures ask for the same split several times in a row
 def _divided(data: Splits, seed: int) -> Dataset:
     train, test = data.rows(seed)
-    return Dataset(data.x[train], data.y[train], data.x[test], data.y[test], data.name, data.classes)
+    parts = data.x[train], data.y[train], data.x[test], data.y[test]
+    return Dataset(*parts, data.name, data.classes, data.labels, data.notes)
 
 
 def _sha256(arrays: dict[str, np.ndarray]) -> str:
@@ -156,7 +167,16 @@ def _sha256(arrays: dict[str, np.ndarray]) -> str:
 
 
 class SizeError(ValueError):
-    """More training or test examples are wanted than a data set holds."""
+    """More training or test examples are wanted than a data set holds.
+
+    Attributes:
+        left: how many are left for testing with as many training examples; 0 if that alone does not help.
+    """
+
+    def __init__(self, message: str, left: int = 0):
+        """Makes the error."""
+        super().__init__(message)
+        self.left = left
 
 
 def integer(what: str, value: int, low: int, high: float = math.inf) -> int:

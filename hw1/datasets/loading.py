@@ -3,11 +3,31 @@
 import difflib
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits, integer
-from hw1.datasets.readers import DOWNLOADED, SHIPPED, Raw, read_idx_folder, read_keras, read_npz, read_shipped
+from hw1.datasets import checks
+from hw1.datasets.dataset import Dataset, SizeError, Splits, integer
+from hw1.datasets.folders import PICKLES, read_folder, refuse_pickle
+from hw1.datasets.readers import (
+    DOWNLOADED,
+    KEYS,
+    SHIPPED,
+    WHOLE,
+    Raw,
+    idx_sets,
+    read_idx,
+    read_keras,
+    read_npz,
+    read_shipped,
+)
+from hw1.datasets.tables import is_table, read_table
+
+FORMS = (
+    "an .npz with the keys x_train, y_train, x_test, y_test (or x, y), a table (.csv, .csv.gz, .parquet), a folder of "
+    "IDX files, or a folder of images for each class"
+)
 
 
 def load(
@@ -15,6 +35,7 @@ def load(
     train: int | None = None,
     test: int | None = None,
     seed: int = 0,
+    pixels: float | None = None,
 ) -> Dataset:
     """Loads a data set, or a random subset of it.
 
@@ -22,42 +43,46 @@ def load(
         name: one of
             - `mnist10k`, `fashion10k`: shipped in hw1/data, 5,000 training and 5,000 test images each;
             - `mnist`, `fashion_mnist`, `cifar10`, `cifar100`: `keras.datasets`, downloaded on first use;
-            - a path to an .npz with the keys `x_train`, `y_train`, `x_test`, `y_test`;
-            - a path to a folder of IDX files, plain or .gz, named as torchvision and Debian name them.
+            - a path to an .npz, a table, a folder of IDX files, of tables or of images; see the package's docstring.
             A name comes before a path: write `./mnist` for a folder called mnist.
-            uint8 pixels are divided by 255; floats must lie in [0, 1] already. Labels may be [n] or [n, 1].
         train: number of training examples to draw without replacement. None: all of them.
-        test: number of test examples, likewise.
+        test: number of test examples, likewise. Of a data set that has no test set of its own, training and test
+            examples are drawn from all; None: what the other leaves, and half of all if neither is given.
         seed: of the draw. With one seed a smaller subset is part of every larger one, and the training
             subset does not depend on `test`. Examples stay in file order.
+        pixels: the value of white, by which all pixels are divided. None: told by the pixels, which must be floats up
+            to 1, or whole numbers up to 1, 15, 16, 255 (or more than half of it), 4095 or 65535.
 
     Returns:
-        A `Dataset`.
+        A `Dataset`. Its `notes` say what was done to images and labels: labels number the classes that are there.
 
     Raises:
-        ValueError: the name is unknown, the file is damaged or does not hold such a data set, or a subset is
-            empty or larger than what there is.
+        ValueError: the name is unknown, the file is damaged or does not hold such a data set, the value of white
+            cannot be told, or a subset is empty or larger than what there is.
         TypeError: an argument has the wrong type.
         OSError: a file is missing or unreadable, or a download failed.
     """
     seed = integer("seed", seed, 0)
-    raw = _read(name)
-    x_train, y_train = _examples(raw, "train")
-    x_test, y_test = _examples(raw, "test")
-    if x_train.shape[1:] != x_test.shape[1:]:
-        shapes = f"{x_test.shape[1:]}, but those for training {x_train.shape[1:]}"
-        raise ValueError(f"{raw['x_test'][0]} has images of shape {shapes}; the two must be the same")
-    classes = 1 + int(max(y_train.max(), y_test.max()))
-    if classes > max(1000, len(y_train) + len(y_test)):
-        raise ValueError(f"{name}: labels must count the classes from 0, so {classes - 1} is too large for one")
+    whole = _whole(name, pixels)
     # The second word of each seed keeps the two draws, and that of shuffle_labels, independent.
-    x_train, y_train = _subset(x_train, y_train, "train", train, [seed, 1])
-    x_test, y_test = _subset(x_test, y_test, "test", test, [seed, 2])
-    return Dataset(x_train, y_train, x_test, y_test, os.fspath(name), classes)
+    if whole.train is None:
+        rows = _divided(len(whole.y), train, test, [seed, 1], name)
+    else:
+        own = len(whole.y) - whole.train
+        rows = (
+            _subset(whole.train, "train", train, [seed, 1]),
+            whole.train + _subset(own, "test", test, [seed, 2]),
+        )
+    parts = [array[part] for part in rows for array in (whole.x, whole.y)]
+    return Dataset(*parts, os.fspath(name), len(whole.labels), whole.labels, whole.notes)
 
 
 def load_splits(
-    name: str | os.PathLike[str] = "mnist10k", train: int | None = None, test: int | None = None, splits: str = "seed"
+    name: str | os.PathLike[str] = "mnist10k",
+    train: int | None = None,
+    test: int | None = None,
+    splits: str = "seed",
+    pixels: float | None = None,
 ) -> Splits:
     """Loads a data set of which each seed gets a training and a test set.
 
@@ -68,6 +93,7 @@ def load_splits(
         splits: "seed": seed s shuffles all images of the data set, training and test images together, and takes the
             first `train` of them for training and the next `test` for testing. "fixed": every seed gets what
             ``load(name, train, test)`` gives, so that no training image is one of the data set's own test images.
+        pixels: as for `load`.
 
     Returns:
         A `Splits`.
@@ -78,18 +104,48 @@ def load_splits(
     if splits not in ("seed", "fixed"):
         raise ValueError(f"splits must be 'seed' or 'fixed', not {splits!r}")
     if splits == "fixed":
-        return Splits.fixed(load(name, train, test))
-    whole = load(name)
+        return Splits.fixed(load(name, train, test, pixels=pixels))
+    whole = _whole(name, pixels)
+    own = len(whole.y) - len(whole.y) // 2 if whole.train is None else whole.train
     train, test = (
-        len(labels) if count is None else integer(what, count, 1)
-        for what, count, labels in (("train", train, whole.y_train), ("test", test, whole.y_test))
+        there if count is None else integer(what, count, 1)
+        for what, count, there in (("train", train, own), ("test", test, len(whole.y) - own))
     )
-    x, y = np.concatenate([whole.x_train, whole.x_test]), np.concatenate([whole.y_train, whole.y_test])
-    if train + test > len(y):
-        raise SizeError(
-            f"train is {train} and test {test}, but {name} holds {len(y)} images in all: lower one of the two"
-        )
-    return Splits(x, y, whole.name, whole.classes, train, test)
+    _check_sizes(train, test, len(whole.y), name)
+    called = {"labels": whole.labels, "notes": whole.notes}
+    return Splits(whole.x, whole.y, os.fspath(name), len(whole.labels), train, test, **called)
+
+
+class _Whole(NamedTuple):
+    """All images of a data set, its training images first.
+
+    Attributes:
+        x: images, checked and scaled.
+        y: labels.
+        train: number of its own training images; None if it has no test set of its own.
+        labels: what the data set calls the classes.
+        notes: what was done.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    train: int | None
+    labels: tuple
+    notes: tuple[str, ...]
+
+
+def _whole(name, pixels) -> _Whole:
+    raw = _read(name)
+    keys = KEYS if KEYS[0] in raw.arrays else WHOLE
+    sources = [raw.arrays[key] for key in keys]
+    x, scaling = checks.images(sources[::2], pixels)
+    y, called, numbering = checks.labels(sources[1::2])
+    for (x_source, _), (y_source, _), images, labels in zip(sources[::2], sources[1::2], x, y, strict=True):
+        if len(images) != len(labels):
+            counts = f"{len(images)} images, but {y_source} has {len(labels)} labels"
+            raise ValueError(f"{x_source} has {counts}; give one for each")
+    train = len(y[0]) if keys is KEYS else None
+    return _Whole(np.concatenate(x), np.concatenate(y), train, called, (*raw.notes, *scaling, *numbering))
 
 
 def _read(name: str | os.PathLike[str]) -> Raw:
@@ -103,66 +159,60 @@ def _read(name: str | os.PathLike[str]) -> Raw:
         return read_keras(text)
     path = Path(os.path.expanduser(text))
     if text and path.is_dir():
-        return read_idx_folder(path)
+        return read_folder(path)
     if path.is_file():
-        return read_npz(path)
-    names = [*SHIPPED, *DOWNLOADED]
-    close = difflib.get_close_matches(text.lower(), names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+        if path.suffix.lower() in PICKLES:
+            refuse_pickle(path)
+        return read_table(path) if is_table(path) else read_npz(path)
+    if text and path.parent.is_dir() and any(prefix == path.name for _, prefix in idx_sets(path.parent)):
+        return read_idx(path.parent, path.name)
     kind = FileNotFoundError if len(path.parts) > 1 or path.suffix else ValueError
     raise kind(
-        f"there is no data set, file or folder {text!r}{hint}; give one of {', '.join(names)}, "
-        f"a path to an .npz with the keys {', '.join(KEYS)}, or a path to a folder of IDX files"
+        f"there is no data set, file or folder {text!r}{_hint(text)}; give one of "
+        f"{', '.join([*SHIPPED, *DOWNLOADED])}, or a path to {FORMS}"
     )
 
 
-def _examples(raw: Raw, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the checked images and labels of `part`, "train" or "test"."""
-    (x_source, x), (y_source, y) = raw[f"x_{part}"], raw[f"y_{part}"]
-    x, y = _pixels(x_source, x), _labels(y_source, y)
-    if len(x) != len(y):
-        raise ValueError(f"{x_source} has {len(x)} images, but {y_source} has {len(y)} labels; give one for each")
-    return x, y
+def _hint(text: str) -> str:
+    """The name that may be meant; none where the text is that of another data set, such as kmnist."""
+    plain, _, after = text.lower().replace("-", "_").rpartition("mnist")
+    if after != text.lower() and plain.strip("_") and not difflib.get_close_matches(plain.strip("_"), ["fashion"]):
+        return ""
+    close = difflib.get_close_matches(text.lower(), [*SHIPPED, *DOWNLOADED], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _pixels(source: str, x: np.ndarray) -> np.ndarray:
-    """Checks images and returns them as float32 in [0, 1]."""
-    if x.ndim not in (3, 4) or 0 in x.shape:
-        wanted = "[n, height, width] or [n, height, width, channels]"
-        raise ValueError(f"{source} has shape {x.shape}; images must have shape {wanted}, all above 0")
-    if x.dtype == np.uint8:
-        return x.astype(np.float32, order="C") / np.float32(255)
-    if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"{source} is of type {x.dtype}; pixels must be uint8 or floats in [0, 1]")
-    if not (x.min() >= 0 and x.max() <= 1):  # Written so that NaN fails too.
-        span = f"{x.min():g} to {x.max():g}"
-        raise ValueError(f"{source} has float pixels from {span}; floats must lie in [0, 1], 0 to 255 be uint8")
-    return x.astype(np.float32, order="C")
+def _check_sizes(train: int, test: int, images: int, name) -> None:
+    """Raises SizeError if a data set has too few images for a training and a test set of these sizes."""
+    if train + test > images:
+        remedy = f"{images - train} are left for testing" if train < images else "lower the first"
+        raise SizeError(
+            f"train is {train} and test {test}, but {name} holds {images} images in all: {remedy}",
+            max(0, images - train),
+        )
 
 
-def _labels(source: str, y: np.ndarray) -> np.ndarray:
-    """Checks labels and returns them as int32 [n]."""
-    if y.ndim == 2 and y.shape[1] == 1:  # CIFAR in keras.datasets.
-        y = y[:, 0]
-    if y.ndim != 1 or len(y) == 0:
-        raise ValueError(f"{source} has shape {y.shape}; labels must have shape [n] or [n, 1], n > 0")
-    if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"{source} is of type {y.dtype}; labels must be integers 0, 1, 2, …")
-    if y.min() < 0 or y.max() > np.iinfo(np.int32).max:
-        raise ValueError(f"{source} has labels from {y.min()} to {y.max()}; they must be 0, 1, 2, …")
-    return y.astype(np.int32)
+def _divided(images: int, train: int | None, test: int | None, seed, name) -> tuple[np.ndarray, np.ndarray]:
+    """Rows for training and for testing, drawn from all; the training rows do not depend on `test`."""
+    for what, count in (("train", train), ("test", test)):
+        if count is not None:
+            integer(what, count, 1)
+    if train is None:
+        train = images - (images // 2 if test is None else test)
+    test = images - train if test is None else test
+    if min(train, test) < 1:
+        raise SizeError(f"train is {train} and test {test}, but {name} holds {images} images in all")
+    _check_sizes(train, test, images, name)
+    order = np.random.default_rng(seed).permutation(images)
+    return np.sort(order[:train]), np.sort(order[-test:])
 
 
-def _subset(
-    x: np.ndarray, y: np.ndarray, what: str, count: int | None, seed: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keeps `count` examples drawn at random, in file order."""
+def _subset(images: int, what: str, count: int | None, seed: list[int]) -> np.ndarray:
+    """The rows of `count` examples drawn at random, in file order."""
     if count is None:
-        return x, y
+        return np.arange(images)
     try:
-        integer(what, count, 1, len(y))
+        integer(what, count, 1, images)
     except ValueError as error:
-        raise SizeError(*error.args) from None
-    order = np.random.default_rng(seed).permutation(len(y))
-    kept = np.sort(order[:count])
-    return x[kept], y[kept]
+        raise SizeError(str(error), images if what == "test" else 0) from None
+    return np.sort(np.random.default_rng(seed).permutation(images)[:count])

@@ -1,13 +1,15 @@
-"""Files → arrays: one reader a format. What is read is not yet checked (see `hw1.datasets.loading`)."""
+"""Files → arrays: .npz, IDX and `keras.datasets`. What is read is not yet checked (see `hw1.datasets.checks`)."""
 
 import gzip
 import hashlib
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,9 +37,31 @@ IDX_FILES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+# The same with the prefix of KMNIST or EMNIST, which say "test", and in torchvision's older spelling.
+IDX_NAME = re.compile(r"(.*?)[-_.]?(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(?:\.gz)?")
 
-# What a reader returns: key → (where the array came from, for error messages; the array as stored).
-Raw = dict[str, tuple[str, np.ndarray]]
+# How arrays are called in an .npz, in lower case: a data set's own parts, or one array for all images.
+NPZ_KEYS = (
+    KEYS,
+    ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
+    ("x", "y"),
+    ("images", "labels"),
+    ("data", "target"),
+    ("arr_0", "arr_1"),  # np.savez without names
+)
+WHOLE = ("x_all", "y_all")  # keys of a data set that has no training and test set of its own
+
+
+class Raw(NamedTuple):
+    """What a reader returns.
+
+    Attributes:
+        arrays: each of `KEYS`, or of `WHOLE`, → where the array came from, for messages; the array as stored.
+        notes: what was left out, one sentence each.
+    """
+
+    arrays: dict[str, tuple[str, np.ndarray]]
+    notes: tuple[str, ...] = ()
 
 
 def read_shipped(name: str) -> Raw:
@@ -62,43 +86,75 @@ def read_keras(name: str) -> Raw:
     except Exception as error:  # Keras reports a failed download as a plain Exception.
         cache = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "datasets")
         raise OSError(
-            f"keras.datasets could not provide {name} ({_one_line(error)}); check the network, put a good copy "
+            f"keras.datasets could not provide {name} ({one_line(error)}); check the network, put a good copy "
             f"at {cache / DOWNLOADED[name]}, give a path to an .npz or to a folder of IDX files, or use "
             f"{' or '.join(SHIPPED)}, which need no download"
         ) from error
     arrays = (x_train, y_train, x_test, y_test)
-    return {key: (f"{name}: {key}", array) for key, array in zip(KEYS, arrays, strict=True)}
+    return Raw({key: (f"{name}: {key}", array) for key, array in zip(KEYS, arrays, strict=True)})
 
 
 def read_npz(path: Path) -> Raw:
-    """Reads an .npz that has the four keys; pickled objects in it are refused."""
-    with _naming(path, ".npz file"):
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-            missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
-        if not missing:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: (f"{path}: {key}", np.asarray(arrays[key])) for key in KEYS}
-    raise ValueError(f"{path} lacks {', '.join(missing)}; its keys must be {', '.join(KEYS)}")
+    """Reads an .npz whose keys are some of `NPZ_KEYS`; pickled objects in it are refused."""
+    with naming(path, ".npz file"):
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a zip archive")
+        with np.load(path, allow_pickle=False) as archive:
+            called = {key.lower(): key for key in archive.files}
+            keys = max(NPZ_KEYS, key=lambda keys: [len(keys) > 2, all(key in called for key in keys)][::-1])
+            arrays = {key: archive[called[key]] for key in keys if key in called}
+    if missing := [key for key in keys if key not in arrays]:
+        known = "; ".join(", ".join(names) for names in NPZ_KEYS)
+        raise ValueError(f"{path} lacks {', '.join(missing)}; its keys must be those of one of: {known}")
+    names = KEYS if len(keys) == 4 else WHOLE
+    found = {name: (f"{path}: {called[key]}", arrays[key]) for name, key in zip(names, keys, strict=True)}
+    unused = [key for key in called if key.startswith("val_")]
+    return Raw(found, (f"{' and '.join(unused)} of the file are not used",) if unused else ())
 
 
-def read_idx_folder(folder: Path) -> Raw:
-    """Reads four IDX files from the folder or from its sub-folder raw, where torchvision puts them."""
-    places = [{key: _find(place, stem) for key, stem in IDX_FILES.items()} for place in (folder, folder / "raw")]
-    files = min(places, key=lambda place: list(place.values()).count(None))
-    if missing := [stem for key, stem in IDX_FILES.items() if files[key] is None]:
+def idx_sets(folder: Path) -> dict[tuple[Path, str], dict[str, Path]]:
+    """The data sets of IDX files in a folder, in its sub-folder raw, and in such sub-folders of its sub-folders.
+
+    Returns:
+        Folder and prefix of the names → key → file, in that order of folders. A plain file comes before a compressed
+        one. Sets that lack files come too.
+    """
+    found = {}
+    for place in (folder, folder / "raw", *sorted(folder.glob("*/raw"))):
+        for path in sorted(place.iterdir(), reverse=True) if place.is_dir() else ():
+            if path.is_file() and (match := IDX_NAME.fullmatch(path.name)):
+                prefix, part, kind = match.groups()
+                key = f"{kind[0].replace('i', 'x').replace('l', 'y')}_{'train' if part == 'train' else 'test'}"
+                found.setdefault((place, prefix), {})[key] = path
+    return found
+
+
+def read_idx(folder: Path, prefix: str | None = None) -> Raw:
+    """Reads the four IDX files of a folder; see `idx_sets` for where they may be.
+
+    Args:
+        folder: the folder.
+        prefix: that of the files' names, such as "emnist-letters". None: there is one data set only.
+
+    Raises:
+        ValueError: there are several data sets, or a file is damaged.
+        FileNotFoundError: files are missing.
+    """
+    sets = {place: files for place, files in idx_sets(folder).items() if prefix in (None, place[1])}
+    whole = {place: files for place, files in sets.items() if len(files) == len(KEYS)}
+    nearest = {place: files for place, files in whole.items() if place[0] == next(iter(whole))[0]}
+    if len(nearest) > 1 or (len(whole) > 1 and next(iter(whole))[0].parent.parent == folder):
+        names = sorted(str(place / name if name else place) for place, name in whole)
+        raise ValueError(f"{folder} has several data sets; give one of {', '.join(names)}")
+    if not whole:
+        _, files = max(sets.items(), key=lambda item: len(item[1]), default=(None, {}))
+        missing = [f"{f'{prefix}-' if prefix else ''}{stem}" for key, stem in IDX_FILES.items() if key not in files]
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)} (plain or .gz, there or in its sub-folder raw); "
-            "a folder must hold the four IDX files of a data set"
+            "a folder must hold the four IDX files of a data set, Parquet files, or a folder of images for each class"
         )
-    return {key: (str(files[key]), _read_idx(files[key], 3 if key.startswith("x") else 1)) for key in KEYS}
-
-
-def _find(folder: Path, stem: str) -> Path | None:
-    names = (stem, stem.replace("-idx", ".idx"))  # The second is torchvision's older spelling.
-    files = [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
-    return next(filter(Path.is_file, files), None)
+    (files,) = nearest.values()
+    return Raw({key: (str(files[key]), _read_idx(files[key], 3 if key.startswith("x") else 1)) for key in KEYS})
 
 
 def _read_idx(path: Path, ndim: int) -> np.ndarray:
@@ -106,7 +162,7 @@ def _read_idx(path: Path, ndim: int) -> np.ndarray:
 
     Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
     """
-    with _naming(path, "IDX file"), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+    with naming(path, "IDX file"), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         data = file.read()
     magic, header = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
     if data[:4] != magic or len(data) < header:
@@ -124,15 +180,16 @@ def _read_idx(path: Path, ndim: int) -> np.ndarray:
 
 
 @contextmanager
-def _naming(path: Path, kind: str) -> Iterator[None]:
-    """Turns whatever gzip, zipfile and NumPy raise for a bad file into one line that names the file."""
+def naming(path: Path, kind: str) -> Iterator[None]:
+    """Turns whatever a library raises for a bad file into one line that names the file."""
     try:
         yield
     except Exception as error:
         # Errors of the system have a number (no permission, bad disk); the others mean a damaged file.
         wrapped = OSError if getattr(error, "errno", None) else ValueError
-        raise wrapped(f"{path} cannot be read as an {kind} ({_one_line(error)})") from error
+        raise wrapped(f"{path} cannot be read as an {kind} ({one_line(error)})") from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error's type and text without line breaks."""
     return " ".join(f"{type(error).__name__}: {error}".split())

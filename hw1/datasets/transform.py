@@ -133,4 +133,5 @@ def first_classes(data: Splits, classes: int) -> Splits:
         train, test = (int(kept.sum() * part / len(kept)) for part in (data.train, data.test))
     if not train or not test:
         raise ValueError(f"{data.name} has no images of the first {classes} classes for training and testing")
-    return replace(data, x=data.x[kept], y=data.y[kept], classes=classes, train=train, test=test)
+    images = {"x": data.x[kept], "y": data.y[kept], "train": train, "test": test}
+    return replace(data, **images, classes=classes, labels=data.labels[:classes])

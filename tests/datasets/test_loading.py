@@ -106,7 +106,10 @@ def test_unknown_name_lists_the_names_and_the_nearest(tmp_path, monkeypatch):
         ".npz",
     )
     fails(ValueError, "Fashion-MNIST", "mean fashion_mnist?")
-    assert "mean" not in fails(ValueError, "imagenet-2012")
+    for other in ("imagenet-2012", "kmnist", "EMNIST", "q-mnist", "pathmnist"):
+        assert "mean" not in fails(ValueError, other)
+    for typed, meant in (("mnsit", "mnist"), ("fasion-mnist", "fashion_mnist"), ("mnist10", "mnist10k")):
+        fails(ValueError, typed, f"mean {meant}")
     fails(ValueError, "")
     fails(FileNotFoundError, "no/such/folder", "no/such/folder", "IDX")
     fails(FileNotFoundError, "missing.npz", "missing.npz", ".npz")
@@ -142,16 +145,22 @@ def test_a_name_comes_before_a_folder(tmp_path, monkeypatch):
 def test_floats_in_the_unit_interval_are_kept(tmp_path, dtype):
     """Floats of any size and byte order are not scaled again."""
     x = np.linspace(0, 1, 240).reshape(12, 5, 4).astype(dtype)
-    data = datasets.load(write_npz(tmp_path / "own.npz", x_train=x))
+    data = datasets.load(write_npz(tmp_path / "own.npz", x_train=x, x_test=x[:7]))
+    assert data.notes == ()
     assert data.x_train.dtype == np.float32
     np.testing.assert_array_equal(data.x_train, x.astype(np.float32))
 
 
-def test_classes_come_from_both_parts_and_survive_a_subset(tmp_path):
-    """A class may be missing from training, or from the subset."""
+def test_classes_are_those_present_in_either_part_and_survive_a_subset(tmp_path):
+    """A class may be missing from training, or from the subset; gaps are closed and the labels of the file kept."""
     y_test = np.array([0, 0, 0, 0, 0, 0, 41], np.int64)
     path = write_npz(tmp_path / "own.npz", y_test=y_test)
-    assert all(datasets.load(path, test=1, seed=seed).classes == 42 for seed in range(5))
+    for seed in range(5):
+        data = datasets.load(path, test=1, seed=seed)
+        assert (data.classes, data.labels) == (4, (0, 1, 2, 41))
+        assert data.notes == ("the 4 classes that are there (0, 1, 2, 41) are numbered from 0",)
+    np.testing.assert_array_equal(datasets.load(path).y_test, [0] * 6 + [3])
+    assert datasets.load_splits(path).labels == (0, 1, 2, 41)
 
 
 X, Y = ARRAYS["x_train"], ARRAYS["y_train"]
@@ -162,11 +171,11 @@ BAD_ARRAYS = {
     "no images": ("x_train", X[:0], "(0, 5, 4)"),
     "images without height": ("x_train", X[:, :0], "(12, 0, 4)"),
     "scalar": ("x_train", np.uint8(3), "()"),
-    "whole-number pixels": ("x_train", X.astype(np.int64), "int64"),
-    "boolean pixels": ("x_train", X > 9, "bool"),
+    "other units than the test images": ("x_train", X > 9, "from 0 to 1"),
+    "dark images": ("x_train", X // 4, "--pixels=255"),
     "complex pixels": ("x_train", X + 0j, "complex128"),
     "text": ("x_train", X.astype(str), "<U3"),
-    "float pixels to 255": ("x_train", X.astype(np.float32), "from 0 to 255"),
+    "fractions above 1": ("x_train", X.astype(np.float32) / 2, "from 0 to 127.5"),
     "negative pixels": ("x_train", X / -255, "from -1 to"),
     "NaN pixels": ("x_train", np.where(X > 100, np.nan, 0.5), "nan"),
     "one infinite pixel": ("x_train", np.where(X > 250, np.inf, 0.5), "inf"),
@@ -174,7 +183,7 @@ BAD_ARRAYS = {
     "no labels": ("y_train", Y[:0], "(0,)"),
     "one-hot labels": ("y_train", np.eye(3, dtype=int)[Y], "(12, 3)"),
     "float labels": ("y_train", Y.astype(np.float64), "float64"),
-    "boolean labels": ("y_train", Y > 1, "bool"),
+    "one class": ("y_train", Y * 0, "one label only, 0"),
     "negative labels": ("y_train", Y.astype(int) - 1, "-1"),
     "huge labels": ("y_train", Y.astype(np.uint64) + 2**63, str(2**63 + 2)),
     "test images of another shape": ("x_test", ARRAYS["x_test"][:, :4], "(4, 4)"),
@@ -184,7 +193,9 @@ BAD_ARRAYS = {
 @pytest.mark.parametrize(("key", "array", "word"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
 def test_npz_with_a_bad_array(tmp_path, key, array, word):
     """The error names the file, the key and what is wrong with it."""
-    path = write_npz(tmp_path / "bad.npz", **{key: array})
+    path = write_npz(
+        tmp_path / "bad.npz", **{key: array}, **({"y_test": Y[:7] * 0} if word == "one label only, 0" else {})
+    )
     message = fails(ValueError, path, str(path), word)
     assert key in message or word == "allow_pickle=False"
 
@@ -194,7 +205,7 @@ def test_npz_with_a_bad_array(tmp_path, key, array, word):
 
 def test_subset_is_random_repeatable_nested_and_in_file_order(tmp_path):
     """The promises of `load` about `train`, `test` and `seed`."""
-    x = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None], (100, 2, 2))
+    x = 2 * np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None], (100, 2, 2))
     y = np.arange(100)
     path = write_npz(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
 
@@ -202,7 +213,7 @@ def test_subset_is_random_repeatable_nested_and_in_file_order(tmp_path):
         data = datasets.load(path, **arguments)
         labels = getattr(data, f"y_{part}")
         pixels = getattr(data, f"x_{part}")[:, 0, 0]
-        np.testing.assert_array_equal(np.rint(pixels * 255), labels)  # images and labels stay together
+        np.testing.assert_array_equal(np.rint(pixels * 255), 2 * labels)  # images and labels stay together
         assert (np.diff(labels) > 0).all()  # in file order, without repetition
         return labels.tolist()
 

@@ -1,0 +1,107 @@
+"""Tables → arrays: a row is an image with its label, in CSV as Kaggle has it or in Parquet as Hugging Face has it."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from hw1.datasets.readers import KEYS, WHOLE, Raw, naming
+
+TABLES = (".csv", ".csv.gz", ".parquet")
+LABELS = ("label", "labels", "class", "y", "target")  # names of a column of labels, in lower case
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name of a file is that of a table."""
+    return path.name.lower().endswith(TABLES)
+
+
+def read_table(path: Path) -> Raw:
+    """Reads one table, whose images have no division into training and test images."""
+    x, y = _read(path)
+    return Raw({WHOLE[0]: (f"{path}: pixels", x), WHOLE[1]: (f"{path}: labels", y)})
+
+
+def read_tables(folder: Path) -> Raw | None:
+    """Reads the tables of a folder whose names have "train" and "test" in them; None without both."""
+    files = [path for path in sorted(folder.iterdir()) + sorted(folder.glob("data/*")) if is_table(path)]
+    parts = {part: [path for path in files if part in path.name.lower()] for part in ("train", "test")}
+    if not all(parts.values()):
+        return None
+    arrays = {}
+    for part, paths in parts.items():
+        images, labels = zip(*map(_read, paths), strict=True)
+        if len({x.shape[1:] for x in images}) > 1:
+            raise ValueError(f"{folder} has tables of images of different sizes for the {part} set")
+        where = ", ".join(map(str, paths))
+        arrays |= {f"x_{part}": (f"{where}: pixels", np.concatenate(images))}
+        arrays |= {f"y_{part}": (f"{where}: labels", np.concatenate(labels))}
+    return Raw({key: arrays[key] for key in KEYS})
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images [n, height, width(, channels)] and labels [n] of one table."""
+    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    if len(frame.columns) < 2 or not len(frame):
+        raise ValueError(f"{path} has {len(frame)} rows and {len(frame.columns)} columns, not a label and pixels")
+    named = [column for column in frame.columns if str(column).lower() in LABELS]
+    is_headed = isinstance(frame.columns[0], str)
+    if len(named) != 1 and is_headed:
+        raise ValueError(f"{path} has {len(named)} columns called {' or '.join(LABELS)}; it must have one")
+    label = named[0] if is_headed else frame.columns[0]
+    pixels = frame.drop(columns=label)
+    if len(pixels.columns) == 1:
+        x = _decoded(path, pixels.iloc[:, 0])
+    else:
+        side = math.isqrt(len(pixels.columns))
+        if side**2 != len(pixels.columns):
+            raise ValueError(
+                f"{path} has {len(pixels.columns)} pixels a row, which make no square; the order of sides and channels "
+                "cannot be told: save the images as an .npz with the keys x and y"
+            )
+        if wrong := [str(name) for name, kind in pixels.dtypes.items() if kind.kind not in "uifb"]:
+            raise ValueError(f"{path} has pixels that are no numbers, in column {wrong[0]}")
+        x = pixels.to_numpy().reshape(len(frame), side, side)
+    y = frame[label]
+    if y.isna().any():
+        raise ValueError(f"{path} has rows without a label")
+    return x, y.to_numpy() if y.dtype.kind in "uib" else y.to_numpy().astype(float if y.dtype.kind == "f" else str)
+
+
+def _csv(path: Path):
+    """A CSV as a frame; its columns are named where the first line is no row of numbers."""
+    import pandas as pd
+
+    with naming(path, "CSV"):
+        first = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+        pixels = pd.to_numeric(first.iloc[1:], errors="coerce")
+        return pd.read_csv(path, header=None if pixels.notna().all() else 0)
+
+
+def _parquet(path: Path):
+    """A Parquet file as a frame."""
+    import pandas as pd
+
+    try:
+        import pyarrow  # noqa: F401 - tells what is missing before pandas tells it at length
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: reading Parquet needs pyarrow, which is not installed: pip install pyarrow"
+        ) from error
+    with naming(path, "Parquet file"):
+        return pd.read_parquet(path, engine="pyarrow")
+
+
+def _decoded(path: Path, column) -> np.ndarray:
+    """Images of a column of encoded files, bytes or dicts of bytes, as Hugging Face stores them."""
+    from PIL import Image
+
+    files = [cell["bytes"] if isinstance(cell, dict) else cell for cell in column]
+    if not all(isinstance(file, bytes) for file in files):
+        raise ValueError(f"{path} has a column {column.name} of neither images nor pixels")
+    with naming(path, "table of images"):
+        images = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+    if len({image.shape for image in images}) > 1:
+        raise ValueError(f"{path} has images of different sizes or channels, such as {images[0].shape}; resize them")
+    return np.stack(images)

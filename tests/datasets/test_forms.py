@@ -1,0 +1,232 @@
+"""Data sets in the forms that others offer them in: IDX with prefixes, tables, folders of images, and pickles."""
+
+import builtins
+import gzip
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from stored import ARRAYS, assert_loaded, fails, idx_bytes, write_idx
+
+from hw1 import datasets
+
+RNG = np.random.default_rng(5)
+X = np.concatenate([ARRAYS["x_train"], ARRAYS["x_test"]])[:, :4]  # 19 images of 4 × 4 pixels
+Y = np.concatenate([ARRAYS["y_train"], ARRAYS["y_test"]]).astype(int) + 1
+
+
+def prefixed(folder, prefix):
+    """Writes IDX files as EMNIST's are called."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, array in ARRAYS.items():
+        part, kind = key[2:], "images-idx3" if key[0] == "x" else "labels-idx1"
+        (folder / f"{prefix}-{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx_bytes(array)))
+
+
+def test_prefixed_idx_files(tmp_path):
+    """One set in a folder needs no name; of several, its prefix tells which is meant."""
+    prefixed(tmp_path / "gzip", "emnist-letters")
+    assert_loaded(datasets.load(tmp_path / "gzip"))
+    prefixed(tmp_path / "gzip", "emnist-mnist")
+    fails(ValueError, tmp_path / "gzip", "several data sets", "emnist-letters", "emnist-mnist")
+    assert_loaded(datasets.load(tmp_path / "gzip" / "emnist-letters"))
+    (tmp_path / "gzip" / "emnist-mnist-test-labels-idx1-ubyte.gz").unlink()
+    assert_loaded(datasets.load(tmp_path / "gzip"))
+    fails(FileNotFoundError, tmp_path / "gzip" / "emnist-mnist", "lacks", "labels-idx1-ubyte")
+
+
+def test_root_of_torchvision(tmp_path):
+    """The folder given as root= has <set>/raw; with plain and compressed files both, one of them is read."""
+    write_idx(tmp_path / "MNIST" / "raw")
+    write_idx(tmp_path / "MNIST" / "raw", ".gz")
+    assert_loaded(datasets.load(tmp_path))
+    write_idx(tmp_path / "FashionMNIST" / "raw")
+    fails(ValueError, tmp_path, "several data sets", "FashionMNIST", "MNIST")
+    assert_loaded(datasets.load(tmp_path / "MNIST"))
+
+
+# Tables
+
+
+def frame():
+    """A row per image: its label, then its pixels."""
+    pixels = pd.DataFrame(X.reshape(len(X), -1), columns=[f"pixel{number}" for number in range(16)])
+    return pd.concat([pd.Series(Y, name="label"), pixels], axis=1)
+
+
+def assert_table(data):
+    """Asserts that splits are those of the table."""
+    np.testing.assert_array_equal(data.x, X / np.float32(255))
+    np.testing.assert_array_equal(data.y, Y - 1)
+    assert data.labels == (1, 2, 3)
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("end", [".csv", ".csv.gz"])
+def test_csv(tmp_path, header, end):
+    """As Kaggle has it, with and without header, plain and compressed."""
+    frame().to_csv(tmp_path / f"train{end}", header=header, index=False)
+    assert_table(datasets.load_splits(tmp_path / f"train{end}", 10, 9))
+
+
+def test_csv_with_its_label_last_and_as_text(tmp_path):
+    """A named column of labels may be anywhere."""
+    table = frame().rename(columns={"label": "Class"})
+    table["Class"] = table["Class"].map({1: "one", 2: "two", 3: "three"})
+    table[[*table.columns[1:], "Class"]].to_csv(tmp_path / "own.csv", index=False)
+    data = datasets.load_splits(tmp_path / "own.csv")
+    np.testing.assert_array_equal(data.x, X / np.float32(255))
+    assert data.labels == ("one", "three", "two")
+
+
+def test_a_folder_of_tables(tmp_path):
+    """A training and a test set of their own, as Fashion-MNIST on Kaggle."""
+    frame()[:12].to_csv(tmp_path / "fashion-mnist_train.csv", index=False)
+    frame()[12:].to_csv(tmp_path / "fashion-mnist_test.csv", index=False)
+    data = datasets.load(tmp_path)
+    np.testing.assert_array_equal(data.x_train, X[:12] / np.float32(255))
+    np.testing.assert_array_equal(data.y_test, Y[12:] - 1)
+
+
+BAD_TABLES = {
+    "no label": (frame().drop(columns="label"), "0 columns called label"),
+    "two labels": (frame().assign(target=1), "2 columns called label"),
+    "no square": (frame().drop(columns="pixel0"), "15 pixels a row"),
+    "missing label": (frame().assign(label=lambda table: table.label.where(table.index > 0)), "without a label"),
+    "missing pixel": (frame().assign(pixel3=lambda table: table.pixel3.where(table.index > 0)), "nan"),
+    "text": (frame().assign(pixel3="white"), "pixel3"),
+    "no rows": (frame()[:0], "0 rows"),
+    "labels alone": (frame()[["label"]], "1 columns"),
+}
+
+
+@pytest.mark.parametrize(("table", "word"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_bad_csv(tmp_path, table, word):
+    """The error names the file and what is wrong."""
+    table.to_csv(tmp_path / "bad.csv", index=False)
+    fails(ValueError, tmp_path / "bad.csv", "bad.csv", word)
+
+
+def test_a_file_that_is_no_table(tmp_path):
+    """Empty, ragged or compressed in name alone."""
+    for name, content in {"empty.csv": b"", "ragged.csv": b"1,2\n1,2,3,4,5\n", "plain.csv.gz": b"1,2\n"}.items():
+        (tmp_path / name).write_bytes(content)
+        fails(ValueError, tmp_path / name, name)
+
+
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
+    """What is missing, and how it is had."""
+    ordinary = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if name.partition(".")[0] == "pyarrow":
+            raise ImportError(name)
+        return ordinary(name, *arguments, **options)
+
+    (tmp_path / "own.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(builtins, "__import__", without)
+    fails(ValueError, tmp_path / "own.parquet", "own.parquet", "pip install pyarrow")
+
+
+def png(image):
+    """The bytes of a PNG."""
+    import io
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    return file.getvalue()
+
+
+def test_parquet(tmp_path):
+    """Pixels in columns, and encoded images as Hugging Face has them in data/train-….parquet."""
+    pytest.importorskip("pyarrow")
+    frame().to_parquet(tmp_path / "own.parquet")
+    assert_table(datasets.load_splits(tmp_path / "own.parquet"))
+    (tmp_path / "own.parquet").unlink()
+    (tmp_path / "data").mkdir()
+    encoded = pd.DataFrame({"image": [{"bytes": png(image), "path": None} for image in X], "label": Y})
+    encoded[:12].to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    encoded[12:].to_parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
+    data = datasets.load(tmp_path)
+    np.testing.assert_array_equal(data.x_train, X[:12] / np.float32(255))
+    np.testing.assert_array_equal(data.y_test, Y[12:] - 1)
+    encoded.assign(image=[png(image[: 3 + number % 2]) for number, image in enumerate(X)]).to_parquet(
+        tmp_path / "b.parquet"
+    )
+    fails(ValueError, tmp_path / "b.parquet", "different sizes")
+    (tmp_path / "c.parquet").write_bytes(b"PAR1")
+    fails(ValueError, tmp_path / "c.parquet", "c.parquet", "Parquet")
+
+
+# Folders of images
+
+
+def write_images(folder, x, y, end="png"):
+    """Writes <class>/<number>.<end> for each image."""
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{number:03}.{end}")
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (6, 6, 3), (5, 5, 4)])
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_folders_of_images(tmp_path, shape, test):
+    """Grey, coloured and with an alpha channel; pixels are those of the files, classes those of the folders."""
+    x = RNG.integers(0, 256, (15, *shape), dtype=np.uint8)
+    y = np.array(["cat", "dog", "axolotl"])[np.arange(15) % 3]
+    write_images(tmp_path / "train", x[:9], y[:9])
+    write_images(tmp_path / test, x[9:], y[9:])
+    (tmp_path / "train" / ".hidden").mkdir()
+    (tmp_path / "train" / "empty").mkdir()
+    data = datasets.load(tmp_path)
+    assert data.labels == ("axolotl", "cat", "dog")
+    for images, labels, part in ((data.x_train, data.y_train, slice(9)), (data.x_test, data.y_test, slice(9, 15))):
+        order = np.argsort(y[part], kind="stable")
+        np.testing.assert_array_equal(images, x[part][order] / np.float32(255))
+        assert [data.labels[number] for number in labels] == y[part][order].tolist()
+
+
+def test_folders_of_images_without_a_division(tmp_path):
+    """Each seed divides them."""
+    write_images(tmp_path, X, Y)
+    data = datasets.load_splits(tmp_path, 10, 9)
+    order = np.argsort(Y, kind="stable")
+    np.testing.assert_array_equal(data.x, X[order] / np.float32(255))
+    assert data.labels == (1, 2, 3)
+
+
+def test_images_that_make_no_data_set(tmp_path):
+    """Different sizes, more than 8 bits, a damaged file, no test images: nothing is resized or cut silently."""
+    write_images(tmp_path / "sizes", X[:3], Y[:3])
+    write_images(tmp_path / "sizes", X[:3, :2], Y[:3] + 5)
+    fails(ValueError, tmp_path / "sizes", "4 × 4 and 4 × 2")
+    write_images(tmp_path / "deep", X.astype(np.uint16) * 257, Y)
+    fails(ValueError, tmp_path / "deep", "more than 8 bits")
+    write_images(tmp_path / "mixed", np.stack([X] * 4, axis=-1), Y)
+    write_images(tmp_path / "mixed", np.stack([X] * 3, axis=-1), Y + 5)
+    fails(ValueError, tmp_path / "mixed", "alpha")
+    write_images(tmp_path / "damaged", X, Y)
+    (tmp_path / "damaged" / "1" / "000.png").write_bytes(b"no image")
+    fails(ValueError, tmp_path / "damaged", "000.png")
+    write_images(tmp_path / "lone" / "train", X, Y)
+    fails(FileNotFoundError, tmp_path / "lone", "none of test")
+    (tmp_path / "empty").mkdir()
+    fails(FileNotFoundError, tmp_path / "empty", "for each class")
+
+
+@pytest.mark.parametrize("name", ["mnist.pkl", "batch.pickle", "net.pt", "cifar-10-batches-py/data_batch_1"])
+def test_pickles_are_refused_by_name(tmp_path, name):
+    """And not opened: this one would leave a file behind."""
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pickle.dumps(Trap()))
+    fails(ValueError, path if path.suffix else path.parent, str(path.parent), "pickled", ".npz")
+    assert not (tmp_path / "sprung").exists()
