@@ -41,7 +41,7 @@ def main(module: ModuleType, argv: list[str] | None = None) -> None:
     if getattr(settings, "seeds", None) == 1:
         say("--seeds=1: one seed gives no intervals, and so no verdicts")
     with exit_on_error(code=2, traceback=values.traceback):
-        loaded = question.load_data(settings)
+        settings, loaded = question.prepare(module, settings)
     with exit_on_error(traceback=values.traceback):
         answer(module, settings, values.out, loaded=loaded)
 
@@ -62,9 +62,12 @@ def answer(
         out: folder of the results.
         name: name of the files. None: that of the module.
         watch: told the name and the numbers of units done and of all units, instead of a bar or lines on stderr.
-        loaded: what `hw1.question.load_data` gave for these settings. None: it is called.
+        loaded: what `hw1.question.prepare` gave with these settings. None: it is called.
     """
-    name, loaded = name or question.name_of(module), loaded or question.load_data(settings)
+    name = name or question.name_of(module)
+    settings, loaded = (settings, loaded) if loaded else question.prepare(module, settings)
+    for note in (loaded[1] or {}).get("notes", ()):
+        say(f"{name}: {note}")
     with files.lock(out):
         with progress(name, out) as show:
             show = (lambda done, total, *_: watch(name, done, total)) if watch else show

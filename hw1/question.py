@@ -7,6 +7,7 @@ An experiment is a module with
     COLUMNS    table → its columns; "rows" is the CSV of the question, others are further CSVs
     units      settings → a list of dicts, one a unit of work
     run        settings, data and a unit → rows, dicts of column → value without the columns of the unit
+    suited     optional: settings, data → setting → value that suits the data and why (see `prepare`)
 
 Example:
     settings = make_settings(random_labels, "smoke", epochs=2)
@@ -23,13 +24,10 @@ from pathlib import Path
 from types import ModuleType
 
 from hw1 import files, records
+from hw1.spelling import read, wanted, write  # noqa: F401 - commands take `read` from here
 
 # Columns that most questions have.
 LOSSES_AND_ACCURACIES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
-
-# What a setting of a type is called, alone and where there are several.
-ONE = {int: "a whole number", float: "a finite number", str: "some text", bool: "true or false"}
-SEVERAL = {int: "whole numbers", float: "finite numbers", str: "names"}
 
 
 def option(
@@ -40,6 +38,8 @@ def option(
     at_most: str | None = None,
     choices: Iterable | None = None,
     unique: bool = True,
+    ascending: bool = False,
+    one_for: str | None = None,
 ):
     """Makes a field of `Settings`.
 
@@ -52,9 +52,14 @@ def option(
         at_most: name of the setting that bounds it: a batch is at most "train". None: no bound.
         choices: the allowed values. None: any.
         unique: whether the entries of a tuple must all be different.
+        ascending: whether the entries of a tuple are sorted.
+        one_for: name of a setting for each of whose entries a tuple has one, or one for all. Where that setting is
+            given and this is not, it is the largest default, for all.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "at_most": at_most}
-    return dataclasses.field(default=default, metadata=metadata | {"choices": choices, "unique": unique})
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "at_most": at_most, "choices": choices}
+    return dataclasses.field(
+        default=default, metadata=metadata | {"unique": unique, "ascending": ascending, "one_for": one_for}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +86,9 @@ class Images(Repeated):
         "seed",
         "division into training and test set, drawn anew by each seed or fixed as the data set has it",
         choices=("seed", "fixed"),
+    )
+    pixels: float | None = option(
+        None, "value of white, by which pixels are divided; told by the pixels where that is possible"
     )
 
 
@@ -110,6 +118,13 @@ def make_settings(module: ModuleType, size: str = "report", **overrides):
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = module.Settings(**(module.SIZES[size] | given))
     check(settings)
+    for field, *_ in fields(type(settings)):
+        value, counted = getattr(settings, field.name), field.metadata.get("one_for")
+        if field.metadata.get("ascending"):
+            value = tuple(sorted(value))
+        if counted in given and field.name not in given and len(value) != len(given[counted]):
+            value = (max(value),)
+        settings = dataclasses.replace(settings, **{field.name: value})
     module.units(settings)  # raises for settings that do not fit together
     return settings
 
@@ -121,7 +136,7 @@ def check(settings) -> None:
         entries = value if many else (value,)
         right = isinstance(entries, tuple) and entries and all(_is_right(field, kind, entry) for entry in entries)
         if not right or (field.metadata.get("unique", True) and len(set(entries)) < len(entries)):
-            raise ValueError(f"--{field.name}={write(value)}: must be {_wanted(field, kind, many, value)}")
+            raise ValueError(f"--{field.name}={write(value)}: must be {wanted(field, kind, many, value)}")
     for field, _, many in fields(type(settings)):
         value, bound = getattr(settings, field.name), field.metadata.get("at_most")
         if bound and max(value if many else (value,)) > getattr(settings, bound):
@@ -145,7 +160,7 @@ def run_units(
         name: name of the files. None: that of the module.
         watch: called before the first unit and after each with the number of units done, that of all units, the unit
             (None before the first) and the seconds it took.
-        loaded: what `load_data` gave for these settings. None: it is called.
+        loaded: what `prepare` gave with these settings. None: it is called.
 
     Returns:
         The path of the CSV.
@@ -156,9 +171,11 @@ def run_units(
     """
     check(settings)
     name, out, watch = name or name_of(module), Path(out), watch or (lambda *state: None)
-    data, about = loaded or load_data(settings)
+    settings, (data, about) = (settings, loaded) if loaded else prepare(module, settings)
     with files.lock(out):
         recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
+        if recorded.get("pixels") is None:
+            recorded.pop("pixels", None)  # older records have no such setting
         record = records.Record(out, name, module.COLUMNS, recorded, module.units(settings), about)
         total, missing = len(record.units), record.missing
         watch(total - len(missing), total, None, 0.0)
@@ -204,45 +221,49 @@ def _is_right(field: dataclasses.Field, kind: type, value: object) -> bool:
     return (value > 0 if minimum is None else value >= minimum) and value <= maximum and value < math.inf
 
 
-def write(value: object) -> str:
-    """A setting as its flag has it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def prepare(module: ModuleType, settings) -> tuple[object, tuple[object, dict | None]]:
+    """Settings that suit the data, and what `load_data` gives with them.
 
+    A default that does not suit them is replaced, and the "notes" of the description say so: `test` by the number of
+    images that are left, `pool` by `hw1.datasets.tiling`, and what the question's `suited` names.
 
-def read(value: str | bool | None, kind: type, many: bool) -> object:
-    """The value of a flag. What cannot be read stays text, which `check` then refuses."""
-    if not isinstance(value, str):
-        return value
-    if many:
-        return tuple(read(entry.strip(), kind, False) for entry in value.split(","))
+    Raises:
+        ValueError, OSError: as of `load_data`; a setting that is no default of any size does not suit the data.
+    """
+    values = {}
     try:
-        return kind(value)
-    except ValueError:
-        return value
+        loaded = load_data(settings)
+    except ValueError as error:
+        left = getattr(error.__cause__, "left", 0)
+        if not left or settings.test not in _defaults(module, "test"):
+            raise
+        values["test"] = left, f"only {left} images are left for testing"
+        loaded = load_data(dataclasses.replace(settings, test=left))
+    data, about = loaded
+    if hasattr(settings, "pool"):
+        from hw1 import datasets
+
+        shapes = [each.shape for each in (data.values() if isinstance(data, dict) else [data])]
+        sizes = " and ".join(dict.fromkeys(f"{shape[0]} × {shape[1]}" for shape in shapes))
+        values["pool"] = datasets.tiling(settings.pool, shapes), f"squares of this side do not tile images of {sizes}"
+    values |= module.suited(settings, data) if about and hasattr(module, "suited") else {}
+    for name, (value, reason) in values.items():
+        before = getattr(settings, name)
+        if value == before:
+            continue
+        flag, instead = f"--{name}={write(before)}", f"--{name}={write(value)}"
+        if before not in _defaults(module, name):
+            raise ValueError(f"{flag}: {reason}; give {instead}")
+        about.setdefault("notes", []).append(f"{flag} is a default; {reason}: {instead} is taken")
+        settings = dataclasses.replace(settings, **{name: value})
+    check(settings)
+    module.units(settings)
+    return settings, loaded
 
 
-def _wanted(field: dataclasses.Field, kind: type, many: bool, value: object) -> str:
-    """What a setting must be, in words, with an example where it has several entries."""
-    choices = ", ".join(map(str, field.metadata.get("choices") or ()))
-    if not many:
-        return f"one of {choices}" if choices else f"{ONE[kind]}{_range(field, kind)}"
-    several = f"different {SEVERAL[kind]}" if field.metadata.get("unique", True) else SEVERAL[kind]
-    if choices:
-        return f"{several} with commas between them, each one of {choices}"
-    example = field.default[:2]
-    if isinstance(value, tuple):
-        return f"{several}{_range(field, kind)}, such as {write(example)}"
-    return f"a tuple of {several}{_range(field, kind)}, such as {example}"
-
-
-def _range(field: dataclasses.Field, kind: type) -> str:
-    """What the bounds of a number are, in words; empty for what is no number."""
-    if kind not in (int, float):
-        return ""
-    minimum, maximum = (field.metadata.get(bound) for bound in ("minimum", "maximum"))
-    smallest = " of at least 1" if kind is int else " above 0"
-    least = smallest if minimum is None else f" of at least {minimum}"
-    return least if maximum in (None, math.inf) else f"{least} and at most {maximum}"
+def _defaults(module, name) -> list:
+    """The defaults of a setting, of all sizes."""
+    return [getattr(module.Settings(**values), name) for values in module.SIZES.values()]
 
 
 def load_data(settings) -> tuple[object, dict | None]:
@@ -259,8 +280,9 @@ def load_data(settings) -> tuple[object, dict | None]:
     from hw1 import datasets
 
     names = settings.data if isinstance(settings.data, tuple) else (settings.data,)
+    options = {name: getattr(settings, name) for name in ("train", "test", "splits", "pixels")}
     try:
-        sets = [datasets.load_splits(name, settings.train, settings.test, settings.splits) for name in names]
+        sets = [datasets.load_splits(name, **options) for name in names]
     except datasets.SizeError as error:
         raise ValueError(f"--train={settings.train} --test={settings.test}: {error}") from error
     except (ValueError, FileNotFoundError) as error:
@@ -274,6 +296,10 @@ def load_data(settings) -> tuple[object, dict | None]:
         "chance": max(data.chance for data in sets),
         "shape": list(sets[0].shape) if len({data.shape for data in sets}) == 1 else None,
     }
+    if renamed := {label(data.name): list(data.labels) for data in sets if data.labels != (*range(data.classes),)}:
+        about["labels"] = renamed
+    if notes := [f"{label(data.name)}: {note}" for data in sets for note in data.notes]:
+        about["notes"] = notes
     if not isinstance(settings.data, tuple):
         return sets[0], about
     by_label = dict(zip(map(label, names), sets, strict=True))

@@ -81,13 +81,18 @@ def test_a_command_says_nothing_but_its_own(tmp_path):
         ("reparametrization", ["--alphas=0.5"], "must contain 1"),
         ("sharpness", ["--examples=1000"], "--examples=1000: must be at most --train=200"),
         ("sensitivity", ["--batch_sizes=20,300"], "--batch_sizes=20,300: must be at most --train=200"),
-        ("interpolation", ["--batch_sizes=20,40,60"], "takes two values"),
-        ("interpolation", ["--batch_sizes=40,20"], "the smaller first"),
+        ("interpolation", ["--batch_sizes=20,40,60"], "--batch_sizes=20,40,60: must be two values"),
         ("interpolation", ["--points=8"], "--points=8: must be 3k + 1"),
         ("random_labels", ["--fractions=0,1.5"], "at most 1"),
         ("random_labels", ["--data=mnits10k"], "mnist10k"),
         ("random_labels", ["--epochs=0"], "--epochs=0"),
-        ("parameter_count", ["--pool=3"], "do not tile"),
+        (
+            "parameter_count",
+            ["--pool=3"],
+            "--pool=3: squares of this side do not tile images of 28 × 28; give --pool=2",
+        ),
+        ("random_labels", ["--train=9900", "--test=101"], "100 are left for testing"),
+        ("random_labels", ["--pixels=0"], "--pixels=0.0: must be a finite number above 0"),
     ],
 )
 def test_bad_input_is_one_line_with_the_remedy(name, flags, message, tmp_path, capfd):

@@ -25,7 +25,7 @@ from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits
 from hw1.datasets.functions import FUNCTIONS, function
 from hw1.datasets.loading import load, load_splits
 from hw1.datasets.readers import DOWNLOADED, FOLDER, IDX_FILES, SHIPPED
-from hw1.datasets.transform import average_pool, first_classes, shuffle_labels
+from hw1.datasets.transform import average_pool, first_classes, shuffle_labels, tiling
 
 __all__ = [
     "DOWNLOADED",
@@ -43,4 +43,5 @@ __all__ = [
     "load",
     "load_splits",
     "shuffle_labels",
+    "tiling",
 ]

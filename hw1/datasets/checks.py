@@ -81,8 +81,8 @@ def _white(names, arrays) -> float:
         if white is None or 2 * float(x.max()) < white:  # one part in other units, or dark images
             raise ValueError(
                 f"{name} has pixels from {x.min():g} to {x.max():g}, which do not tell the value of white, by which "
-                f"all pixels are divided: give it, such as --pixels=255 or the largest, --pixels={highest:g} (in Python "
-                "pixels=…)"
+                f"all pixels are divided: give it, such as --pixels=255 or the largest, --pixels={highest:g} (in "
+                "Python pixels=…)"
             )
     return white
 

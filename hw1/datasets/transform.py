@@ -112,6 +112,22 @@ def average_pool(data: Dataset | Splits, side: int) -> Dataset | Splits:
     return replace(data, x_train=pooled(data.x_train), x_test=pooled(data.x_test))
 
 
+def tiling(pool: int, shapes) -> int:
+    """The side of squares that tile images where the default, made for images of 28 × 28 pixels, does not.
+
+    Args:
+        pool: the default.
+        shapes: of the images, (height, width) or (height, width, channels).
+
+    Returns:
+        `pool`, if it divides all heights and widths. Else the largest side that does, of those that leave at least as
+        many pixels on a side as `pool` leaves of 28; 1 if there is no other.
+    """
+    sides = [side for shape in shapes for side in shape[:2]]
+    most = max(1, pool * min(sides) // 28)
+    return next(side for side in (pool, *range(most, 0, -1)) if not any(length % side for length in sides))
+
+
 def first_classes(data: Splits, classes: int) -> Splits:
     """The images of the first classes alone, divided in the same proportions.
 

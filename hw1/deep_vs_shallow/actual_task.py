@@ -35,7 +35,8 @@ class Settings(question.Images):
 
     data: tuple[str, ...] = question.option(
         ("mnist10k", "fashion10k"),
-        "data sets: names of hw1.datasets or paths; the nets are of equal size for 28 × 28 pixels",
+        "data sets: names of hw1.datasets or paths; the nets are of equal size for 28 × 28 pixels, and on images that "
+        "are too small for a kernel or a pool this is as large as the images",
     )
     dnns: tuple[str, ...] = question.option(
         nets.TASK_DNNS, "DNNs, given by the widths of their hidden layers, such as 30-20"
@@ -47,6 +48,7 @@ class Settings(question.Images):
         (0.05, 0.35),
         "training loss in nats at which the nets stop, one for each data set or one for all",
         unique=False,
+        one_for="data",
     )
     dnn_epochs: int = question.option(60, "largest number of epochs of a DNN")
     cnn_epochs: int = question.option(20, "largest number of epochs of a CNN")
@@ -154,7 +156,7 @@ def build(kind: str, hidden: str, input_shape=(28, 28), classes: int = 10, seed:
     """
     if kind == "dnn":
         return models.mlp(models.widths(hidden), input_shape=input_shape, classes=classes, seed=seed)
-    return models.cnn(**nets.TASK_CNNS[hidden], input_shape=input_shape, classes=classes, seed=seed)
+    return models.cnn(**nets.task_cnn(hidden, input_shape), input_shape=input_shape, classes=classes, seed=seed)
 
 
 if __name__ == "__main__":

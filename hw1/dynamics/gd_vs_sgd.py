@@ -12,8 +12,8 @@ Two nets are trained by each of four methods to one training loss, each method a
                           halves every so many steps
 
 The nets are a dense one ("dense") and that of Bourrely ("small"), with 400 inputs, 5 hidden units and 10 outputs, whose
-images are resized to 20 × 20 pixels. All methods start at the same weights and see the same images. Each seed tests on
-all images that it does not train on.
+images are resized to 20 × 20 grey pixels. All methods start at the same weights and see the same images. Each seed
+tests on all images that it does not train on.
 
 Columns "shift", "scale", "rotation" and "noise" have the accuracy on distorted test images: each image is shifted in a
 random direction, enlarged or reduced, turned to the left or to the right, or gets Gaussian noise in every pixel. The
@@ -191,10 +191,10 @@ def cooling(temperature: float, half_life: float, rate: float):
 
 
 def resized(data: datasets.Splits, side: int) -> datasets.Splits:
-    """The same data with images of side × side pixels, each the mean over the area that it covers."""
-    images = data.x.reshape(*data.x.shape[:3], -1)
+    """The same data with grey images of side × side pixels, each the mean over the area that it covers and channels."""
+    images = data.x.reshape(*data.x.shape[:3], -1).mean(axis=3, keepdims=True)
     small = tf.image.resize(images, (side, side), method="area").numpy()
-    return dataclasses.replace(data, x=small.reshape(len(small), side, side, *data.x.shape[3:]))
+    return dataclasses.replace(data, x=small.reshape(len(small), side, side))
 
 
 def distorted(images: np.ndarray, kind: str, amount: float, seed: int) -> np.ndarray:

@@ -155,7 +155,8 @@ def run(settings: Settings, splits, data: str):
     """Yields a row per loss, seed and multiple, and the rows of the table of duplicates."""
     images = datasets.average_pool(splits[data], settings.pool)
     images = dataclasses.replace(images, x=images.x - images.x.mean(axis=0))
-    yield from ({"table": "duplicates", **row} for row in duplicates(datasets.load(splits[data].name), settings.near))
+    whole = datasets.load(splits[data].name, pixels=settings.pixels)
+    yield from ({"table": "duplicates", **row} for row in duplicates(whole, settings.near))
     for loss, rate in zip(settings.losses, settings.learning_rates, strict=True):
         for member in _train(settings, images, loss, rate):
             for row in _beyond(settings, loss, member):

@@ -29,10 +29,10 @@ class Settings(question.OneLoss):
     """Settings of the question; each field is a flag."""
 
     batch_sizes: tuple[int, ...] = question.option(
-        (64, 1024), "the two batch sizes, at the smaller learning rate", at_most="train"
+        (64, 1024), "the two batch sizes, at the smaller learning rate", at_most="train", ascending=True
     )
     learning_rates: tuple[float, ...] = question.option(
-        (1e-3, 1e-2), "the two learning rates of Adam, at the smaller batch size"
+        (1e-3, 1e-2), "the two learning rates of Adam, at the smaller batch size", ascending=True
     )
     points: int = question.option(61, "number of values of α from −1 to 2, including both ends", minimum=7)
     seeds: int = question.option(10, "independent repetitions (initial weights, batch order and split of the data)")
@@ -63,7 +63,7 @@ def units(settings: Settings) -> list[dict]:
     for name in ("batch_sizes", "learning_rates"):
         values = getattr(settings, name)
         if len(values) != 2 or values[0] > values[1]:
-            raise ValueError(f"--{name} takes two values, the smaller first; not {values}")
+            raise ValueError(f"--{name}={question.write(values)}: must be two values, the smaller first")
     if settings.points % 3 != 1:
         raise ValueError(f"--points={settings.points}: must be 3k + 1, such as 61, so that α = 0 and 1 are among them")
     return [{"pair": "batch size"}, {"pair": "learning rate"}]

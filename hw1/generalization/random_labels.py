@@ -47,7 +47,7 @@ class Settings(question.Images):
     fractions: tuple[float, ...] = question.option(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "fractions of the training labels that are permuted", minimum=0, maximum=1
     )
-    pixels: tuple[str, ...] = question.option(
+    images: tuple[str, ...] = question.option(
         PIXELS, "what is put in place of the images while labels stay true", choices=PIXELS
     )
     hidden: tuple[int, ...] = question.option(models.RANDOM_LABEL_HIDDEN, "widths of the hidden layers", unique=False)
@@ -80,7 +80,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per fraction of permuted labels, and one per way of making images unlike images."""
     labels = [{"pixels": "true", "fraction": fraction} for fraction in settings.fractions]
-    return labels + [{"pixels": pixels, "fraction": 0.0} for pixels in settings.pixels]
+    return labels + [{"pixels": pixels, "fraction": 0.0} for pixels in settings.images]
 
 
 def run(settings: Settings, data, pixels: str, fraction: float):

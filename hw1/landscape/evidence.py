@@ -126,6 +126,14 @@ def units(settings: Settings) -> list[dict]:
     return [unit | {"batch_size": settings.images} for unit in regressions] + nets
 
 
+def suited(settings: Settings, data) -> dict:
+    """The number of images, where a training set has fewer of one of the two classes than the default asks for."""
+    fewest = min(int((data.of(seed).y_train == digit).sum()) for seed in settings.all_seeds for digit in (0, 1))
+    if not fewest or settings.images <= 2 * fewest:
+        return {}
+    return {"images": (2 * fewest, f"a training set has only {fewest} images of one of the first two classes")}
+
+
 def run(settings: Settings, data, model: str, labels: str, batch_size: int):
     """Yields a row per seed; for the regression, a row per seed and λ."""
     return _regressions(settings, data, labels) if model == REGRESSION else _nets(settings, data, batch_size)

@@ -39,7 +39,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import command, datasets, models, question, recipe
+from hw1 import command, datasets, models, nets, question, recipe
 from hw1.measures.interpolation import rows
 from hw1.measures.sharpness import keskar_sharpness
 
@@ -60,7 +60,9 @@ class Settings(question.OneLoss):
     pool: int = question.option(
         2, "side of the squares of pixels that are averaged for the convolutional net; 1 keeps the images as they are"
     )
-    batch_sizes: tuple[int, ...] = question.option((25, 500), "small and large batch size", at_most="train")
+    batch_sizes: tuple[int, ...] = question.option(
+        (25, 500), "small and large batch size", at_most="train", ascending=True
+    )
     sweep: tuple[int, ...] = question.option(
         (50, 100, 1000, 2500), "further batch sizes of the plain net", at_most="train"
     )
@@ -136,7 +138,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per net."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
-        raise ValueError(f"--batch_sizes takes two values, the smaller first; not {settings.batch_sizes}")
+        raise ValueError(f"--batch_sizes={question.write(settings.batch_sizes)}: must be two values, the smaller first")
     if settings.outer % 2:
         raise ValueError(f"--outer={settings.outer}: must be even, so that α = −0.5 and 1.5 are among them")
     return [{"net": net} for net in settings.nets]
@@ -173,7 +175,8 @@ def build(settings: Settings, net: str, data, seed: int) -> keras.Model:
     """
     common = {"input_shape": data.shape, "classes": data.classes, "seed": seed}
     if net == "convolutional":
-        model = models.cnn((settings.filters,), (5,), (32,), pools=(2,), batch_normalization=True, **common)
+        kernels, pools = nets.fitting((5,), (2,), data.shape)
+        model = models.cnn((settings.filters,), kernels, (32,), pools=pools, batch_normalization=True, **common)
     else:
         model = models.mlp(settings.hidden, batch_normalization=net == "normalised", **common)
     for layer in model.layers:

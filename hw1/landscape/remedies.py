@@ -140,7 +140,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per way of training."""
     if len(settings.batch_sizes) != 2 or settings.batch_sizes[0] > settings.batch_sizes[1]:
-        raise ValueError(f"--batch_sizes takes two values, the smaller first; not {settings.batch_sizes}")
+        raise ValueError(f"--batch_sizes={question.write(settings.batch_sizes)}: must be two values, the smaller first")
     if len(settings.augmented_updates) != 2:
         raise ValueError(
             "--augmented_updates takes two values, of the small and the large batch; "

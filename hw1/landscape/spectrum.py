@@ -56,7 +56,10 @@ class Settings(question.Images):
         (10, 30, 100, 300, 1000, 5000), "batch sizes to compare", at_most="train"
     )
     target_losses: tuple[float, ...] = question.option(
-        (0.05, 0.2), "training losses in nats to which every net is trained, one per data set", unique=False
+        (0.05, 0.2),
+        "training losses in nats to which every net is trained, one for each data set or one for all",
+        unique=False,
+        one_for="data",
     )
     updates: int = question.option(20000, "maximum number of optimizer steps")
     learning_rate: float = question.option(1e-3, "step size of Adam (chosen with the seeds 1000 to 1002)")
@@ -137,17 +140,32 @@ COLUMNS = {
 
 def units(settings: Settings) -> list[dict]:
     """One unit of work per data set and batch size."""
-    if len(settings.target_losses) != len(settings.data):
-        raise ValueError(f"--target_losses takes one value per data set, that is {len(settings.data)}")
+    if len(settings.target_losses) not in (1, len(settings.data)):
+        raise ValueError(
+            f"--target_losses={question.write(settings.target_losses)}: must be one number, or one for each of "
+            f"--data={question.write(settings.data)}"
+        )
     if settings.class_batch_size not in settings.batch_sizes:
         raise ValueError(f"--class_batch_size={settings.class_batch_size}: must be one of {settings.batch_sizes}")
     return [{"data": data, "batch_size": size} for data in _labels(settings) for size in settings.batch_sizes]
 
 
+def suited(settings: Settings, sets: dict) -> dict:
+    """Values for the number of classes of the first data set, of settings whose defaults are made for ten."""
+    classes = sets[_labels(settings)[0]].classes
+    found = {}
+    if settings.top <= classes:
+        found["top"] = 2 * classes, f"it must be above {classes}, the number of classes and expected outliers"
+    if max(settings.class_counts) >= classes > 2:
+        fewer = tuple(count for count in settings.class_counts if count < classes) or (2,)
+        found["class_counts"] = fewer, f"numbers of fewer classes must be below {classes}, the number of all"
+    return found
+
+
 def run(settings: Settings, sets: dict, data: str, batch_size: int):
     """Yields a row per seed, and the rows of the other tables."""
     images, place = sets[data], _labels(settings).index(data)
-    first, target = place == 0, settings.target_losses[place]
+    first, target = place == 0, settings.target_losses[place if len(settings.target_losses) > 1 else 0]
     if first:
         _check(settings, images)
     extreme = first and batch_size in (min(settings.batch_sizes), max(settings.batch_sizes))
@@ -164,7 +182,7 @@ def run(settings: Settings, sets: dict, data: str, batch_size: int):
         if extreme or (first and batch_size == settings.class_batch_size):
             yield from _whole(settings, member, extreme)
     if first and batch_size == settings.class_batch_size:
-        for classes in settings.class_counts:
+        for classes in (count for count in settings.class_counts if count < images.classes):
             few = datasets.first_classes(images, classes)
             for member in _measurable(_train(settings, few, settings.hidden, batch_size, target)):
                 values = hessian.eigenvalues(*_measured(settings, member), settings.top, "LA")
@@ -183,7 +201,7 @@ def _check(settings, images):
         raise ValueError(
             f"--top={settings.top}: must be above {images.classes}, the number of classes and expected outliers"
         )
-    if max(settings.class_counts) >= images.classes:
+    if max(settings.class_counts) >= images.classes > 2:  # of two classes there are no fewer
         raise ValueError(
             f"--class_counts={settings.class_counts}: must be below {images.classes}, the number of all classes"
         )

@@ -96,5 +96,22 @@ def test_target_losses_are_one_for_all_or_one_for_each_data_set():
     assert [actual_task.target_loss(settings, name) for name in settings.data] == list(settings.target_losses)
     one = question.make_settings(actual_task, target_losses=(0.2,))
     assert [actual_task.target_loss(one, name) for name in one.data] == [0.2, 0.2]
-    with pytest.raises(ValueError, match="target_losses"):
-        question.make_settings(actual_task, data=("mnist10k",))
+    assert question.make_settings(actual_task, data=("own.npz",)).target_losses == (0.35,)  # the largest default
+    assert question.make_settings(actual_task, data=("mnist", "fashion_mnist")).target_losses == (0.05, 0.35)
+    with pytest.raises(ValueError, match=r"--target_losses=0\.1,0\.2: .* one for each of --data=own"):
+        question.make_settings(actual_task, data=("own.npz",), target_losses=(0.1, 0.2))
+
+
+def test_a_cnn_on_images_that_are_too_small_for_it():
+    """Kernels and pools are as large as what is left; on the course's images they are those of the table."""
+    for name, net in nets.TASK_CNNS.items():
+        assert nets.task_cnn(name, (28, 28)) == nets.task_cnn(name, (32, 32, 3)) == net
+    assert nets.task_cnn("2 convolutions", (8, 8, 1)) == {
+        "filters": (8, 16),
+        "kernel_sizes": (5, 2),
+        "pools": (2, 1),
+        "dense": (56,),
+    }
+    for side in range(1, 12):
+        for name in nets.TASK_CNNS:
+            assert actual_task.build("cnn", name, (side, side + 1, 3)).output_shape == (None, 10)

@@ -88,12 +88,12 @@ def test_no_distortion_changes_nothing(kind, amount):
 
 
 def test_resized_pixels_are_means_over_their_area():
-    """From 3 × 3 to 2 × 2 pixels: weights 1 and ½ on each axis; channels stay."""
+    """From 3 × 3 to 2 × 2 pixels: weights 1 and ½ on each axis; the image is grey."""
     x = np.random.default_rng(0).uniform(0, 1, (4, 3, 3, 2)).astype("float32")
     data = datasets.Splits(x, np.arange(4, dtype="int32"), "squares", 4, 2, 2)
     weights = np.array([[1, 0.5, 0], [0, 0.5, 1]]) / 1.5
     np.testing.assert_allclose(
-        gd_vs_sgd.resized(data, 2).x, np.einsum("ai,bj,nijc->nabc", weights, weights, x), rtol=1e-5
+        gd_vs_sgd.resized(data, 2).x, np.einsum("ai,bj,nijc->nab", weights, weights, x) / 2, rtol=1e-5
     )
     plain = gd_vs_sgd.resized(datasets.Splits(x[..., 0], data.y, "squares", 4, 2, 2), 2)
     assert plain.x.shape == (4, 2, 2)

@@ -51,7 +51,7 @@ def test_images_are_changed_in_training_and_test_set_and_labels_are_not(monkeypa
     monkeypatch.setattr(training, "train", watch)
     settings = question.make_settings(random_labels, "smoke")
     data = datasets.load_splits(settings.data, settings.train, settings.test, "fixed")
-    for pixels in ("true", *settings.pixels):
+    for pixels in ("true", *settings.images):
         list(random_labels.run(settings, data, pixels=pixels, fraction=0.0))
     true, shuffled, each, noise = (seen[number] for number in range(4))
     for seed in settings.all_seeds:

@@ -77,7 +77,10 @@ def test_nets_that_diverge_are_rows(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"target_losses": (0.1,)}, ["target_losses", "per data set", "2"]),
+        (
+            {"target_losses": (0.1, 0.2, 0.3)},
+            ["--target_losses=0.1,0.2,0.3", "one for each of --data=mnist10k,fashion10k"],
+        ),
         ({"class_batch_size": 50}, ["class_batch_size=50", "one of (20, 100)"]),
     ],
 )

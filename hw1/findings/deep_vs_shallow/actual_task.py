@@ -162,7 +162,7 @@ def comment(rows, settings) -> dict:
     sizes = rows.groupby(["kind", "hidden"], sort=False).parameters.first()
     dense = listed(f"{hidden} ({size:,} parameters)" for hidden, size in sizes["dnn"].items())
     convolutional = "; ".join(
-        f"{hidden} ({size:,} parameters): {_layers(hidden)}" for hidden, size in sizes["cnn"].items()
+        f"{hidden} ({size:,} parameters): {_layers(hidden, settings)}" for hidden, size in sizes["cnn"].items()
     )
     spread = sizes.max() / sizes.min() - 1
     targets = listed(f"{_target(settings, data):g} ({data})" for data in rows.data.unique())
@@ -175,9 +175,9 @@ def comment(rows, settings) -> dict:
     }
 
 
-def _layers(name) -> str:
+def _layers(name, settings) -> str:
     """The layers of a CNN in words."""
-    net = architectures.TASK_CNNS[name]
+    net = architectures.task_cnn(name, settings.get("shape") or (28, 28))
     shapes = zip(net["filters"], net["kernel_sizes"], net["pools"], strict=True)
     convolutions = listed(f"{count} filters of {side} × {side}{_pooled(pool)}" for count, side, pool in shapes)
     return f"{convolutions}, then a dense layer of {listed(map(str, net['dense']))} units"

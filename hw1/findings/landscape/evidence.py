@@ -207,7 +207,7 @@ def comment(rows, settings) -> dict:
     nets = _nets(rows)
     return {
         "title": "Evidence",
-        "method": f"A logistic regression learns to tell the digits 0 and 1 apart from {settings['images']} images, with true and with permuted labels, at {settings['points']} strengths λ of the prior; E is the log evidence ratio of chance to the regression, negative where the evidence is for the regression. {training_loss(nets, settings)} They were trained without the prior, so only their Occam factors are compared, at λ = {settings['net_regularization']:g}.",
+        "method": f"A logistic regression learns to tell {_classes(settings)} apart from {settings['images']} images, with true and with permuted labels, at {settings['points']} strengths λ of the prior; E is the log evidence ratio of chance to the regression, negative where the evidence is for the regression. {training_loss(nets, settings)} They were trained without the prior, so only their Occam factors are compared, at λ = {settings['net_regularization']:g}.",
         "caption": "Left and middle: accuracy (top), cross-entropy and E (bottom; green, right axis) of the regression against λ, with true and with random labels. Right: the negative logarithm of the Occam factor, ½ Σ ln(λᵢ/λ), of nets against the batch size (top), and test accuracy against it, one point a net, a colour and a marker per batch size (bottom). It is larger for sharper minima.",
         "comment": [_memorising(rows), _choice_of_prior(_regressions(rows, "true")), _occam(nets, settings)],
     }
@@ -310,3 +310,8 @@ def _occam(nets, settings) -> str:
         -1: "there flatter nets are worse.",
     }
     return f"{text}: {verdicts[sign(within)]} {_errors(nets)}".strip()
+
+
+def _classes(settings) -> str:
+    """The two classes of the regression."""
+    return "the digits 0 and 1" if settings["data"] in ("mnist", "mnist10k") else "the first two classes"
