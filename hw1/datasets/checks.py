@@ -78,7 +78,7 @@ def _white(names, arrays) -> float:
     else:
         white = 255 if 128 <= highest < 255 else None
     for name, x in zip(names, arrays, strict=True):
-        if white is None or 2 * float(x.max()) < white:  # one part in other units, or dark images
+        if white is None or 8 * float(x.max()) < white:  # one part in other units, or scaled twice
             raise ValueError(
                 f"{name} has pixels from {x.min():g} to {x.max():g}, which do not tell the value of white, by which "
                 f"all pixels are divided: give it, such as --pixels=255 or the largest, --pixels={highest:g} (in "

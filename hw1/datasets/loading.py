@@ -51,7 +51,7 @@ def load(
         seed: of the draw. With one seed a smaller subset is part of every larger one, and the training
             subset does not depend on `test`. Examples stay in file order.
         pixels: the value of white, by which all pixels are divided. None: told by the pixels, which must be floats up
-            to 1, or whole numbers up to 1, 15, 16, 255 (or more than half of it), 4095 or 65535.
+            to 1, or whole numbers whose largest is 1, 15, 16, 128 to 255 (bytes, white is 255), 4095 or 65535.
 
     Returns:
         A `Dataset`. Its `notes` say what was done to images and labels: labels number the classes that are there.

@@ -172,7 +172,7 @@ BAD_ARRAYS = {
     "images without height": ("x_train", X[:, :0], "(12, 0, 4)"),
     "scalar": ("x_train", np.uint8(3), "()"),
     "other units than the test images": ("x_train", X > 9, "from 0 to 1"),
-    "dark images": ("x_train", X // 4, "--pixels=255"),
+    "dark images": ("x_train", X // 16, "--pixels=255"),
     "complex pixels": ("x_train", X + 0j, "complex128"),
     "text": ("x_train", X.astype(str), "<U3"),
     "fractions above 1": ("x_train", X.astype(np.float32) / 2, "from 0 to 127.5"),
