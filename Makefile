@@ -62,8 +62,18 @@ clean:
 	rm -rf .venv .venv-peers runs build hw1.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
+# For other versions TensorFlow has no wheels, and pip would say no more than that it found none.
+define CHECK
+import sys
+have = sys.version_info[:2]
+sys.exit(None if (3, 11) <= have <= (3, 13) else
+    "This is Python %d.%d; needed is 3.11, 3.12 or 3.13, for which TensorFlow has wheels: name one of these, as in make PYTHON=python3.13" % have)
+endef
+export CHECK
+
 # A stamp is written only after everything is installed, so an interrupted installation is taken up again.
 .venv/users: requirements.txt pyproject.toml
+	@$(PYTHON) -c "$$CHECK"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
