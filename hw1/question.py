@@ -280,7 +280,9 @@ def load_data(settings) -> tuple[object, dict | None]:
     from hw1 import datasets
 
     names = settings.data if isinstance(settings.data, tuple) else (settings.data,)
-    options = {name: getattr(settings, name) for name in ("train", "test", "splits", "pixels")}
+    options = {
+        name: getattr(settings, name) for name in ("train", "test", "splits", "pixels") if hasattr(settings, name)
+    }
     try:
         sets = [datasets.load_splits(name, **options) for name in names]
     except datasets.SizeError as error:

@@ -99,7 +99,7 @@ def test_wrong_flags_are_one_line_and_exit_code_2(toy, capsys, monkeypatch, argu
     ("argument", "said"),
     [
         ("--data=nosuch", "error: --data=nosuch: there is no data set"),
-        ("--train=9000", r"error: --train=9000 --test=5000: .* mnist10k holds 10000 images"),
+        ("--train=10000", r"error: --train=10000 --test=5000: .* mnist10k holds 10000 images"),
     ],
 )
 def test_data_that_there_are_not_are_named_by_their_flag(capsys, tmp_path, argument, said):
