@@ -205,5 +205,6 @@ def test_a_command_says_what_was_done(paths, tmp_path, capsys, monkeypatch, draw
     command.main(module, ["", "--size=smoke", f"--data={paths['colour']}", f"--out={tmp_path}"])
     assert capsys.readouterr().err.splitlines() == [
         "reparametrization: colour.npz: the images have their 3 channels first; they are put last",
-        "reparametrization: --pool=7 is a default; squares of this side do not tile images of 32 × 32: --pool=8 is taken",
+        "reparametrization: --pool=7 is a default; squares of this side do not tile images of 32 × 32: "
+        "--pool=8 is taken",
     ]
