@@ -1,10 +1,11 @@
 """Files of a run: written whole or not at all, in a folder that one process at a time may use."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 _locked: set[Path] = set()  # folders that this process has locked
 
@@ -25,18 +26,21 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((folder / ".lock").open("a+"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-        except BlockingIOError:
-            process = (folder / ".lock").read_text().strip() or "unknown"
-            remedy = "wait for it, or name another folder with --out"
-            raise OSError(f"another run (process {process}) is using {folder}; {remedy}") from None
+            is_free = filelock.lock_descriptor(file.fileno(), blocking=False)
+            if is_free:
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n")
+                file.flush()
         except OSError as error:
             if folder.is_file():
                 raise NotADirectoryError(f"--out={folder} is a file, not a folder; name another") from None
             raise unwritable(folder, error) from error
+        if not is_free:
+            process = "unknown"
+            with contextlib.suppress(OSError):  # Windows lets no other process read what is locked
+                process = (folder / ".lock").read_text().strip() or process
+            remedy = "wait for it, or name another folder with --out"
+            raise OSError(f"another run (process {process}) is using {folder}; {remedy}")
         _locked.add(place)
         stack.callback(_locked.remove, place)
         yield
@@ -51,9 +55,10 @@ def replace(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)  # The new name, too, must survive a power cut.
-        os.close(folder)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)  # The new name, too, must survive a power cut.
+            os.close(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()  # Half a file only takes room on a full disk.

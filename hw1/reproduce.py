@@ -67,7 +67,8 @@ def reproduce(
         if expected:
             minutes = max(sum(expected.values()) / jobs, *expected.values()) / 60
             command.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
-        answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 else map
+        can_fork = "fork" in multiprocessing.get_all_start_methods()  # not on Windows
+        answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 and can_fork else map
         for number, (name, seconds, error) in enumerate(answers(answer, names), 1):
             failed += [name] * (error is not None)
             command.say(f"[{number}/{len(names)}] {name}: {seconds:.1f} s, {error or 'done'}")

@@ -1,10 +1,10 @@
 """What holds for all tests: TensorFlow is quiet, Ctrl-C reaches processes that tests start, answers are shared."""
 
-import fcntl
 import os
 import shutil
 import signal
 
+import filelock
 import hypothesis
 import pytest
 import toys
@@ -33,8 +33,7 @@ def at_smoke_size(tmp_path_factory):
         folder = tmp_path_factory.mktemp("runs")
         for name in names:
             module = catalogue.experiment(name)
-            with (shared / f"{name}.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with filelock.FileLock(shared / f"{name}.lock"):
                 command.answer(module, question.make_settings(module, "smoke"), shared / name)
             shutil.copytree(shared / name, folder, dirs_exist_ok=True)
         return folder
