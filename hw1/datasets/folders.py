@@ -9,7 +9,7 @@ from hw1.datasets.tables import read_tables
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # those that Keras reads
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
-BATCHES = "data_batch_1"  # of CIFAR as its authors offer it, which is pickled
+PICKLED = ("data_batch_1", "meta")  # files of CIFAR-10 and CIFAR-100 as their authors offer them
 TESTS = ("test", "val", "valid", "validation")
 
 
@@ -20,8 +20,9 @@ def read_folder(folder: Path) -> Raw:
         ValueError: it holds pickled data, several data sets, or a damaged file.
         FileNotFoundError: it holds no data set.
     """
-    if (folder / BATCHES).is_file() or (folder / "data_batch_1.bin").is_file():
-        refuse_pickle(folder)
+    for path in (path for name in PICKLED for path in (folder / name, *folder.glob(f"*/{name}"))):
+        if path.is_file():
+            refuse_pickle(path.parent)
     if idx_sets(folder):
         return read_idx(folder)
     return read_tables(folder) or _images(folder) or read_idx(folder)

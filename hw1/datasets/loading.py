@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,12 +175,18 @@ def _read(name: str | os.PathLike[str]) -> Raw:
 
 
 def _hint(text: str) -> str:
-    """The name that may be meant; none where the text is that of another data set, such as kmnist."""
-    plain, _, after = text.lower().replace("-", "_").rpartition("mnist")
-    if after != text.lower() and plain.strip("_") and not difflib.get_close_matches(plain.strip("_"), ["fashion"]):
-        return ""
-    close = difflib.get_close_matches(text.lower(), [*SHIPPED, *DOWNLOADED], n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    """The name that may be meant; none where the text is that of another data set, such as kmnist or cifar10-c."""
+    names = {_plain(name): name for name in (*SHIPPED, *DOWNLOADED)}
+    plain = _plain(text)
+    before, found, _ = plain.partition("mnist")
+    is_other = bool(found and before and not difflib.get_close_matches(before, ["fashion"]))
+    is_more = any(plain.startswith(name) for name in names) and not any(name.startswith(plain) for name in names)
+    close = [] if is_other or is_more else difflib.get_close_matches(plain, names, n=1)
+    return f" (did you mean {names[close[0]]}?)" if close else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def _check_sizes(train: int, test: int, images: int, name) -> None:

@@ -2,6 +2,7 @@
 
 import builtins
 import gzip
+import io
 import pickle
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from stored import ARRAYS, assert_loaded, fails, idx_bytes, write_idx
 
 from hw1 import datasets
+from hw1.datasets import tables
 
 RNG = np.random.default_rng(5)
 X = np.concatenate([ARRAYS["x_train"], ARRAYS["x_test"]])[:, :4]  # 19 images of 4 × 4 pixels
@@ -132,32 +134,53 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
 
 def png(image):
     """The bytes of a PNG."""
-    import io
-
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
     return file.getvalue()
 
 
-def test_parquet(tmp_path):
+def parquet(path, table):
+    """Writes a table as Parquet."""
+    path.parent.mkdir(exist_ok=True)
+    table.to_parquet(path)
+
+
+def stand_in(path, table):
+    """Stands in for Parquet where pyarrow is not installed."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pickle.dumps(table))
+
+
+@pytest.fixture(params=[parquet, stand_in])
+def write_table(request, monkeypatch):
+    """How tables are written: by pyarrow, or pickled, where the reader of Parquet is replaced."""
+    if request.param is parquet:
+        pytest.importorskip("pyarrow")
+    else:
+        monkeypatch.setattr(tables, "_parquet", lambda path: pickle.loads(path.read_bytes()))
+    return request.param
+
+
+def test_parquet(tmp_path, write_table):
     """Pixels in columns, and encoded images as Hugging Face has them in data/train-….parquet."""
-    pytest.importorskip("pyarrow")
-    frame().to_parquet(tmp_path / "own.parquet")
+    write_table(tmp_path / "own.parquet", frame())
     assert_table(datasets.load_splits(tmp_path / "own.parquet"))
     (tmp_path / "own.parquet").unlink()
-    (tmp_path / "data").mkdir()
-    encoded = pd.DataFrame({"image": [{"bytes": png(image), "path": None} for image in X], "label": Y})
-    encoded[:12].to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
-    encoded[12:].to_parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
+    encoded = pd.DataFrame({"image": [{"bytes": png(image), "path": "a.png"} for image in X], "label": Y})
+    write_table(tmp_path / "data" / "train-00000-of-00002.parquet", encoded[:5])
+    write_table(tmp_path / "data" / "train-00001-of-00002.parquet", encoded[5:12])
+    write_table(tmp_path / "data" / "test-00000-of-00001.parquet", encoded[12:])
     data = datasets.load(tmp_path)
     np.testing.assert_array_equal(data.x_train, X[:12] / np.float32(255))
     np.testing.assert_array_equal(data.y_test, Y[12:] - 1)
-    encoded.assign(image=[png(image[: 3 + number % 2]) for number, image in enumerate(X)]).to_parquet(
-        tmp_path / "b.parquet"
-    )
+    cut = [png(image[: 3 + number % 2]) for number, image in enumerate(X)]
+    write_table(tmp_path / "b.parquet", encoded.assign(image=cut))
     fails(ValueError, tmp_path / "b.parquet", "different sizes")
-    (tmp_path / "c.parquet").write_bytes(b"PAR1")
-    fails(ValueError, tmp_path / "c.parquet", "c.parquet", "Parquet")
+    write_table(tmp_path / "c.parquet", encoded.assign(image="a.png"))
+    fails(ValueError, tmp_path / "c.parquet", "neither images nor pixels")
+    (tmp_path / "d.parquet").write_bytes(b"PAR1")
+    if write_table is parquet:
+        fails(ValueError, tmp_path / "d.parquet", "d.parquet", "Parquet")
 
 
 # Folders of images
@@ -217,7 +240,9 @@ def test_images_that_make_no_data_set(tmp_path):
     fails(FileNotFoundError, tmp_path / "empty", "for each class")
 
 
-@pytest.mark.parametrize("name", ["mnist.pkl", "batch.pickle", "net.pt", "cifar-10-batches-py/data_batch_1"])
+@pytest.mark.parametrize(
+    "name", ["mnist.pkl", "batch.pickle", "net.pt", "cifar-10-batches-py/data_batch_1", "cifar-100-python/meta"]
+)
 def test_pickles_are_refused_by_name(tmp_path, name):
     """And not opened: this one would leave a file behind."""
 
@@ -229,4 +254,6 @@ def test_pickles_are_refused_by_name(tmp_path, name):
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(pickle.dumps(Trap()))
     fails(ValueError, path if path.suffix else path.parent, str(path.parent), "pickled", ".npz")
+    if not path.suffix:  # the folder around it, torchvision's root=
+        fails(ValueError, tmp_path, str(path.parent), "pickled")
     assert not (tmp_path / "sprung").exists()

@@ -106,9 +106,15 @@ def test_unknown_name_lists_the_names_and_the_nearest(tmp_path, monkeypatch):
         ".npz",
     )
     fails(ValueError, "Fashion-MNIST", "mean fashion_mnist?")
-    for other in ("imagenet-2012", "kmnist", "EMNIST", "q-mnist", "pathmnist"):
+    for other in ("imagenet-2012", "kmnist", "EMNIST", "q-mnist", "pathmnist", "mnist-c", "cifar10-c", "mnist1d"):
         assert "mean" not in fails(ValueError, other)
-    for typed, meant in (("mnsit", "mnist"), ("fasion-mnist", "fashion_mnist"), ("mnist10", "mnist10k")):
+    for typed, meant in (
+        ("mnsit", "mnist"),
+        ("fasion-mnist", "fashion_mnist"),
+        ("mnist10", "mnist10k"),
+        ("CIFAR-10", "cifar10"),
+        ("cifar", "cifar10"),
+    ):
         fails(ValueError, typed, f"mean {meant}")
     fails(ValueError, "")
     fails(FileNotFoundError, "no/such/folder", "no/such/folder", "IDX")
