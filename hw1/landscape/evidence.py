@@ -44,6 +44,7 @@ from hw1.measures import evidence
 
 REGRESSION, NET = "logistic regression", "net"
 OPTIMA = ("log_evidence_ratio", "test_loss")  # around whose least values λ is varied in finer steps
+WIDE = 1000  # pixels: above, the regression is solved in the space that the images span
 TOLERANCE = 1e-8  # for ‖∇C‖₂; rounding leaves about 1e-11
 
 
@@ -167,7 +168,27 @@ def _problem(settings, data, labels, seed):
     if labels == "random":
         y, y_test = rng.permutation(y), rng.permutation(y_test)
     lit = x.any(axis=0)
-    return x[:, lit], y, x_test[:, lit], y_test
+    x, x_test = x[:, lit], x_test[:, lit]
+    if x.shape[1] > max(WIDE, len(x)):
+        x, x_test = narrowed(x, x_test)
+    return x, y, x_test, y_test
+
+
+def narrowed(x, x_test) -> tuple[np.ndarray, np.ndarray]:
+    """The same regression with fewer inputs than pixels, exactly: in a basis of the space that the images span.
+
+    Orthogonally to it, weights stay 0 and λᵢ = λ, as of an unlit pixel, so E is the same. One input that is always 0
+    stands for all of these directions.
+
+    Args:
+        x: training images, shape [n, pixels], n < pixels.
+        x_test: test images, shape [m, pixels].
+
+    Returns:
+        Arrays of shapes [n, n + 1] and [m, n + 1].
+    """
+    basis, _ = np.linalg.qr(x.T)
+    return tuple(np.pad(each @ basis, ((0, 0), (0, 1))) for each in (x, x_test))
 
 
 def _path(problem, grid) -> list[dict]:

@@ -65,6 +65,21 @@ def test_true_labels_are_learned_and_random_ones_learned_by_heart(answer):
     assert weakest.test_accuracy["random"] < 0.75
 
 
+def test_wide_images_in_the_space_that_they_span():
+    """Rows are those of the regression on all pixels, also for test images outside that space."""
+    rng = np.random.default_rng(4)
+    x, x_test = (np.hstack([rng.random((n, 60)), np.ones((n, 1))]) for n in (12, 9))
+    y, y_test = (np.arange(n) % 2.0 for n in (12, 9))
+    grid = np.geomspace(10, 1e-3, 4)
+    wide = evidence._path((x, y, x_test, y_test), grid)
+    narrow, narrow_test = evidence.narrowed(x, x_test)
+    assert narrow.shape == (12, 13)
+    for found, expected in zip(evidence._path((narrow, y, narrow_test, y_test), grid), wide, strict=True):
+        for column in {*expected} - {"status", "gradient_norm", "updates", "floored"}:
+            assert found[column] == pytest.approx(expected[column], rel=1e-7, abs=1e-9), column
+        assert found["status"] == expected["status"] == "ok"
+
+
 def test_the_regression_agrees_with_a_keras_net_and_with_scipy():
     """The measure on a net of one output with all 785 parameters, dark pixels too; and L-BFGS finds no lower cost."""
     data, settings = datasets.load("mnist10k", train=400, test=400), question.make_settings(evidence, "smoke", seeds=1)
