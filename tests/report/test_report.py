@@ -25,7 +25,7 @@ def runs(at_smoke_size):
     return at_smoke_size(*catalogue.names())
 
 
-@pytest.mark.parametrize("part", ["course", "papers", "landscape"])
+@pytest.mark.parametrize("part", ["course", "landscape"])  # the Readme's commands set all papers'
 def test_the_documents_are_set_from_the_results(runs, tmp_path, part):
     """Report and supplement are PDFs, twice with the same bytes, without TensorFlow."""
     code = (
@@ -45,15 +45,14 @@ def pages(path):
     return len(re.findall(rb"/Type\s*/Page\b", path.read_bytes()))
 
 
-@pytest.mark.parametrize("longer", [0, 2])
-def test_the_report_keeps_to_its_pages_whatever_the_results(tmp_path, monkeypatch, longer):
-    """With the committed results, and if every question's comment says its two longest sentences twice."""
+def test_the_report_keeps_to_its_pages_whatever_the_results(tmp_path, monkeypatch):
+    """Even if every question's comment said its two longest sentences twice."""
     whole = report._section
 
     def section(name, results):
         made = whole(name, results)
         sentences = sorted(re.split(r"(?<=\.) ", " ".join(made["comment"])), key=len)
-        return made | {"comment": [*made["comment"], *sentences[len(sentences) - longer :]]}
+        return made | {"comment": [*made["comment"], *sentences[-2:]]}
 
     shutil.copytree(records.COMMITTED, tmp_path / "results")
     monkeypatch.setattr(report, "_section", section)
