@@ -112,12 +112,12 @@ def product(
     run, chunks = problem.compile(_gauss_newton), list(problem.chunks())
     problem.trace(run, chunks, tf.zeros(problem.size, problem.dtype))
 
+    found = products.summed(problem, run, chunks)
+    if part == "gauss-newton":
+        return found
+
     def multiply(vector):
-        if np.shape(vector) != (problem.size,):
-            raise ValueError(f"the vector must have shape [{problem.size}], not {list(np.shape(vector))}")
-        vector = tf.constant(vector, problem.dtype)
-        found = sum(run(problem.parameters, problem.state, *chunk, vector) for chunk in chunks).numpy() / problem.n
-        return found if part == "gauss-newton" else whole(vector) - found
+        return whole(vector) - found(vector)
 
     multiply.size = problem.size
     return multiply

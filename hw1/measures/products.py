@@ -119,13 +119,34 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
         evaluation.remember(key, lambda: check_second_derivative(problem, run, parts[0]))
     problem.trace(run, parts, tf.zeros(size, problem.dtype))
 
-    def multiply(vector):
+    return summed(problem, run, parts)
+
+
+def summed(problem: evaluation.Problem, run, parts: list) -> Callable[[np.ndarray], np.ndarray]:
+    """Products with the mean over the examples of a matrix, from a program that gives the sums over chunks.
+
+    Args:
+        problem: the model and its examples.
+        run: compiled program (parameters, state, x, targets, v) -> the sum over the examples of the products with v.
+        parts: the chunks of examples.
+
+    Returns:
+        The function that `product` describes. Its attribute ``chunks`` is a function from v to an iterator over the
+        sums of single chunks, as tensors; ``sizes`` are their numbers of examples.
+    """
+    size = problem.size
+
+    def chunks(vector):
         if np.shape(vector) != (size,):
             raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
         vector = tf.constant(vector, problem.dtype)
-        return sum(run(problem.parameters, problem.state, *part, vector) for part in parts).numpy() / problem.n
+        return (run(problem.parameters, problem.state, *part, vector) for part in parts)
 
-    multiply.size = size
+    def multiply(vector):
+        return sum(chunks(vector)).numpy() / problem.n
+
+    multiply.size, multiply.chunks = size, chunks
+    multiply.sizes = [len(tf.nest.flatten(x)[0]) for x, _ in parts]
     return multiply
 
 
