@@ -104,7 +104,7 @@ def test_frobenius_norms_without_a_chunk():
 
 
 def test_random_probes_come_near_the_errors_of_exact_traces_and_norms():
-    """The vectors' own noise enlarges them: by a quarter for the whole with 60 products of 200 rows; for a part more."""
+    """The vectors' own noise enlarges them: by a quarter for the whole with 60 products of 200 rows."""
     parts, sizes = matrices(np.random.default_rng([5, 1]), 10, 200), np.full(10, 50)
     exact = record_of(parts, sizes, blocks=[np.arange(50)])
     stochastic.trace(exact.operator, 200, 0)
