@@ -64,9 +64,14 @@ def loss_gradient_norm(
     """
     if aggregate not in AGGREGATES:
         raise ValueError(f"aggregate must be one of {AGGREGATES}, not {aggregate!r}")
+    norms = loss_gradient_norms(model, x, y, loss, **options)
+    return float(norms.mean() if aggregate == "mean" else np.sqrt(np.sum(norms**2)) / len(norms))
+
+
+def loss_gradient_norms(model, x, y=None, loss=None, **options: Unpack[evaluation.Options]) -> np.ndarray:
+    """‖∂ℓ_i/∂x_i‖_F of each example, float64, shape [n]; arguments and errors as for `loss_gradient_norm`."""
     problem = _differentiable(evaluation.Problem(model, x, y, loss, **options))
-    squares = _each(problem, _squared_gradient_norms)
-    return float(np.sqrt(squares).mean() if aggregate == "mean" else np.sqrt(squares.sum()) / len(squares))
+    return np.sqrt(_each(problem, _squared_gradient_norms))
 
 
 def _squared_jacobian_norms(net):
@@ -101,10 +106,15 @@ def jacobian_norm(model, x, chunk_size: int | None = None) -> float:
     Raises:
         TypeError, ValueError: for a model or inputs that do not fit.
     """
+    return float(jacobian_norms(model, x, chunk_size).mean())
+
+
+def jacobian_norms(model, x, chunk_size: int | None = None) -> np.ndarray:
+    """‖∂p/∂x_i‖_F of each example, float64, shape [n]; arguments and errors as for `jacobian_norm`."""
     problem = _differentiable(evaluation.Problem(model, x, chunk_size=chunk_size, targets=False))
     if problem.outputs.ndim != 2:
         raise ValueError("the Jacobian of the class probabilities needs logits of shape [n, classes]")
-    return float(np.sqrt(_each(problem, _squared_jacobian_norms)).mean())
+    return np.sqrt(_each(problem, _squared_jacobian_norms))
 
 
 def _each(problem, program) -> np.ndarray:

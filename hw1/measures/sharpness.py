@@ -243,6 +243,7 @@ def ball_sharpness(
     starts: int = 3,
     loss=None,
     seed: int = 0,
+    adaptive: bool = False,
     **options: Unpack[evaluation.Options],
 ) -> Maximum:
     """The largest loss in the L2 ball of radius ε around θ, by projected gradient ascent.
@@ -254,8 +255,13 @@ def ball_sharpness(
     and then approximate it by ‖H‖₂ ε² / (2 (1 + L)); this is the maximum itself, as far as the search finds it: a lower
     bound. A step moves Δ along the gradient at θ + Δ and projects it back onto the ball. Its length is a thousand radii
     at first, which for a quadratic loss is the power iteration, and an eighth of that whenever the loss has not risen.
-    A step costs one gradient. Below ε ≈ 1e-3 the rise is lost to rounding in float32: measure a float64 net
-    (`hw1.models.with_dtype`) there.
+    A step costs one gradient.
+
+    With `adaptive` the ball is an ellipsoid with a half-axis of ε |θ_i| for each parameter, Δ = |θ| ⊙ u with ‖u‖₂ ≤ ε:
+    the worst-case adaptive sharpness (Kwon et al., arXiv 2102.11600; Andriushchenko et al., arXiv 2302.07011), which
+    rescalings of a ReLU net's weights do not change.
+
+    Below ε ≈ 1e-3 the rise is lost to rounding in float32: measure a float64 net (`hw1.models.with_dtype`) there.
 
     Args:
         model: a built Keras model.
@@ -266,6 +272,7 @@ def ball_sharpness(
         starts: number of starting points: one along the gradient at θ, the others in random directions.
         loss: None for softmax cross-entropy of logits, or another, as for `hw1.evaluation.per_example`.
         seed: of the random directions.
+        adaptive: measure distances relative to each parameter's size; ε is then a pure number.
         options: see `hw1.evaluation.Options`.
 
     Returns:
@@ -277,17 +284,23 @@ def ball_sharpness(
     checks.positive("epsilon", epsilon)
     checks.whole("iterations", iterations, 1)
     checks.whole("starts", starts, 1)
-    objective = evaluation.objective(model, x, y, loss, **options)
+    whole = evaluation.objective(model, x, y, loss, **options)
     theta = models.flat_parameters(model).astype(np.float64)
-    start_loss, gradient = objective(theta)
+    scale, centre = np.abs(theta) if adaptive else 1.0, np.zeros_like(theta)
+
+    def objective(step):
+        value, slope = whole(theta + scale * step)
+        return value, scale * slope
+
+    start_loss, gradient = objective(centre)
     rng = checks.generator(seed)
-    best, taken, messages = (start_loss, np.zeros_like(theta)), [], []
+    best, taken, messages = (start_loss, centre), [], []
     for direction in [gradient, *rng.standard_normal((starts - 1, len(theta)))]:
-        value, step, used, message = _ascend(objective, theta, direction, epsilon, iterations)
+        value, step, used, message = _ascend(objective, centre, direction, epsilon, iterations)
         best = max(best, (value, step), key=lambda pair: pair[0])
         taken.append(used)
         messages.append(message)
-    largest, step = best
+    largest, step = best[0], scale * best[1]
     value = 100 * (largest - start_loss) / _scale(start_loss)
     return Maximum(value, start_loss, largest, step, tuple(taken), tuple(messages))
 

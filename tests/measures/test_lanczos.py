@@ -211,3 +211,37 @@ def test_unfit_arguments(options, words):
     operator = spectra.operator(spectra.matrix(spectra.HARD["slow decay"].values))
     with cases.refused(*words):
         lanczos.eigenvalues(operator, **{"k": 1, "which": "LM", "tolerance": 1e-3} | options)
+
+
+# From a guess
+
+
+def spread_out(size=3000, top=(5.0, 3.0, 2.0)):
+    """A diagonal operator with some large eigenvalues above a bulk."""
+    values = np.concatenate([top, np.linspace(-0.2, 0.5, size - len(top))])
+    return scipy.sparse.linalg.LinearOperator((size, size), lambda v: values * v.ravel(), dtype=float), np.eye(size)
+
+
+def test_a_good_guess_saves_products():
+    """The same eigenvalue to the tolerance, from the eigenvector of a slightly different matrix."""
+    operator, units = spread_out()
+    guess = units[0] + 0.01 * np.random.default_rng(0).normal(size=3000) / np.sqrt(3000)
+    cold, warm = (lanczos.eigenpairs(operator, 1, "LA", 1e-3, each) for each in (None, guess))
+    assert warm.values[0] == pytest.approx(5.0, rel=1e-5)
+    assert warm.converged.all()
+    assert 6 <= warm.products < cold.products
+
+
+def test_a_wrong_guess_does_not_hide_an_eigenvalue_that_is_half_as_large_again():
+    """The guess is the eigenvector of the second; what is random in the start brings in the first."""
+    operator, units = spread_out()
+    assert lanczos.eigenpairs(operator, 1, "LA", 1e-2, units[1]).values[0] == pytest.approx(5.0, rel=1e-2)
+
+
+def test_a_guess_is_for_one_eigenvalue():
+    """More are refused; a guess of zeros is none."""
+    operator, units = spread_out()
+    with pytest.raises(ValueError, match="k=1"):
+        lanczos.eigenpairs(operator, 2, "LA", 1e-3, units[0])
+    found = lanczos.eigenpairs(operator, 1, "LA", 1e-3, np.zeros(3000))
+    assert found.values[0] == pytest.approx(5.0)
