@@ -89,7 +89,7 @@ def copy(model, dtype: str | None = None, x=None) -> keras.Model:
     if not model.built:
         raise ValueError(f"model {model.name!r} is not built: give it an Input layer or call it on data once")
     given = x is not None
-    x = x if given else _random_examples(model)
+    x = x if given else random_examples(model)
     with _refusing(f"model {model.name!r} cannot be called on {'x' if given else 'random examples (give some as x)'}"):
         expected = _outputs(model, x)
     with _refusing(f"model {model.name!r} cannot be copied"):
@@ -107,7 +107,7 @@ def _refusing(what):
         raise ValueError(f"{what}: {' '.join(str(error).split())[:500]}") from error
 
 
-def _random_examples(model):
+def random_examples(model):
     """Random inputs for a model; ValueError if it does not say what it takes."""
     rng = np.random.default_rng(0)
 

@@ -57,13 +57,27 @@ def _losses(net):
     return net.losses
 
 
+def losses_of(problem: evaluation.Problem, theta=None) -> np.ndarray:
+    """The loss of each example, float64, shape [n].
+
+    Args:
+        problem: model, examples and loss.
+        theta: parameters as one vector, shape [parameters]; None for those of the model.
+    """
+    run, parameters = problem.compile(_losses), problem.parameters
+    if theta is not None:
+        parameters = evaluation.unflatten(np.asarray(theta, problem.dtype), parameters)
+    found = [run(parameters, problem.state, *chunk).numpy().astype(np.float64) for chunk in problem.chunks()]
+    return np.concatenate(found)
+
+
 class _Draws:
     """Rises of each example's loss at θ + σ D z for pairs ±z that all σ share."""
 
     def __init__(self, problem, draws, adaptive, seed):
         checks.whole("draws", draws, 4)
         rng = checks.generator(seed)
-        self._problem, self._run = problem, problem.compile(_losses)
+        self._problem = problem
         self._theta = evaluation.flatten(problem.parameters).numpy().astype(np.float64)
         self._scale = np.abs(self._theta) if adaptive else np.ones_like(self._theta)
         if not self._scale.any():
@@ -73,12 +87,7 @@ class _Draws:
 
     def _at(self, theta):
         """The loss of each example, float64, shape [n]; of a loss that overflows infinity."""
-        parameters = evaluation.unflatten(theta.astype(self._problem.dtype), self._problem.parameters)
-        found = [
-            self._run(parameters, self._problem.state, *chunk).numpy().astype(np.float64)
-            for chunk in self._problem.chunks()
-        ]
-        values = np.concatenate(found)
+        values = losses_of(self._problem, theta)
         return np.where(np.isfinite(values), values, np.inf)
 
     def rises(self, sigma) -> np.ndarray:

@@ -1,0 +1,139 @@
+"""The command: python -m hw1.measure --net=my_net.keras; see `hw1.measure`."""
+
+import math
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import hw1.measure
+from hw1 import command
+
+NUMBERS = {
+    "minutes": (15.0, "time for one net; what would take longer is left out, and named"),
+    "epsilon": (1e-4, "radius ε of the course's sharpness"),
+    "keskar_epsilon": (1e-3, "size ε of Keskar's box"),
+    "rise": (0.1, "of L, up to which pac_bayes_sigma counts a perturbation as flat"),
+    "pixels": (1.0, "what the net expects of a white pixel, 1 or 255"),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command. Exits with 2 for wrong flags, 1 for an error during the work, 130 when interrupted."""
+    values = _flags()
+    with command.exit_on_error(code=2):
+        command.parse(values, argv, hw1.measure.__doc__)
+        _check(values)
+    with command.exit_on_error(traceback=values.traceback):
+        cards = _measured(values)
+        from hw1.measure import pages
+
+        print(pages.table(cards))
+        if values.out:
+            pages.save(cards, values.out)
+            command.say(f"measure: {Path(values.out, 'card.html')} and card.pdf, card.csv, card.json")
+    if any(card.is_interrupted for card in cards):
+        command.say(
+            "interrupted: what was measured until then is above" + (f" and in {values.out}" if values.out else "")
+        )
+        sys.exit(130)
+
+
+def _flags() -> flags.FlagValues:
+    """The flags, in an object of their own."""
+    values = flags.FlagValues()
+    flags.DEFINE_multi_string(
+        "net", None, "the file of the net (required); several times for several", flag_values=values
+    )
+    flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
+    flags.DEFINE_string(
+        "loss",
+        None,
+        "crossentropy, binary, mse or a name in keras.losses [crossentropy; binary for one output]",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "probabilities", False, "the net ends in a softmax or sigmoid, which is taken off [false]", flag_values=values
+    )
+    for name, default, text in (
+        ("train", 5000, "training examples [5000, or as many as there are]"),
+        ("test", 5000, "test examples [5000, or as many as there are]"),
+        ("examples", None, "training examples on which the Hessian is measured [500; fewer for a slow net]"),
+        ("manifold", 100, "dimension of Keskar's random subspace [100, or all parameters of a smaller net]"),
+    ):
+        flags.DEFINE_integer(name, default, text, lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "seed of random probes, starts and subspace [0]", lower_bound=0, flag_values=values)
+    for name, (default, text) in NUMBERS.items():
+        flags.DEFINE_float(name, default, f"{text} [{default:g}]", flag_values=values)
+    flags.DEFINE_string("out", None, "folder for the card; it must not hold one yet [none]", flag_values=values)
+    flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
+    flags.DEFINE_bool("help", False, "show this text", flag_values=values)
+    return values
+
+
+def _check(values) -> None:
+    """Raises ValueError for wrong flags that would otherwise fail only after all measurements."""
+    if not values.net:
+        raise ValueError("--net is needed: the file of the net, for example --net=my_net.keras")
+    if len(set(values.net)) < len(values.net):
+        raise ValueError(f"--net={values.net[0]} is given twice")
+    if values["train"].present and values.examples and values.examples > values.train:
+        raise ValueError(f"--examples={values.examples}: must be at most the {values.train} training examples")
+    if values.examples == 1:
+        raise ValueError("--examples=1: one example says nothing of others; at least 2")
+    for name in NUMBERS:
+        if not 0 < values[name].value < math.inf:
+            raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
+    if values.out and Path(values.out).is_file():
+        raise ValueError(f"--out={values.out} is a file; name a folder")
+    if values.out and Path(values.out, "card.json").exists():
+        raise ValueError(f"--out={values.out}: the folder has a card; name another or remove it")
+
+
+def _measured(values) -> list:
+    """The cards of all nets; after an interruption those until then."""
+    from hw1 import datasets
+    from hw1.measure import cards, saved
+
+    nets = {Path(path).stem if Path(path).is_file() else Path(path).name: path for path in values.net}
+    names = [*nets] if len(nets) == len(values.net) else values.net  # paths where two files have one name
+    models = [saved.single_precision(saved.load(path)) for path in values.net]
+    data = _data(values, datasets)
+    if values.probabilities:
+        models = [saved.logits(model) for model in models]
+    options = {name: values[name].value for name in ("loss", "examples", "manifold", "seed", *NUMBERS)}
+    found = []
+    for name, path, model in zip(names, values.net, models, strict=True):
+        _check_kind(path, model, values.loss)
+        if len(models) > 1:
+            command.say(f"measure: {path}")
+        found.append(cards.card(model, data, name, **options))
+        if found[-1].is_interrupted:
+            break
+    return found
+
+
+def _data(values, datasets):
+    """The data set, with as many examples as there are where no number was given."""
+    whole = {name: values[name].value for name in ("train", "test")}
+    try:
+        return datasets.load(values.data, **whole)
+    except datasets.SizeError:
+        given = {name: count if values[name].present else None for name, count in whole.items()}
+        return datasets.load(values.data, **given)
+
+
+def _check_kind(path, model, loss) -> None:
+    """Raises ValueError for a net of probabilities where the loss takes logits, naming the flag that helps."""
+    from hw1.measure import saved
+
+    ending = saved.last_activation(model)
+    if ending and loss in (None, "crossentropy", "binary"):
+        raise ValueError(
+            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the net "
+            "without it"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""One measured value with its errors, and the table of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+WANTED = 0.05  # relative error, for which `Row.examples_for_5_percent` says how many examples it would take
+
+
+class Row(NamedTuple):
+    """One measured value.
+
+    Attributes:
+        measure: name of the measure.
+        value: the number.
+        standard_error: all errors that follow, as the root of the sum of their squares; None if there are none.
+        estimate_error: of random probes or draws; None for a measure without.
+        residual: bound of the error that Lanczos leaves; None for a measure without.
+        sampling_error: by the choice of examples; None for a measure that needs none.
+        examples: number of examples on which it was measured; None if it needs none.
+        examples_for_5_percent: number of examples with which the sampling error would be 5 % of the value.
+        unit: its unit, with a short description.
+    """
+
+    measure: str
+    value: float | int
+    standard_error: float | None
+    estimate_error: float | None
+    residual: float | None
+    sampling_error: float | None
+    examples: int | None
+    examples_for_5_percent: int | None
+    unit: str
+
+
+def row(measure: str, value, unit: str, n: int | None = None, *, estimate=None, residual=None, sampling=None) -> Row:
+    """Makes a row, with its total error.
+
+    Args:
+        measure: see `Row`; so are value and unit.
+        value: see there.
+        unit: see there.
+        n: number of examples.
+        estimate: error of probes or draws.
+        residual: of Lanczos.
+        sampling: a `hw1.measures.sampling.Sampling`.
+    """
+    by_examples = None if sampling is None else float(sampling.error)
+    parts = [float(each) for each in (estimate, residual, by_examples) if each is not None]
+    total = float(np.sqrt(np.sum(np.square(parts)))) if parts else None
+    more = None
+    if sampling is not None and value and np.isfinite([value, by_examples]).all():
+        more = sampling.examples(n, WANTED * abs(value))
+    value = value if isinstance(value, int) else float(value)
+    estimate, residual = (None if each is None else float(each) for each in (estimate, residual))
+    return Row(measure, value, total, estimate, residual, by_examples, n, more, unit)
+
+
+def shown(value, error) -> str:
+    """A value to five digits, with its error to two."""
+    text = str(value) if isinstance(value, int) else f"{value:.5g}"
+    if error is None:
+        return text
+    return f"{text} ± {error:.2g}" if np.isfinite(error) else f"{text} ± ?"
+
+
+def cells(found: Row) -> tuple[str, ...]:
+    """What the table says of a row: measure, value ± error, examples, examples for 5 %, unit."""
+    more = "" if found.examples_for_5_percent is None else str(found.examples_for_5_percent)
+    return found.measure, shown(found.value, found.standard_error), str(found.examples or ""), more, found.unit
+
+
+HEADINGS = ("measure", "value", "examples", "for ± 5 %", "unit")
+
+
+def table(rows: list[Row]) -> str:
+    """Formats the rows as aligned text."""
+    return aligned([HEADINGS, *map(cells, rows)])
+
+
+def aligned(lines) -> str:
+    """Lines of cells as text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -1,0 +1,267 @@
+"""What the steps of a card share: the net, its examples, its loss, and what a product costs."""
+
+import dataclasses
+import math
+import time
+
+import keras
+import numpy as np
+
+from hw1 import evaluation, models
+from hw1.evaluation.checks import positive, whole
+from hw1.evaluation.layers import layers
+from hw1.measures import products, sampling
+
+LOSSES = {"crossentropy": None, "binary": keras.losses.BinaryCrossentropy(from_logits=True)}
+SIZES = (500, 200, 100, 50, 20)  # examples of the Hessian, so many as the time allows
+CHUNKS = 10  # into which they are divided for the error by the choice of examples
+PRODUCTS = 300  # that the Hessian's measures take together, roughly
+SHARE = 0.6  # of the time that they may take
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured, and how.
+
+    Attributes:
+        loss: "crossentropy" of logits, "binary" cross-entropy of one logit, or any other that
+            `hw1.evaluation.per_example` takes, such as "mse". None: "binary" for one output, else "crossentropy".
+        examples: training examples on which the Hessian is measured. None: 500, or as many of 200, 100, 50 and 20 as
+            the time allows.
+        minutes: time for one net. What would take longer is left out, and named.
+        epsilon: radius ε of the course's sharpness, in parameter space.
+        keskar_epsilon: size ε of Keskar's box.
+        manifold: dimension of Keskar's random subspace; at most the number of parameters is taken.
+        rho: radius of the worst-case adaptive sharpness, relative to the parameters (Kwon et al.: 0.5).
+        adaptive_sigma: standard deviation of the average-case one, likewise.
+        rise: of the loss, in its unit, up to which the PAC-Bayes radius counts as flat.
+        seed: of random probes, starts and subspaces.
+        pixels: what the net expects of a white pixel; the inputs are multiplied by it.
+    """
+
+    loss: object = None
+    examples: int | None = None
+    minutes: float = 15.0
+    epsilon: float = 1e-4
+    keskar_epsilon: float = 1e-3
+    manifold: int = 100
+    rho: float = 0.5
+    adaptive_sigma: float = 0.1
+    rise: float = 0.1
+    seed: int = 0
+    pixels: float = 1.0
+
+    def __post_init__(self):
+        """Raises ValueError for a setting out of its range."""
+        for name in ("minutes", "epsilon", "keskar_epsilon", "rho", "adaptive_sigma", "rise", "pixels"):
+            positive(name, getattr(self, name))
+        whole("manifold", self.manifold, 1)
+        whole("seed", self.seed, 0)
+        if self.examples is not None:
+            whole("examples", self.examples, 2)
+
+
+class Work:
+    """A net and its examples, checked.
+
+    Attributes:
+        model: the net.
+        settings: as they were given.
+        loss: as `hw1.evaluation.per_example` takes it.
+        parts: "train" and, if there are any, "test" → (x, y) with targets for the loss.
+        labels: the same names → integer labels, shape [n]; none if the targets are no classes.
+        first: the examples of the Hessian, (x, y).
+        n: their number.
+        classes: number of classes, of one logit 2; None if the targets are no labels.
+        theta: the parameters, float64, shape [parameters].
+        layers: layer → the places of its parameters.
+        kinds: suffix of the rows → options; a second one if the net has losses of its own.
+        seconds: "product" on `first`, "forward" and "gradient" on the training examples; as far as they are known.
+        top: the eigenvector of the largest eigenvalue and the eigenvalue, once they are known.
+        pictures: what the figures show, by name.
+    """
+
+    def __init__(self, model, data, settings: Settings):
+        """Checks net and data; raises TypeError or ValueError if they do not fit."""
+        evaluation.check_model(model)
+        self.model, self.settings, self.pictures, self.top = model, settings, {}, None
+        parts = {name: (scaled(shaped(x, model), settings.pixels), y) for name, (x, y) in parts_of(data).items()}
+        outputs = getattr(model, "output_shape", None)
+        is_single = isinstance(outputs, tuple) and outputs[1:] in ((), (1,))
+        self.loss = _loss(settings.loss, is_single)
+        self.parts, self.labels = {}, {}
+        several = isinstance(outputs, tuple) and not is_single
+        for name, (x, y) in parts.items():
+            try:
+                examples = evaluation.check(model, x, targets_for(self.loss, y, outputs), self.loss)
+            except ValueError as error:
+                hint = ": --pixels=255 does so" if "rescales pixels from 0 to 255" in str(error) else ""
+                raise ValueError(f"{error}{hint}") from None
+            if examples.weight is not None:
+                raise ValueError("a card counts all examples alike: leave out the weights")
+            self.parts[name] = examples.x, examples.y
+            if is_labels(y) and (several or is_binary(self.loss)):
+                self.labels[name] = np.asarray(y)
+        self.classes = (outputs[-1] if several else 2) if self.labels else None
+        _check_pixels(self)
+        self.theta = models.flat_parameters(model).astype(np.float64)
+        self.layers = layers(model)
+        penalised = bool(sum(map(float, model.losses)))
+        self.kinds = {"": {}} | ({"_regularized": {"regularization": True}} if penalised else {})
+        self.seconds, self._products = {}, {}
+        self.restrict(min(settings.examples or SIZES[0], size_of(self.parts["train"][0])))
+
+    def restrict(self, n: int) -> None:
+        """Takes the first n training examples for the Hessian."""
+        x, y = self.parts["train"]
+        self.n, self._products = n, {}
+        self.first = tuple(keras.tree.map_structure(lambda array: array[:n], part) for part in (x, y))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return len(self.theta)
+
+    @property
+    def chunk(self) -> int:
+        """Examples in a chunk."""
+        return math.ceil(self.n / CHUNKS)
+
+    def product(self, suffix: str = "", scope: str = "full"):
+        """Products by chunks with the Hessian, made once."""
+        if (suffix, scope) not in self._products:
+            self._products[suffix, scope] = products.product(
+                self.model, *self.first, self.loss, self._chunk_size(), scope=scope, **self.kinds[suffix]
+            )
+        return self._products[suffix, scope]
+
+    def _chunk_size(self):
+        """As many examples as a chunk has, or fewer if a call would take more than 2 GB."""
+        fitting = evaluation.Problem(self.model, *self.first, self.loss).chunk_size
+        return min(self.chunk, fitting)
+
+    def record(self, suffix: str = "", scope: str = "full", **options) -> sampling.Record:
+        """A record of such products."""
+        return sampling.Record(self.product(suffix, scope), **options)
+
+    def time(self) -> None:
+        """Times a product and a gradient; takes fewer examples if the Hessian's measures would take too long."""
+        limit = 60 * self.settings.minutes * SHARE
+        multiply = self.product()
+        chunk = next(iter(multiply.sizes))
+        vector = np.random.default_rng(0).standard_normal(self.size)
+        for _ in range(2):  # the first call may still be tracing
+            begin = time.perf_counter()
+            next(iter(multiply.chunks(vector))).numpy()
+            one = time.perf_counter() - begin
+        each = one / chunk
+        if self.settings.examples is None and PRODUCTS * each * self.n > limit:
+            self.restrict(
+                next((n for n in SIZES if PRODUCTS * each * n <= limit and n < self.n), min(SIZES[-1], self.n))
+            )
+        self.seconds["product"] = each * self.n
+
+
+def parts_of(data) -> dict:
+    """The examples for training and, if there are any, for testing.
+
+    Args:
+        data: with ``x_train``, ``y_train`` and perhaps ``x_test``, ``y_test``; (x, y); or (x, y, x_test, y_test).
+
+    Returns:
+        "train", and perhaps "test", → (x, y).
+    """
+    if hasattr(data, "x_train"):
+        found = {"train": (data.x_train, data.y_train)}
+        return found | ({"test": (data.x_test, data.y_test)} if hasattr(data, "x_test") else {})
+    if isinstance(data, tuple) and len(data) in (2, 4):
+        return {
+            name: data[start : start + 2]
+            for name, start in zip(("train", "test"), range(0, len(data), 2), strict=False)
+        }
+    raise TypeError(
+        "data must be what hw1.datasets.load returns, (x, y), or (x_train, y_train, x_test, y_test), not "
+        f"{type(data).__name__}"
+    )
+
+
+def size_of(x) -> int:
+    """Number of examples."""
+    return len(keras.tree.flatten(x)[0])
+
+
+def is_labels(y) -> bool:
+    """Whether targets are integer labels, one an example."""
+    y = y if isinstance(y, np.ndarray) else np.asarray(y) if not isinstance(y, dict | list) else np.empty(0)
+    return y.ndim == 1 and y.size > 0 and np.issubdtype(y.dtype, np.integer)
+
+
+def targets_for(loss, y, outputs):
+    """One-hot targets where a loss of Keras compares all outputs and the targets are labels; else as they are."""
+    by_keras = isinstance(loss, str | keras.losses.Loss)
+    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+    several = isinstance(outputs, tuple) and len(outputs) == 2 and (outputs[1] or 0) > 1
+    if not by_keras or not several or "sparse" in name or not is_labels(y):
+        return y
+    if np.max(y) >= outputs[1] or np.min(y) < 0:
+        raise ValueError(f"labels go from {np.min(y)} to {np.max(y)}, but the net has {outputs[1]} outputs")
+    return keras.utils.to_categorical(y, outputs[1])
+
+
+def _loss(given, is_single):
+    """The loss, by default the cross-entropy that fits the number of outputs."""
+    if given is None:
+        return LOSSES["binary" if is_single else "crossentropy"]
+    return LOSSES.get(given, given) if isinstance(given, str) else given
+
+
+def is_binary(loss) -> bool:
+    """Whether a loss is the binary cross-entropy of a logit."""
+    return "binary_crossentropy" in (loss if isinstance(loss, str) else getattr(loss, "name", ""))
+
+
+def scaled(x, pixels: float):
+    """Floating-point inputs times what the net expects of a white pixel."""
+    if pixels == 1:
+        return x
+    return keras.tree.map_structure(
+        lambda a: a * np.float32(pixels) if np.issubdtype(np.asarray(a).dtype, np.floating) else a, x
+    )
+
+
+def shaped(x, model):
+    """Adds a channel axis to images or flattens them, if that is the shape that the model expects.
+
+    Args:
+        x: inputs, shape [n, ...]; other than one array they stay as they are.
+        model: a built Keras model.
+
+    Returns:
+        The inputs in the shape that fits, or as they are if none does.
+    """
+    wanted = getattr(model, "input_shape", None)
+    if not isinstance(x, np.ndarray) or not isinstance(wanted, tuple):
+        return x
+    if len(wanted) == x.ndim + 1 and wanted[-1] == 1:
+        return x[..., np.newaxis]
+    if len(wanted) == x.ndim - 1 and x.shape[-1] == 1 and wanted[1:] == x.shape[1:-1]:
+        return x[..., 0]
+    return x.reshape(len(x), -1) if wanted[1:] == (math.prod(x.shape[1:]),) else x
+
+
+def _check_pixels(work) -> None:
+    """Raises ValueError if the net is right far more often on pixels of the other range."""
+    part = "test" if "test" in work.parts else "train"
+    (x, y), pixels = work.parts[part], work.settings.pixels
+    if work.loss is not None or not isinstance(x, np.ndarray) or x.ndim < 3:
+        return
+    other = 1 if pixels > 1 else 255
+    try:
+        here, there = (evaluation.evaluate(work.model, each, y)[1] for each in (x, x * np.float32(other / pixels)))
+    except ValueError:  # the other range does not fit the model
+        return
+    if there > here + 0.2:
+        raise ValueError(
+            f"the net is right on {here:.0%} of the {part} images with pixels from 0 to {pixels:g}, but on {there:.0%} "
+            f"from 0 to {other}: use --pixels={other}"
+        )
