@@ -60,8 +60,21 @@ ALLOWED = {
     "replicate": {"catalogue", "claims", "command", "files", "findings", "records", "reproduce"},
     "report": {"catalogue", "claims", "command", "findings", "records", "replicate", "source", "statistics"},
     "saved": {"command", "evaluation", "models", "quiet"},
-    "measure": {"command", "datasets", "evaluation", "measures", "saved"},
     "barriers": {"command", "datasets", "environment", "files", "findings", "measures", "saved"},
+    "measure": {
+        "command",
+        "copies",
+        "datasets",
+        "environment",
+        "evaluation",
+        "files",
+        "findings.style",
+        "measures",
+        "models",
+        "quiet",
+        "records",
+        "statistics",
+    },
 } | dict.fromkeys(catalogue.PARTS, EXPERIMENT)
 SHARED = ("findings.style", "findings.verdict", "findings.words")
 READERS = {

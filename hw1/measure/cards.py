@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from hw1 import command, evaluation
-from hw1.measure import rows, steps, surroundings
+from hw1.measure import population, rows, steps, surroundings
 from hw1.measure.rows import Row, row
 from hw1.measure.work import Settings, Work, size_of
 
@@ -23,6 +23,7 @@ class Card:
         settings: of the measurement.
         seconds: that it took.
         is_interrupted: whether it was stopped before its end.
+        data: name and numbers of examples.
         work: the net and its examples.
     """
 
@@ -33,7 +34,28 @@ class Card:
     settings: Settings
     seconds: float = 0.0
     is_interrupted: bool = False
+    data: dict = dataclasses.field(default_factory=dict)
     work: Work | None = dataclasses.field(default=None, repr=False)
+
+    @functools.cached_property
+    def percentiles(self) -> dict[str, float]:
+        """Measure → its percentile among this project's nets; see `hw1.measure.population`."""
+        return population.percentiles(self)
+
+    @property
+    def loss(self) -> str:
+        """The loss in a word."""
+        return named(self.work.loss)
+
+    @property
+    def n(self) -> int:
+        """Examples on which the Hessian was measured."""
+        return self.work.n
+
+    @property
+    def described_settings(self) -> dict:
+        """The settings with the loss in a word."""
+        return {**dataclasses.asdict(self.settings), "loss": self.loss, "examples": self.n}
 
     def __getitem__(self, measure: str) -> Row:
         """The row of a measure; KeyError if it was not measured."""
@@ -69,7 +91,7 @@ def card(model, data, name: str | None = None, tell: Callable[[str], None] | Non
     """
     tell = tell or (lambda text: None)
     work = Work(model, data, Settings(**settings))
-    found = Card(name or model.name, [], {}, work.pictures, work.settings, work=work)
+    found = Card(name or model.name, [], {}, work.pictures, work.settings, data=_data(data, work), work=work)
     found.rows.append(row("parameters", work.size, "trainable"))
     begin = time.monotonic()
     try:
@@ -78,6 +100,18 @@ def card(model, data, name: str | None = None, tell: Callable[[str], None] | Non
         found.is_interrupted = True
     found.seconds = time.monotonic() - begin
     return found
+
+
+def named(loss) -> str:
+    """A loss in a word."""
+    if loss is None:
+        return "crossentropy"
+    return loss if isinstance(loss, str) else str(getattr(loss, "name", getattr(loss, "__name__", type(loss).__name__)))
+
+
+def _data(data, work) -> dict:
+    """Name and numbers of examples."""
+    return {"name": str(getattr(data, "name", "arrays"))} | {part: size_of(x) for part, (x, _) in work.parts.items()}
 
 
 def _run_all(found, work, tell, begin) -> None:

@@ -1,0 +1,78 @@
+"""Where a net stands among the nets of this project's own results, measure by measure."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hw1 import records
+
+_NETS = "784-30-20-10 on MNIST, 5,000 training images, trained to a loss of 0.05"
+_SHARPNESS = f"100 nets {_NETS}, batches of 10 to 5,000 (question sharpness)"
+_SENSITIVITY = f"100 nets {_NETS}, batches of 10 to 5,000 (question sensitivity)"
+_FLATNESS = f"240 nets {_NETS}, batches of 20 to 2,500 (question flatness)"
+_SPECTRUM = f"24 nets {_NETS}, batches of 10 to 5,000 (question spectrum)"
+
+
+class Source(NamedTuple):
+    """Which committed rows hold a measure.
+
+    Attributes:
+        file: name of the CSV.
+        column: of the values.
+        rows: column → the value that a row must have.
+        nets: what they are of, in words.
+    """
+
+    file: str
+    column: str
+    rows: dict
+    nets: str
+
+
+def _of_norm(scope, column="value", method="lanczos", norm="spectral"):
+    rows = {"net": "course", "scope": scope, "method": method, "norm": norm, "examples": 500, "status": "ok"}
+    return Source("sharpness.csv", column, rows, _SHARPNESS)
+
+
+_COURSE, _OK = {"net": "course", "status": "ok"}, {"status": "ok"}
+SOURCES = {
+    "spectral_norm_full": _of_norm("full"),
+    "spectral_norm_block": _of_norm("block"),
+    "hessian_sharpness": _of_norm("block", "sharpness"),
+    "trace": Source("flatness.csv", "trace", _COURSE, _FLATNESS),
+    "keskar_subspace": Source("flatness.csv", "subspace_sharpness", _COURSE, _FLATNESS),
+    "loss_gradient_norm": Source("sensitivity.csv", "loss_gradient_norm", _OK, _SENSITIVITY),
+    "jacobian_norm": Source("sensitivity.csv", "jacobian_norm", _OK, _SENSITIVITY),
+    "test_accuracy": Source("sensitivity.csv", "test_accuracy", _OK, _SENSITIVITY),
+    "outliers": Source("spectrum.nets.csv", "outliers", {"data": "mnist10k"}, _SPECTRUM),
+}
+
+
+def values(measure: str) -> np.ndarray:
+    """The values of a measure in the population, ascending."""
+    source = SOURCES[measure]
+    rows = pd.read_csv(records.COMMITTED / source.file)
+    for column, wanted in source.rows.items():
+        rows = rows[rows[column] == wanted]
+    return np.sort(rows[source.column].dropna().to_numpy())
+
+
+def percentiles(card) -> dict[str, float]:
+    """Measure → the share of the population's nets, in per cent, that have a smaller value; ties count half.
+
+    Keskar's sharpness and the course's depend on ε, and the Hessian's on the loss: they are compared only if the
+    settings and the loss are those of the population.
+    """
+    settings, found = card.settings, {}
+    is_same = {
+        "hessian_sharpness": settings.epsilon == 1e-4,
+        "keskar_subspace": settings.keskar_epsilon == 1e-3 and settings.manifold == 100,
+    }
+    if card.loss != "crossentropy":
+        return {}
+    for row in card.rows:
+        if row.measure in SOURCES and is_same.get(row.measure, True):
+            there = values(row.measure)
+            found[row.measure] = float(100 * (np.mean(there < row.value) + np.mean(there == row.value) / 2))
+    return found
