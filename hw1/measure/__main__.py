@@ -28,9 +28,10 @@ def main(argv: list[str] | None = None) -> None:
         cards = _measured(values)
         from hw1.measure import pages
 
-        print(pages.table(cards))
+        lines = pages.lines_of(cards)
+        print(pages.table(cards, lines))
         if values.out:
-            pages.save(cards, values.out)
+            pages.save(cards, values.out, lines)
             command.say(f"measure: {Path(values.out, 'card.html')} and card.pdf, card.csv, card.json")
     if any(card.is_interrupted for card in cards):
         command.say(
@@ -130,8 +131,8 @@ def _check_kind(path, model, loss) -> None:
     ending = saved.last_activation(model)
     if ending and loss in (None, "crossentropy", "binary"):
         raise ValueError(
-            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the net "
-            "without it"
+            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
+            "net without it"
         )
 
 

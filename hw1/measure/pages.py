@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import io
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -22,18 +23,20 @@ UNRANKED = {"parameters", "outliers", "smallest_eigenvalue"}
 APART = 2  # joint standard errors, from which a difference counts
 
 
-def table(cards) -> str:
-    """The cards as aligned text; several side by side, with ranks."""
+def table(cards, lines=None) -> str:
+    """The cards as aligned text; several side by side, with ranks and with what `lines_of` gives for them."""
     if len(cards) == 1:
         return cards[0].table()
-    lines = [["measure", *(card.name for card in cards), "unit"]]
-    lines += [[name, *texts, unit] for name, texts, unit in side_by_side(cards)]
-    text = rows.aligned(lines) + f"\n(1) is the flattest; (=) differs from the rank before by less than {APART} errors"
+    headings, cells = _cells(cards)
+    text = (
+        rows.aligned([headings, *cells])
+        + f"\n(1) is the flattest; (=) differs from the rank before by less than {APART} errors"
+    )
     for card in cards:
         text += "".join(f"\nleft out of {card.name}: {name}: {why}" for name, why in card.left_out.items())
     return text + "".join(
         f"\nbetween {' and '.join(pair)}: barrier of the loss {found['barrier']:.3g}"
-        for pair, found in lines_of(cards).items()
+        for pair, found in (lines or {}).items()
     )
 
 
@@ -69,24 +72,21 @@ def _ranks(name: str, each: list[Row | None]) -> list[str]:
 
 
 def lines_of(cards) -> dict:
-    """(name, name) → the line between each net and the next one of its architecture, computed once."""
-    first = cards[0]
-    if not hasattr(first, "lines"):
-        pairs = {}
-        for a, b in zip(cards, cards[1:], strict=False):
-            found = surroundings.line(a.work, b.work) if not (a.is_interrupted or b.is_interrupted) else None
-            if found:
-                pairs[a.name, b.name] = found
-        first.lines = pairs
-    return first.lines
+    """(name, name) → the line between each net and the next one, if they are of one architecture."""
+    found = {}
+    for a, b in itertools.pairwise(cards):
+        between = None if a.is_interrupted or b.is_interrupted else surroundings.line(a.work, b.work)
+        found |= {(a.name, b.name): between} if between else {}
+    return found
 
 
-def save(cards, folder) -> None:
+def save(cards, folder, lines=None) -> None:
     """Writes card.csv, card.json, card.html and card.pdf.
 
     Args:
         cards: a list of `hw1.measure.cards.Card`.
         folder: made if it does not exist.
+        lines: between the nets, as `lines_of` gives them; None computes them.
 
     Raises:
         FileExistsError: it holds a card already.
@@ -104,7 +104,7 @@ def save(cards, folder) -> None:
     writer.writerow(["net", *Row._fields])
     writer.writerows([card.name, *row] for card in cards for row in card.rows)
     files.replace(folder / "card.csv", text.getvalue())
-    lines = lines_of(cards)
+    lines = lines_of(cards) if lines is None else lines
     drawn = pictures.draw(cards, lines)
     svgs = [_svg(picture) for picture in drawn]
     files.replace(folder / "card.html", page(cards, drawn, svgs))
@@ -150,8 +150,10 @@ def _svg(picture) -> bytes:
     return out.getvalue()
 
 
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 72rem; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 72rem;
+  padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 nav a { margin-right: 1rem; } a { color: #004a80; }
 :focus-visible { outline: 3px solid #b34700; outline-offset: 2px; }
@@ -172,7 +174,7 @@ def page(cards, drawn, svgs) -> str:
     out = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         f"<title>How flat is {escape(names)}?</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         f"<header><h1>How flat is {escape(names)}?</h1>",
         *(f"<p>{escape(line)}</p>" for line in summary(cards)),
@@ -228,8 +230,8 @@ def summary(cards) -> list[str]:
     lines = [
         f"Loss: {first.loss}. Hessian on {', '.join(str(n) for n in dict.fromkeys(card.n for card in cards))} training "
         f"examples of {first.data['train']}; data: {first.data['name']}.",
-        "After ± the standard error: of random probes, of what Lanczos leaves and of the choice of examples. “for ± 5 %” "
-        "is the number of examples that brings the last of these to 5 % of the value.",
+        "After ± the standard error: of random probes, of what Lanczos leaves and of the choice of examples. "
+        "“for ± 5 %” is the number of examples that brings the last of these to 5 % of the value.",
     ]
     if len(cards) > 1:
         lines[1] = (

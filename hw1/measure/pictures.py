@@ -10,6 +10,7 @@ from hw1.measure import population
 SIZE = (3.4, 2.5)  # inches
 MOST_LAYERS = 20  # of the bars
 MOST_PLANES = 4
+_LOOKS = [{"color": colour, **line} for colour, line in zip(style.COLOURS, style.LINES, strict=False)]
 
 
 class Picture:
@@ -35,7 +36,7 @@ def draw(cards, lines) -> list[Picture]:
         cards: a list of `hw1.measure.cards.Card`.
         lines: (name, name) → what `hw1.measure.surroundings.line` gives.
     """
-    looks = style.looks([card.name for card in cards])
+    looks = dict(zip((card.name for card in cards), _LOOKS * len(cards), strict=False))
     markers = dict(zip(looks, (each["marker"] for each in style.MARKERS * len(cards)), strict=False))
     drawn = [
         _spectrum(cards, looks),
@@ -211,7 +212,11 @@ def _population(cards, looks, markers):
         return None
     measures = [name for name in population.SOURCES if any(name in each for each in found.values())]
     nets = dict.fromkeys(population.SOURCES[name].nets for name in measures)
-    text = "The share of this project's nets that have a smaller value, in per cent. The nets: " + "; ".join(nets) + "."
+    text = (
+        f"The share of this project's nets that have a smaller value, in per cent. They are {population.NETS}: "
+        + "; ".join(nets)
+        + "."
+    )
     told = [
         (name, ", ".join(f"{measure} {value:.0f}" for measure, value in each.items())) for name, each in found.items()
     ]

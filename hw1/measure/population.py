@@ -7,11 +7,11 @@ import pandas as pd
 
 from hw1 import records
 
-_NETS = "784-30-20-10 on MNIST, 5,000 training images, trained to a loss of 0.05"
-_SHARPNESS = f"100 nets {_NETS}, batches of 10 to 5,000 (question sharpness)"
-_SENSITIVITY = f"100 nets {_NETS}, batches of 10 to 5,000 (question sensitivity)"
-_FLATNESS = f"240 nets {_NETS}, batches of 20 to 2,500 (question flatness)"
-_SPECTRUM = f"24 nets {_NETS}, batches of 10 to 5,000 (question spectrum)"
+NETS = "784-30-20-10 on MNIST, trained on 5,000 images to a loss of 0.05"
+_SHARPNESS = "100 with batches of 10 to 5,000 (sharpness)"
+_SENSITIVITY = "100 with batches of 10 to 5,000 (sensitivity)"
+_FLATNESS = "240 with batches of 20 to 2,500 (flatness)"
+_SPECTRUM = "24 with batches of 10 to 5,000 (spectrum)"
 
 
 class Source(NamedTuple):
@@ -21,7 +21,7 @@ class Source(NamedTuple):
         file: name of the CSV.
         column: of the values.
         rows: column → the value that a row must have.
-        nets: what they are of, in words.
+        nets: how many, with which batches, and of which question's rows; all are `NETS`.
     """
 
     file: str

@@ -205,7 +205,9 @@ def keskar(work) -> Iterator[Row]:
     settings, (x, y) = work.settings, work.parts["train"]
     manifold = min(settings.manifold, work.size)
     for name, dimensions in (("keskar_box", None), ("keskar_subspace", manifold)):
-        unit = f"per cent, ε = {settings.keskar_epsilon:g}" + (f", {dimensions} dimensions" if dimensions else "")
+        unit = f"per cent, ε = {settings.keskar_epsilon:g}, a lower bound" + (
+            f", {dimensions} dimensions" if dimensions else ""
+        )
         for suffix, options in work.kinds.items():
             found = sharpness.keskar_sharpness(
                 work.model, x, y, settings.keskar_epsilon, dimensions, loss=work.loss, seed=settings.seed, **options

@@ -58,24 +58,22 @@ def edge(optimizer, variables) -> Edge:
         TypeError: the edge of another optimiser is not known here.
         ValueError: an adaptive optimiser has not taken a step yet, so that it has no P.
     """
-    kinds = {
-        keras.optimizers.SGD: _sgd,
-        keras.optimizers.Adam: _adam,
-        keras.optimizers.AdamW: _adam,
-        keras.optimizers.RMSprop: _rmsprop,
-        keras.optimizers.Adagrad: _adagrad,
-    }
-    if type(optimizer) not in kinds:
-        raise TypeError(
-            f"the edge of stability is known for {', '.join(kind.__name__ for kind in kinds)} of Keras, not for "
-            f"{type(optimizer).__name__}"
-        )
+    check(optimizer)
     if type(optimizer) is not keras.optimizers.SGD and not int(optimizer.iterations):
         raise ValueError(f"{type(optimizer).__name__} has no preconditioner before its first step")
     rate = float(optimizer.learning_rate)
-    factor, squares = kinds[type(optimizer)](optimizer, variables)
+    factor, diagonal = _KINDS[type(optimizer)](optimizer, variables)
     kept = 1 - rate * float(optimizer.weight_decay or 0)
-    return Edge((1 + kept) * factor / rate, squares)
+    return Edge((1 + kept) * factor / rate, diagonal)
+
+
+def check(optimizer) -> None:
+    """Raises TypeError unless the edge of stability of an optimiser is known here."""
+    if type(optimizer) not in _KINDS:
+        raise TypeError(
+            f"the edge of stability is known for {', '.join(kind.__name__ for kind in _KINDS)} of Keras, not for "
+            f"{type(optimizer).__name__}"
+        )
 
 
 def _flat(optimizer, slots, variables) -> np.ndarray:
@@ -105,3 +103,12 @@ def _rmsprop(optimizer, variables):
 
 def _adagrad(optimizer, variables):
     return 1.0, np.sqrt(_flat(optimizer, optimizer._accumulators, variables) + optimizer.epsilon)
+
+
+_KINDS = {
+    keras.optimizers.SGD: _sgd,
+    keras.optimizers.Adam: _adam,
+    keras.optimizers.AdamW: _adam,
+    keras.optimizers.RMSprop: _rmsprop,
+    keras.optimizers.Adagrad: _adagrad,
+}
