@@ -1,39 +1,33 @@
-"""The measures of a user's own saved net: the rows, the command, its errors."""
+"""The command: what it prints, writes and refuses."""
 
 import csv
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import nets
 import numpy as np
 import pytest
-import references
 
-from hw1 import measure, saved
-from hw1.measures import gauss_newton, sharpness
+from hw1 import measure
+from hw1.measure import cards, rows
 
-ROOT = Path(measure.__file__).parents[1]
-
-
-def data_of(shape=nets.SHAPE, n=nets.EXAMPLES):
-    """Random images in float32, as many for training as for testing."""
-    (x_train, y_train), (x_test, y_test) = nets.examples(shape, n, seed=0), nets.examples(shape, n, seed=1)
-    x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
-    return SimpleNamespace(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+ROOT = Path(measure.__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a data set and saved nets: one that fits, others that do not."""
     folder = tmp_path_factory.mktemp("measure")
-    np.savez(folder / "data.npz", **vars(data_of()))
+    (x_train, y_train), (x_test, y_test) = nets.examples(seed=0), nets.examples(seed=1)
+    arrays = {"x_train": np.float32(x_train), "y_train": y_train, "x_test": np.float32(x_test), "y_test": y_test}
+    np.savez(folder / "data.npz", **arrays)
     layers = {
         "net": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
         "softmax": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")],
+        "other": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
         "two_classes": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(2)],
         "large_images": [keras.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)],
         "code": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(3)],
@@ -50,7 +44,7 @@ def command(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
 
     def call(*arguments):
-        defaults = ["--data=data.npz", "--train=11", "--test=11", "--examples=5", "--manifold=3"]
+        defaults = ["--data=data.npz", "--train=11", "--test=11", "--examples=6", "--manifold=3", "--seed=1"]
         code = 0
         try:
             measure.main(["measure", *defaults, *arguments])
@@ -61,81 +55,107 @@ def command(folder, monkeypatch, capsys):
     return call
 
 
-def test_rows_are_what_the_measures_give():
-    """Each is measured on its own images; the net stays as it was."""
-    model, data = nets.case("tanh", "float32").model, data_of()
-    with nets.unchanged(model):
-        rows = {row.measure: row for row in measure.measure(model, data, examples=5, manifold=4, seed=3)}
-    full = np.linalg.eigvalsh(references.hessian(nets.case("tanh").model, data.x_train[:5], data.y_train[:5]))
-    assert rows["parameters"].value == len(full)
-    assert rows["spectral_norm_full"].value == pytest.approx(np.abs(full).max(), rel=1e-4)
-    curvature = gauss_newton.dense(nets.case("tanh").model, data.x_train[:5], data.y_train[:5])
-    assert rows["gauss_newton_norm"].value == pytest.approx(np.linalg.eigvalsh(curvature).max(), rel=1e-4)
-    assert rows["trace"].value == pytest.approx(full.sum(), abs=5 * rows["trace"].standard_error)
-    assert rows["frobenius_norm"].value == pytest.approx(np.linalg.norm(full), rel=1e-4)
-    loss = references.losses(model, data.x_train[:5], data.y_train[:5]).mean()
-    course = rows["spectral_norm_block"].value * 1e-8 / (2 * (1 + loss))
-    assert rows["hessian_sharpness"].value == pytest.approx(course, rel=1e-4)
-    keskar = sharpness.keskar_sharpness(model, data.x_train, data.y_train, manifold=4, seed=3)
-    assert rows["keskar_subspace"].value == pytest.approx(keskar.value)
-    for name in ("train", "test"):
-        x, y = getattr(data, f"x_{name}"), getattr(data, f"y_{name}")
-        assert rows[f"{name}_loss"].value == pytest.approx(references.losses(model, x, y).mean(), rel=1e-5)
-        assert rows[f"{name}_accuracy"].value == pytest.approx(references.accuracy(model, x, y))
-    examples = {name: row.examples for name, row in rows.items()}
-    assert (examples["trace"], examples["keskar_box"], examples["jacobian_norm"]) == (5, 11, 11)
+def values(folder):
+    """The rows of a saved card: (net, measure) → row."""
+    with (folder / "card.csv").open(encoding="utf-8") as file:
+        return {(row["net"], row["measure"]): row for row in csv.DictReader(file)}
 
 
-def test_every_row_is_explained():
-    """The page that --help prints has each name of a row."""
-    for row in measure.measure(nets.case("no bias", "float32").model, data_of(), examples=5, manifold=2):
-        assert row.measure in measure.__doc__
-
-
-@pytest.mark.parametrize(("shape", "fitted"), [((3, 3, 1), (7, 3, 3, 1)), ((9,), (7, 9)), ((3, 3), (7, 3, 3))])
-def test_images_take_the_shape_that_the_net_wants(shape, fitted):
-    """A channel axis is added and images are flattened; what does not fit is left for the check to refuse."""
-    net = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
-    assert saved.shaped(np.zeros((7, 3, 3), np.float32), net).shape == fitted
-    assert saved.shaped(np.zeros((7, 4, 5), np.float32), net).shape in ((7, 4, 5), (7, 4, 5, 1))
-
-
-def test_command_prints_a_table_and_writes_it_once(command, folder):
-    """The CSV has the table's rows; a second run does not overwrite it."""
-    code, table, progress = command("--net=net.keras", "--out=rows.csv")
+def test_the_command_prints_a_table_and_writes_a_card_once(command, folder):
+    """The CSV has the table's rows, with all digits; a second run does not overwrite it."""
+    code, table, progress = command("--net=net.keras", "--out=one")
     assert code == 0
-    assert "measure: keskar_box on 11 images" in progress
-    with (folder / "rows.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == measure.Row._fields
+    assert re.search(r"measure: keskar \(\d+ of \d+, about \d+ s left\)", progress)
+    written = values(folder / "one")
     lines = table.splitlines()
-    assert [line.split()[0] for line in lines] == ["measure", *(row["measure"] for row in rows)]
-    for line, row in zip(lines[1:], rows, strict=True):
+    assert lines[0].split() == ["measure", "value", "examples", "for", "±", "5", "%", "unit"]
+    assert [("net", line.split()[0]) for line in lines[1:]] == [*written]
+    for line, row in zip(lines[1:], written.values(), strict=True):
         assert float(line.split()[1]) == pytest.approx(float(row["value"]), rel=1e-4)
-    code, _, error = command("--net=net.keras", "--out=rows.csv")
-    assert (code, error) == (2, "error: --out=rows.csv: the file exists; name another or remove it\n")
+    assert {path.name for path in (folder / "one").iterdir()} == {"card.csv", "card.json", "card.html", "card.pdf"}
+    code, _, error = command("--net=net.keras", "--out=one")
+    assert (code, error) == (2, "error: --out=one: the folder has a card; name another or remove it\n")
+
+
+def test_several_nets_are_ranked_side_by_side(command, folder):
+    """Each in a column with its rank, and the barrier between nets of one architecture."""
+    code, table, _ = command("--net=net.keras", "--net=other.keras", "--out=two", "--minutes=5")
+    assert code == 0
+    written = values(folder / "two")
+    assert table.splitlines()[0].split() == ["measure", "net", "other", "unit"]
+    line = next(line for line in table.splitlines() if line.startswith("trace "))
+    first, second = re.findall(r"([-\d.e]+) ± [-\d.e]+ \((\d)", line)
+    both = [float(written[name, "trace"]["value"]) for name in ("net", "other")]
+    assert [float(first[0]), float(second[0])] == pytest.approx(both, rel=1e-4)
+    assert [first[1], second[1]] == (["1", "2"] if abs(both[0]) < abs(both[1]) else ["2", "1"])
+    assert re.search(r"between net and other: barrier of the loss \d", table)
+
+
+def test_probabilities_are_taken_off(command, folder):
+    """The net with a softmax at its end gives what the same net without it gives."""
+    code, *_ = command("--net=softmax.keras", "--probabilities", "--out=softmax", "--minutes=5")
+    assert code == 0
+    twin = keras.Sequential([keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    twin.set_weights(keras.saving.load_model(folder / "softmax.keras").get_weights())
+    twin.save(folder / "without.keras")
+    assert command("--net=without.keras", "--out=without")[0] == 0
+    for (_, name), row in values(folder / "without").items():
+        found = values(folder / "softmax")["softmax", name]
+        assert float(found["value"]) == pytest.approx(float(row["value"]), rel=1e-4, abs=1e-9), name
+
+
+def test_an_interruption_keeps_what_was_measured(command, folder, monkeypatch):
+    """Exit code 130, a table and a card of the rows until then; the rest is named."""
+    keskar = cards.steps.keskar
+
+    def stopped(work):
+        yield next(keskar(work))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cards.steps, "keskar", stopped)
+    code, table, said = command("--net=net.keras", "--out=stopped")
+    assert code == 130
+    assert "interrupted: what was measured until then is above and in stopped" in said
+    assert ("net", "keskar_box") in values(folder / "stopped")
+    assert ("net", "keskar_subspace") not in values(folder / "stopped")
+    for name in ("keskar", "density", "plane"):
+        assert f"left out: {name}: interrupted" in table
+
+
+def test_what_takes_too_long_is_left_out_by_name(command):
+    """With next to no time only the losses remain, and each of the others is named."""
+    code, table, _ = command("--net=net.keras", "--minutes=1e-9")
+    assert code == 0
+    assert "train_loss" in table
+    assert re.search(
+        r"left out: spectral_norm_full: would take about \d+ s, and 0 s are left of --minutes=1e-09", table
+    )
 
 
 WRONG_FLAGS = {
     "--seed=1": "--net is needed",
-    "--net=net.keras --examples=12": "at most the 11 training images",
+    "--net=net.keras --net=net.keras": "given twice",
+    "--net=net.keras --examples=12": "at most the 11 training examples",
+    "--net=net.keras --examples=1": "at least 2",
     "--net=net.keras --epsilon=0": "above 0",
     "--net=net.keras --keskar_epsilon=nan": "above 0",
     "--net=net.keras --train=0": "train",
     "--net=net.keras --example=5": "example",
     "--net=net.keras net.keras": "no flag",
-    "--net=net.keras --out=nowhere/rows.csv": "no folder nowhere",
+    "--net=net.keras --out=text.keras": "is a file",
 }
 WRONG_INPUT = {
     "--net=missing.keras": "there is no file missing.keras",
     "--net=text.keras": "text.keras is not a .keras file",
     "--net=data.npz": "data.npz could not be loaded as a Keras model",
     "--net=code.keras": "could not be loaded as a Keras model .*`Lambda`",
-    "--net=softmax.keras": r"probabilities \(softmax at its end\), not logits: leave out the activation",
+    "--net=softmax.keras": r"probabilities \(softmax at its end\), not logits: add --probabilities",
+    "--net=net.keras --probabilities": "ends neither in a softmax nor in a sigmoid",
+    "--net=net.keras --loss=entropy": "keras.losses knows no loss 'entropy'",
     "--net=two_classes.keras": "label 2 is outside the model's 2 classes",
     "--net=large_images.keras": r"takes \[n, 4, 4\]",
-    "--net=net.keras --manifold=31": "subspaces of 1 to 30",
     "--net=net.keras --data=nothing": "there is no data set",
+    "--net=net.keras --train=12": "12",
 }
 
 
@@ -149,6 +169,13 @@ def test_errors_are_one_line(command, arguments):
     assert (table, error.count("\n")) == ("", 1)
 
 
+def test_fewer_examples_than_the_default_asks_for_will_do(folder, monkeypatch, capsys):
+    """Without --train and --test all examples are taken."""
+    monkeypatch.chdir(folder)
+    measure.main(["measure", "--net=net.keras", "--data=data.npz", "--minutes=1e-9"])
+    assert re.search(r"^train_loss .* 11 ", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_help_needs_no_tensorflow():
     """It comes at once."""
     code = (
@@ -157,3 +184,9 @@ def test_help_needs_no_tensorflow():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--keskar_epsilon" in done.stdout
     assert "python -m hw1.measure --net=my_net.keras" in done.stdout
+
+
+def test_the_columns_are_those_of_a_row(command, folder):
+    """In their order, after the net."""
+    assert command("--net=net.keras", "--out=columns", "--minutes=1e-9")[0] == 0
+    assert (folder / "columns" / "card.csv").read_text().splitlines()[0] == ",".join(["net", *rows.Row._fields])
