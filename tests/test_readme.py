@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hw1 import catalogue, command, models, records, replicate
+from hw1 import catalogue, command, measure, models, records, replicate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "Readme.md").read_text(encoding="utf-8")
@@ -93,12 +93,27 @@ def test_targets_of_the_readme_are_in_the_makefile():
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_first_program_of_the_readme_runs(tmp_path, monkeypatch):
-    """The example of measuring a net, word for word."""
+MEASURING = README.partition("## Measure a net of your own\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", MEASURING, re.MULTILINE | re.DOTALL))
+def test_programs_that_measure_a_net_run(code, tmp_path, monkeypatch):
+    """Word for word."""
     monkeypatch.chdir(tmp_path)
     models.mlp().save("my_net.keras")
-    code = next(text for kind, text in BLOCKS if kind == "python" and "my_net.keras" in text)
     exec(compile(code, "Readme.md", "exec"), {})
+
+
+def test_commands_that_measure_a_net_run(tmp_path, monkeypatch):
+    """On a few images, with the flags of the Readme."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("my_net.keras", "other.keras")):
+        models.mlp(seed=seed).save(name)
+    commands = re.findall(r"^hw1 measure (.*?)(?: +#.*)?$", MEASURING, re.MULTILINE)
+    assert len(commands) == 2
+    for line in commands:
+        measure.main(["measure", *line.split(), "--train=100", "--test=50", "--examples=20", "--manifold=2"])
+    assert (tmp_path / "card" / "card.html").exists()
 
 
 # The added question

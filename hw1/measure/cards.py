@@ -95,7 +95,7 @@ def card(model, data, name: str | None = None, tell: Callable[[str], None] | Non
     found.rows.append(row("parameters", work.size, "trainable"))
     begin = time.monotonic()
     try:
-        _run_all(found, work, tell, begin)
+        _run_all(found, work, tell)
     except KeyboardInterrupt:
         found.is_interrupted = True
     found.seconds = time.monotonic() - begin
@@ -114,7 +114,7 @@ def _data(data, work) -> dict:
     return {"name": str(getattr(data, "name", "arrays"))} | {part: size_of(x) for part, (x, _) in work.parts.items()}
 
 
-def _run_all(found, work, tell, begin) -> None:
+def _run_all(found, work, tell) -> None:
     """Runs the steps in turn; what does not fit is left out by name."""
     first = steps.before(work)
     found.left_out |= dict.fromkeys((step.name for step in first), "interrupted")
@@ -131,16 +131,19 @@ def _run_all(found, work, tell, begin) -> None:
         rest = [step for step in steps.after(work) if not step.products]
     else:
         del found.left_out["second derivatives"]
-        rest = [*steps.after(work), *pictures(work)]
+        rest = [
+            *steps.after(work),
+            *pictures(work),
+            steps.Step("layer_norm", steps.layer_norms, steps.EXTREME * len(work.layers), is_partial=True),
+        ]
     if work.n < given:
         note = f"of {given}: products on more would take more than --minutes={work.settings.minutes:g}"
         found.left_out["examples of the Hessian"] = f"{work.n} {note}"
     work.seconds |= _timed(work)
     found.left_out |= dict.fromkeys((step.name for step in rest), "interrupted")
-    deadline = begin + 60 * work.settings.minutes
     for number, step in enumerate(rest):
-        wanted, left = step.seconds(work), deadline - time.monotonic()
-        if wanted > left:
+        wanted, left = step.seconds(work), work.deadline - time.monotonic()
+        if wanted > left and not step.is_partial:
             found.left_out[step.name] = (
                 f"would take about {duration(wanted)}, and {duration(max(0.0, left))} are left of --minutes="
                 f"{work.settings.minutes:g}"
@@ -156,6 +159,8 @@ def _run(found, work, step) -> None:
     try:
         for each in step.run(work):
             found.rows.append(each)
+    except TimeoutError as error:
+        found.left_out[step.name] = f"{error or 'not finished within'} --minutes={work.settings.minutes:g}"
     except (ValueError, TypeError, RuntimeError) as error:
         found.left_out[step.name] = command.describe(error)
     else:

@@ -1,5 +1,6 @@
 """The steps of a card, in their order: each yields rows, and says before how long it will take."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from hw1.measures import (
 )
 
 TOLERANCE = 1e-3  # of Lanczos
-LANCZOS = 16  # products of an extreme eigenvalue, at most on the nets here
+EXTREME = 28  # products of an extreme eigenvalue and its sampling error, at most on the nets here
 PROBES, FROBENIUS_PROBES = 30, 90
 DRAWS = 20
 STEPS, RUNS = 60, 2  # of the density
@@ -44,6 +45,7 @@ class Step(NamedTuple):
     products: float = 0
     gradients: float = 0
     forwards: float = 0
+    is_partial: bool = False  # whether a part of it is worth having
 
     def seconds(self, work) -> float:
         """How long it will take, as far as that is known."""
@@ -140,6 +142,8 @@ def traces(work) -> Iterator[Row]:
         record = work.record(suffix, blocks=list(work.layers.values()))
         groups = {"": np.arange(work.size), **work.layers}
         found = stochastic_diagonal.partial_traces(record.operator, groups, PROBES, work.settings.seed)
+        if not suffix:
+            work.pictures["layer_traces"] = {name: float(found[name]) for name in work.layers}
         for (name, value), error in zip(found.items(), record.traces(PROBES), strict=True):
             where = f", layer {name}" if name else ""
             yield row(
@@ -167,7 +171,7 @@ def gauss_newton_norm(work) -> Iterator[Row]:
     for suffix, options in work.kinds.items():
         size = work.product(suffix).sizes[0]
         multiply = gauss_newton.product(work.model, *work.first, work.loss, chunk_size=size, **options)
-        value, _, residual, error, _ = _extreme(sampling.Record(multiply))
+        value, _, residual, error, _ = _extreme(sampling.Record(work.timed(multiply)))
         unit = "‖G‖₂, without the net's own curvature" + OWN * bool(suffix)
         yield row(f"gauss_newton_norm{suffix}", abs(value), unit, work.n, residual=residual, sampling=error)
 
@@ -261,12 +265,17 @@ def density(work) -> Iterator[Row]:
     yield row("smallest_eigenvalue", smallest, f"λ_min, from above: {STEPS} steps of Lanczos", work.n)
 
 
-def layer_norms(work, layer) -> Iterator[Row]:
-    """λ of a layer's block."""
-    mask = np.zeros(work.size)
-    mask[work.layers[layer]] = 1
-    value, _, residual, error, _ = _extreme(work.record(scale=mask))
-    yield row(f"layer_norm/{layer}", abs(value), f"‖H‖₂, layer {layer}", work.n, residual=residual, sampling=error)
+def layer_norms(work) -> Iterator[Row]:
+    """λ of each layer's block, in order of their traces; TimeoutError where the time ends before the layers do."""
+    traces_of = work.pictures.get("layer_traces", {})
+    order = sorted(work.layers, key=lambda layer: -abs(traces_of.get(layer, 0.0)))
+    for done, layer in enumerate(order):
+        if time.monotonic() + EXTREME * work.seconds["product"] > work.deadline:
+            raise TimeoutError(f"{done} of {len(order)} layers fitted into")
+        mask = np.zeros(work.size)
+        mask[work.layers[layer]] = 1
+        value, _, residual, error, _ = _extreme(work.record(scale=mask))
+        yield row(f"layer_norm/{layer}", abs(value), f"‖H‖₂, layer {layer}", work.n, residual=residual, sampling=error)
 
 
 def before(work) -> list[Step]:
@@ -276,22 +285,17 @@ def before(work) -> list[Step]:
 
 def after(work) -> list[Step]:
     """All others, in order of what a reader misses first."""
-    extreme = LANCZOS + 12
     share = work.n / size_of(work.parts["train"][0])  # of the training examples
     return [
-        Step("spectral_norm_full", spectral_norm, products=extreme),
+        Step("spectral_norm_full", spectral_norm, products=EXTREME),
         Step("trace", traces, products=PROBES),
         Step("sensitivity", sensitivities, gradients=1 + (work.classes or 0 if work.loss is None else 0)),
-        Step("spectral_norm_block", block_norm, products=extreme),
-        Step("adaptive", adaptive, products=extreme + PROBES, gradients=60 * share, forwards=DRAWS * share),
+        Step("spectral_norm_block", block_norm, products=EXTREME),
+        Step("adaptive", adaptive, products=EXTREME + PROBES, gradients=60 * share, forwards=DRAWS * share),
         Step("pac_bayes_sigma", radius, forwards=25 * DRAWS * share),
         Step("keskar", keskar, gradients=80),
         Step("frobenius_norm", frobenius_norm, products=FROBENIUS_PROBES),
-        Step("gauss_newton_norm", gauss_newton_norm, products=1.5 * extreme),
+        Step("gauss_newton_norm", gauss_newton_norm, products=1.5 * EXTREME),
         Step("outliers", outliers, products=6 * _top(work)),
         Step("density", density, products=STEPS * RUNS),
-        *(
-            Step(f"layer_norm/{layer}", lambda work, layer=layer: layer_norms(work, layer), products=extreme)
-            for layer in work.layers
-        ),
     ]

@@ -76,6 +76,7 @@ class Work:
         theta: the parameters, float64, shape [parameters].
         layers: layer → the places of its parameters.
         kinds: suffix of the rows → options; a second one if the net has losses of its own.
+        deadline: of `time.monotonic`, after which no product is begun.
         seconds: "product" on `first`, "forward" and "gradient" on the training examples; as far as they are known.
         top: the eigenvector of the largest eigenvalue and the eigenvalue, once they are known.
         pictures: what the figures show, by name.
@@ -85,6 +86,7 @@ class Work:
         """Checks net and data; raises TypeError or ValueError if they do not fit."""
         evaluation.check_model(model)
         self.model, self.settings, self.pictures, self.top = model, settings, {}, None
+        self.deadline = time.monotonic() + 60 * settings.minutes
         parts = {name: (scaled(shaped(x, model), settings.pixels), y) for name, (x, y) in parts_of(data).items()}
         outputs = getattr(model, "output_shape", None)
         is_single = isinstance(outputs, tuple) and outputs[1:] in ((), (1,))
@@ -130,10 +132,24 @@ class Work:
     def product(self, suffix: str = "", scope: str = "full"):
         """Products by chunks with the Hessian, made once."""
         if (suffix, scope) not in self._products:
-            self._products[suffix, scope] = products.product(
+            made = products.product(
                 self.model, *self.first, self.loss, self._chunk_size(), scope=scope, **self.kinds[suffix]
             )
+            self._products[suffix, scope] = self.timed(made)
         return self._products[suffix, scope]
+
+    def timed(self, multiply):
+        """The products; TimeoutError from a chunk after the deadline."""
+        chunks = multiply.chunks
+
+        def until_the_deadline(vector):
+            for image in chunks(vector):
+                if time.monotonic() > self.deadline:
+                    raise TimeoutError
+                yield image
+
+        multiply.chunks = until_the_deadline
+        return multiply
 
     def _chunk_size(self):
         """As many examples as a chunk has, or fewer if a call would take more than 2 GB."""
@@ -150,11 +166,13 @@ class Work:
         multiply = self.product()
         chunk = next(iter(multiply.sizes))
         vector = np.random.default_rng(0).standard_normal(self.size)
-        for _ in range(2):  # the first call may still be tracing
+        deadline, self.deadline, found = self.deadline, np.inf, []
+        for _ in range(4):  # the first call may still be tracing
             begin = time.perf_counter()
             next(iter(multiply.chunks(vector))).numpy()
-            one = time.perf_counter() - begin
-        each = one / chunk
+            found.append(time.perf_counter() - begin)
+        self.deadline = deadline
+        each = np.median(found[1:]) / chunk
         if self.settings.examples is None and PRODUCTS * each * self.n > limit:
             self.restrict(
                 next((n for n in SIZES if PRODUCTS * each * n <= limit and n < self.n), min(SIZES[-1], self.n))

@@ -8,6 +8,8 @@
 - `smoothing`: the loss convolved with a Gaussian in parameter space. `points`: the loss at many points.
 - `sharpness`: the rise of the loss around a minimum. `volume`: the volume of the flat region around it. `evidence`: the
   Bayesian evidence, by Laplace's approximation.
+- `perturbation`: the mean rise of the loss under random perturbations. `margins`: of a classifier.
+- `sampling`: the error by the choice of examples. `stability`: the curvature at which an optimiser becomes unstable.
 - `sensitivity`: derivatives with respect to the input. `adversarial`: changes of the input that raise the loss.
 - `interpolation`: the loss on lines, paths and planes in parameter space, and the barrier between two nets;
   `directions` for planes.

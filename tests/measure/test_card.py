@@ -262,6 +262,22 @@ def test_a_slow_net_takes_fewer_examples_and_says_so(monkeypatch):
     assert slow(500).n == 500
 
 
+def test_a_step_that_meets_its_end_of_time_is_left_out(monkeypatch):
+    """It was expected to be faster; what was measured before stays."""
+    after = steps.after
+
+    def late(work):
+        work.deadline = -np.inf
+        return after(work)
+
+    monkeypatch.setattr(steps, "after", late)
+    monkeypatch.setattr(steps.Step, "seconds", lambda *_: -np.inf)
+    found = measure.card(nets.case("tanh").model, data_of("tanh"), tell=None, examples=30)
+    assert found.left_out["trace"] == "not finished within --minutes=15"
+    assert found.left_out["layer_norm"] == "0 of 2 layers fitted into --minutes=15"
+    assert found["train_loss"].value > 0
+
+
 def test_what_cannot_be_measured_is_left_out_with_the_reason():
     """A net without second derivative: the losses remain."""
 

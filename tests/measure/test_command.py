@@ -26,14 +26,18 @@ def folder(tmp_path_factory):
     np.savez(folder / "data.npz", **arrays)
     layers = {
         "net": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
-        "softmax": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")],
+        "softmax": [
+            keras.Input((3, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax", name="logits"),
+        ],
         "other": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
         "two_classes": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(2)],
         "large_images": [keras.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)],
         "code": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(3)],
     }
-    for name, parts in layers.items():
-        nets.with_random_weights(keras.Sequential(parts), np.random.default_rng(0)).save(folder / f"{name}.keras")
+    for number, (name, parts) in enumerate(layers.items()):
+        nets.with_random_weights(keras.Sequential(parts), np.random.default_rng(number)).save(folder / f"{name}.keras")
     (folder / "text.keras").write_text("no net")
     return folder
 
@@ -95,7 +99,8 @@ def test_probabilities_are_taken_off(command, folder):
     """The net with a softmax at its end gives what the same net without it gives."""
     code, *_ = command("--net=softmax.keras", "--probabilities", "--out=softmax", "--minutes=5")
     assert code == 0
-    twin = keras.Sequential([keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3, name="logits")]
+    twin = keras.Sequential([keras.Input((3, 3)), *layers])
     twin.set_weights(keras.saving.load_model(folder / "softmax.keras").get_weights())
     twin.save(folder / "without.keras")
     assert command("--net=without.keras", "--out=without")[0] == 0
