@@ -11,7 +11,8 @@ they are flattened, if the net expects it. --out=FOLDER gets card.csv, card.json
 pictures. What would take longer than --minutes is left out, and named; so is what cannot be measured of a net. Ctrl-C
 keeps what was measured.
 
-In Python: `hw1.measure.card(model, data)`; during training: the callback `hw1.measure.Flatness`.
+In Python: `hw1.measure.card(model, data)`, of a net of probabilities `card(logits(model), data)`; during training: the
+callback `hw1.measure.Flatness`.
 
 The rows, with L the mean loss (softmax cross-entropy in nats unless --loss says otherwise), θ the parameters and H the
 Hessian of L:
@@ -61,6 +62,7 @@ _PLACES = {
     "Settings": "work",
     "card": "cards",
     "load": "saved",
+    "logits": "saved",
     "main": "__main__",
 }
 __all__ = list(_PLACES)
