@@ -117,30 +117,24 @@ def _data(data, work) -> dict:
 def _run_all(found, work, tell) -> None:
     """Runs the steps in turn; what does not fit is left out by name."""
     first = steps.before(work)
-    found.left_out |= dict.fromkeys((step.name for step in first), "interrupted")
+    found.left_out |= dict.fromkeys((step.name for step in (*first, *_rest(work))), "interrupted")
     for step in first:
         tell(f"measure: {step.name}")
         _run(found, work, step)
     given = work.n
-    found.left_out["second derivatives"] = "interrupted"
     tell(f"measure: a first product with the Hessian, on {work.n} examples")
     try:
         work.time()
+        rest = _rest(work)
     except ValueError as error:  # there is no Hessian; what needs none is still measured
+        rest = [step for step in _rest(work) if not step.products]
+        for name in {step.name for step in _rest(work)} - {step.name for step in rest}:
+            del found.left_out[name]
         found.left_out["second derivatives"] = command.describe(error)
-        rest = [step for step in steps.after(work) if not step.products]
-    else:
-        del found.left_out["second derivatives"]
-        rest = [
-            *steps.after(work),
-            *pictures(work),
-            steps.Step("layer_norm", steps.layer_norms, steps.EXTREME * len(work.layers), is_partial=True),
-        ]
     if work.n < given:
         note = f"of {given}: products on more would take more than --minutes={work.settings.minutes:g}"
         found.left_out["examples of the Hessian"] = f"{work.n} {note}"
     work.seconds |= _timed(work)
-    found.left_out |= dict.fromkeys((step.name for step in rest), "interrupted")
     for number, step in enumerate(rest):
         wanted, left = step.seconds(work), work.deadline - time.monotonic()
         if wanted > left and not step.is_partial:
@@ -152,6 +146,11 @@ def _run_all(found, work, tell) -> None:
         remaining = min(left, sum(each.seconds(work) for each in rest[number:]))
         tell(f"measure: {step.name} ({number + 1} of {len(rest)}, about {duration(remaining)} left)")
         _run(found, work, step)
+
+
+def _rest(work) -> list[steps.Step]:
+    """All steps whose time is estimated; the estimates follow the number of examples."""
+    return [*steps.after(work), *pictures(work), steps.last(work)]
 
 
 def _run(found, work, step) -> None:

@@ -285,7 +285,7 @@ def before(work) -> list[Step]:
 
 def after(work) -> list[Step]:
     """All others, in order of what a reader misses first."""
-    share = work.n / size_of(work.parts["train"][0])  # of the training examples
+    share = work.n / size_of(work.parts["train"][0])  # of the training examples, for which gradients are timed
     return [
         Step("spectral_norm_full", spectral_norm, products=EXTREME),
         Step("trace", traces, products=PROBES),
@@ -299,3 +299,8 @@ def after(work) -> list[Step]:
         Step("outliers", outliers, products=6 * _top(work)),
         Step("density", density, products=STEPS * RUNS),
     ]
+
+
+def last(work) -> Step:
+    """The step that may take long for a deep net, and of which a part is worth having."""
+    return Step("layer_norm", layer_norms, EXTREME * len(work.layers), is_partial=True)
