@@ -97,13 +97,13 @@ class Work:
             try:
                 examples = evaluation.check(model, x, targets_for(self.loss, y, outputs), self.loss)
             except ValueError as error:
-                hint = ": --pixels=255 does so" if "rescales pixels from 0 to 255" in str(error) else ""
-                raise ValueError(f"{error}{hint}") from None
+                raise ValueError(f"{error}{_hint(str(error))}") from None
             if examples.weight is not None:
                 raise ValueError("a card counts all examples alike: leave out the weights")
             self.parts[name] = examples.x, examples.y
-            if is_labels(y) and (several or is_binary(self.loss)):
-                self.labels[name] = np.asarray(y)
+            labels = examples.y if self.loss is None else y  # of one-hot rows the check has made labels
+            if is_labels(labels) and (several or is_binary(self.loss)):
+                self.labels[name] = np.asarray(labels)
         self.classes = (outputs[-1] if several else 2) if self.labels else None
         _check_pixels(self)
         self.theta = models.flat_parameters(model).astype(np.float64)
@@ -231,6 +231,15 @@ def _loss(given, is_single):
     if given is None:
         return LOSSES["binary" if is_single else "crossentropy"]
     return LOSSES.get(given, given) if isinstance(given, str) else given
+
+
+def _hint(error: str) -> str:
+    """What to add to an error of the checks: how the card takes such a net."""
+    hints = {
+        "rescales pixels from 0 to 255": ": pixels=255 (--pixels=255) does so",
+        "gives probabilities": "; hw1.measure.logits(model) (--probabilities) takes it off",
+    }
+    return next((hint for part, hint in hints.items() if part in error), "")
 
 
 def is_binary(loss) -> bool:

@@ -166,6 +166,27 @@ def test_own_losses_are_measured_too():
 # Losses
 
 
+def test_one_hot_targets_give_what_labels_give():
+    """Accuracy and margins too."""
+    x, y, *_ = data_of("tanh")
+    found, other = (
+        measure.card(nets.case("tanh").model, (x, target), tell=None, minutes=1e-9) for target in (y, np.eye(3)[y])
+    )
+    assert [row.measure for row in found.rows] == [row.measure for row in other.rows]
+    assert [row.value for row in found.rows] == pytest.approx([row.value for row in other.rows])
+    assert found["margin_median"].value
+
+
+def test_probabilities_are_refused_with_what_helps():
+    """The function that takes the softmax off."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input(nets.SHAPE), *layers])
+    x, y = nets.examples(nets.SHAPE, N)
+    with pytest.raises(ValueError, match=r"hw1\.measure\.logits"):
+        measure.card(model, (np.float32(x), y), tell=None)
+    assert measure.card(measure.logits(model), (np.float32(x), y), tell=None, minutes=1e-9).rows
+
+
 def test_mean_squared_error_on_labels():
     """Targets are one-hot; the trace is that of brute force."""
     net, (x, y, *_) = nets.case("tanh"), data_of("tanh")
