@@ -159,7 +159,7 @@ def _run(found, work, step) -> None:
         for each in step.run(work):
             found.rows.append(each)
     except TimeoutError as error:
-        found.left_out[step.name] = f"{error or 'not finished within'} --minutes={work.settings.minutes:g}"
+        found.left_out[step.name] = f"{str(error) or 'not finished within'} --minutes={work.settings.minutes:g}"
     except (ValueError, TypeError, RuntimeError) as error:
         found.left_out[step.name] = command.describe(error)
     else:
@@ -181,9 +181,8 @@ def _timed(work) -> dict[str, float]:
     """Seconds of a forward pass and of a gradient over the training examples."""
     x, y = work.parts["train"]
     at = evaluation.objective(work.model, x, y, work.loss)
-    evaluate = functools.partial(evaluation.evaluate, work.model, x, y, work.loss)
-    found = {}
-    for name, call in (("gradient", lambda: at(work.theta)), ("forward", evaluate)):
+    problem, found = evaluation.Problem(work.model, x, y, work.loss), {}
+    for name, call in (("gradient", lambda: at(work.theta)), ("forward", lambda: evaluation.evaluate_at(problem))):
         for _ in range(2):  # the first call may be tracing
             begin = time.perf_counter()
             call()
