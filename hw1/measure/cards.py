@@ -143,7 +143,7 @@ def _run_all(found, work, tell) -> None:
                 f"{work.settings.minutes:g}"
             )
             continue
-        remaining = min(left, sum(each.seconds(work) for each in rest[number:]))
+        remaining = max(0.0, min(left, sum(each.seconds(work) for each in rest[number:])))
         tell(f"measure: {step.name} ({number + 1} of {len(rest)}, about {duration(remaining)} left)")
         _run(found, work, step)
 

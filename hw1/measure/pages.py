@@ -202,11 +202,16 @@ def page(cards, drawn, svgs) -> str:
 
 
 def _cells(cards):
-    """Headings and lines of the table of values."""
+    """Headings and lines of the table of values; of a deep net without its smallest layers."""
+    first = cards[0].rows
+    kept, note = rows.brief([row.measure for row in first], [row.value for row in first])
     if len(cards) == 1:
-        return rows.HEADINGS, [rows.cells(row) for row in cards[0].rows]
-    headings = ("measure", *(card.name for card in cards), "unit")
-    return headings, [(name, *texts, unit) for name, texts, unit in side_by_side(cards)]
+        headings, lines = rows.HEADINGS, [rows.cells(row) for row in first if row.measure in kept]
+    else:
+        dropped = {row.measure for row in first} - kept
+        headings = ("measure", *(card.name for card in cards), "unit")
+        lines = [(name, *texts, unit) for name, texts, unit in side_by_side(cards) if name not in dropped]
+    return headings, lines + ([("…", *[""] * (len(headings) - 2), note)] if note else [])
 
 
 def _table(headings, lines, caption) -> str:

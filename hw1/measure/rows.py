@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+MOST_LAYERS = 20  # in a table
 WANTED = 0.05  # relative error, for which `Row.examples_for_5_percent` says how many examples it would take
 
 
@@ -66,8 +67,27 @@ def shown(value, error) -> str:
 
 def cells(found: Row) -> tuple[str, ...]:
     """What the table says of a row: measure, value ± error, examples, examples for 5 %, unit."""
-    more = "" if found.examples_for_5_percent is None else str(found.examples_for_5_percent)
+    number = found.examples_for_5_percent
+    more = "" if number is None else str(number) if number < 1e6 else f"{number:.0e}"
     return found.measure, shown(found.value, found.standard_error), str(found.examples or ""), more, found.unit
+
+
+def brief(names: list[str], values: list[float]) -> tuple[set[str], str]:
+    """Which measures a table shows: of a deep net the layers with the largest values only.
+
+    Args:
+        names: of all measures.
+        values: by whose size the layers are chosen.
+
+    Returns:
+        The names to show; and a sentence about the others, empty if there are none.
+    """
+    kept, more = set(names), 0
+    for kind in ("layer_trace", "layer_norm"):
+        layers = [(abs(value), name) for name, value in zip(names, values, strict=True) if name.startswith(kind)]
+        dropped = {name for _, name in sorted(layers, reverse=True)[MOST_LAYERS:]}
+        kept, more = kept - dropped, max(more, len(dropped))
+    return kept, f"{more} layers with smaller values are in card.csv only" if more else ""
 
 
 HEADINGS = ("measure", "value", "examples", "for ± 5 %", "unit")
@@ -75,7 +95,9 @@ HEADINGS = ("measure", "value", "examples", "for ± 5 %", "unit")
 
 def table(rows: list[Row]) -> str:
     """Formats the rows as aligned text."""
-    return aligned([HEADINGS, *map(cells, rows)])
+    kept, note = brief([row.measure for row in rows], [row.value for row in rows])
+    text = aligned([HEADINGS, *(cells(row) for row in rows if row.measure in kept)])
+    return text + (f"\n{note}" if note else "")
 
 
 def aligned(lines) -> str:

@@ -126,14 +126,17 @@ class Record:
         """
         self._multiply, self._scale = multiply, scale
         self.sizes, self.quadratic, self.squares = np.array(multiply.sizes, np.float64), [], []
-        blocks = [slice(None), *blocks]
+        blocks = [slice(None), *map(_as_slice, blocks)]
+        n = self.sizes.sum()
 
         def noted(vector):
             images = self.chunks(vector)
-            total = self.sizes @ images / self.sizes.sum()
+            total = self.sizes @ images / n
             self.quadratic.append(np.stack([images[:, rows] @ vector[rows] for rows in blocks], axis=1))
-            rest = without(images, self.sizes) if len(images) > 1 else images * np.nan
-            self.squares.append(np.sum(np.vstack([total, rest]) ** 2, axis=1))
+            square, across, own = total @ total, images @ total, np.einsum("ji,ji->j", images, images)
+            with np.errstate(invalid="ignore"):  # of one chunk nothing is left
+                rest = n**2 * square - 2 * n * self.sizes * across + self.sizes**2 * own
+                self.squares.append(np.append(square, np.maximum(rest, 0) / (n - self.sizes) ** 2))
             return total
 
         noted.size = multiply.size
@@ -176,6 +179,12 @@ class Record:
             return (np.sum(noted[:size], axis=0),) * 2
         signs, basis, rest = (np.array(noted[start * third : (start + 1) * third]) for start in range(3))
         return basis.sum(axis=0) + rest.mean(axis=0), signs.mean(axis=0)
+
+
+def _as_slice(rows):
+    """Indices without gaps as a slice, which takes no copy; others as they are."""
+    is_plain = len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+    return slice(int(rows[0]), int(rows[0]) + len(rows)) if is_plain else rows
 
 
 def eigenvalues_left_out(record: Record, vector: np.ndarray, value: float) -> tuple[float, np.ndarray]:

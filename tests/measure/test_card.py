@@ -310,3 +310,12 @@ def test_what_cannot_be_measured_is_left_out_with_the_reason():
     found = measure.card(model, (np.float32(x), y), tell=None)
     assert "not the derivative of what the model computes" in found.left_out["second derivatives"]
     assert found["train_loss"].value > 0
+
+
+def test_a_table_of_a_deep_net_shows_its_largest_layers():
+    """The others are in card.csv, and the table says so."""
+    found = [rows.row("trace", 1.0, "", 5)]
+    found += [rows.row(f"layer_trace/{number}", (-1) ** number * number, "", 5) for number in range(50)]
+    lines = rows.table(found).splitlines()
+    assert [line.split()[0] for line in lines[2:-1]] == [f"layer_trace/{number}" for number in range(30, 50)]
+    assert lines[-1] == "30 layers with smaller values are in card.csv only"
