@@ -4,9 +4,9 @@
     hw1 paths --net=a.keras --net=b.keras --data=fashion10k --bezier --out=between
     python -m hw1.barriers --net=a.keras --net=b.keras  the same as the first
 
-Both nets must be of one architecture and saved by `model.save("a.keras")`, take the images of the data set (pixels in
-[0, 1], or those times --pixels) and output logits, without a softmax. If the nets expect it, a channel axis is added to
-the images, or they are flattened. The curves go from the first net to the second:
+Both nets must be of one architecture, take the images of the data set (pixels in [0, 1], or those times --pixels) and
+output logits; of nets that end in a softmax, --probabilities takes that off. Files, images, labels and --raw are as for
+`hw1 measure`. The curves go from the first net to the second:
 
     line      the straight line (1 − α) θ_a + α θ_b
     matched   the straight line to the second net with its hidden units in another order, that which brings it nearest
@@ -36,7 +36,7 @@ import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
-from hw1 import command, environment, files, saved
+from hw1 import command, environment, files, inputs, saved
 from hw1.findings import style
 
 TITLES = {"line": "straight line", "matched": "units matched", "string": "string method", "bezier": "Bézier curve"}
@@ -97,7 +97,7 @@ def between(
     """
     from hw1.measures import interpolation, paths
 
-    (train, test), _ = (saved.parts(data, model, pixels) for model in (model_a, model_b))
+    (train, test), _ = (inputs.parts(data, model, pixels) for model in (model_a, model_b))
     interpolation.between_models(model_a, model_b, *train)
     if all(np.array_equal(*pair) for pair in zip(model_a.get_weights(), model_b.get_weights(), strict=True)):
         raise ValueError("the two nets are equal, weight for weight: no path leads from one to the other")
@@ -197,7 +197,7 @@ def table(curves: list[Curve], names: list[str]) -> str:
         values = ((about[f"{part}_loss_barrier"], about[f"{part}_error_barrier"]) for part in ("train", "test"))
         cells.append((TITLES[name], f"{about['length']:.4g}", *_cells(values)))
     notes = [f"{TITLES[name]}: {about['note']}" for name, about in found.items() if about["note"]]
-    return "\n".join([saved.aligned(cells), *notes])
+    return "\n".join([command.aligned(cells), *notes])
 
 
 def _cells(values) -> list[str]:
@@ -250,8 +250,8 @@ def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> No
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command. Exits with 2 for wrong flags, 1 for an error during the work, 130 when interrupted."""
-    values = saved.define_flags()
-    flags.DEFINE_multi_string("net", [], "the .keras file of a net; to be given twice (required)", flag_values=values)
+    values = inputs.define_flags()
+    flags.DEFINE_multi_string("net", [], "the file of a net; to be given twice (required)", flag_values=values)
     for name, default, text in (
         ("points", 200, "points of a curve at which it is measured, or more"),
         ("pivots", 10, "pivots of the string at first"),
@@ -272,10 +272,11 @@ def main(argv: list[str] | None = None) -> None:
         command.parse(values, argv, __doc__)
         _check(values)
     with command.exit_on_error(traceback=values.traceback, interrupted="nothing was written"):
-        models = [saved.single_precision(saved.load(path)) for path in values.net]
-        from hw1 import datasets
-
-        data = datasets.load(values.data, values.train, values.test)
+        models = [saved.taken(path, values.probabilities) for path in values.net]
+        for path, model in zip(values.net, models, strict=True):
+            saved.check_kind(path, model)
+        data = inputs.load(values)
+        _check_batch(values, len(data.y_train))
         searched = ("points", "pivots", "steps", "cycles", "learning_rate", "batch_size", "bezier", "seed", "pixels")
         options = {name: values[name].value for name in searched}
         curves, names = list(between(*models, data, **options)), [Path(path).name for path in values.net]
@@ -283,7 +284,7 @@ def main(argv: list[str] | None = None) -> None:
         print(table(curves, names))
         if values.out:
             about = {"nets": values.net, "data": data.name, "sha256": data.sha256, "settings": options}
-            about["settings"] |= {"train": values.train, "test": values.test}
+            about["settings"] |= {"train": len(data.y_train), "test": len(data.y_test)}
             write(values.out, curves, names, about)
 
 
@@ -291,14 +292,19 @@ def _check(values) -> None:
     """Raises ValueError for wrong flags that would otherwise fail only after the search."""
     if len(values.net) != 2:
         given = f"--net is given {len(values.net)} times"
-        raise ValueError(f"{given}: name the .keras files of two nets, for example --net=a.keras --net=b.keras")
-    saved.check_positive(values, "learning_rate")
-    if values.batch_size is not None and values.batch_size > values.train:
-        raise ValueError(f"--batch_size={values.batch_size}: must be at most the {values.train} training images")
+        raise ValueError(f"{given}: name the files of two nets, for example --net=a.keras --net=b.keras")
+    inputs.check_flags(values, "learning_rate")
+    _check_batch(values, values.train)
     if values.out and Path(values.out, "paths.csv").exists():
         raise ValueError(f"--out={values.out}: it holds a paths.csv already; name another folder or remove it")
     if values.out and Path(values.out).exists() and not Path(values.out).is_dir():
         raise ValueError(f"--out={values.out} is a file, not a folder; name another")
+
+
+def _check_batch(values, images: int) -> None:
+    """Raises ValueError if a batch is larger than the training set."""
+    if values.batch_size is not None and values.batch_size > images:
+        raise ValueError(f"--batch_size={values.batch_size}: must be at most the {images} training images")
 
 
 if __name__ == "__main__":

@@ -168,3 +168,10 @@ def describe(error: Exception) -> str:
 def say(text: str) -> None:
     """Prints to stderr at once, above any bars."""
     tqdm.write(text, file=sys.stderr)
+
+
+def aligned(lines: Iterable[tuple[str, ...]]) -> str:
+    """Lines of cells as text, with the columns below each other."""
+    lines = list(lines)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -1,52 +1,179 @@
-"""Saved nets of one's own, and the images that they take: what the commands that measure such nets share."""
+"""Saved nets: .keras, .h5 and SavedModel folders → Keras models, without running code from the file."""
 
-import contextlib
-import math
+import json
+import re
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
 from hw1 import command
 
-
-def define_flags() -> flags.FlagValues:
-    """The flags of the data, in an object of their own; with --traceback and --help."""
-    values = command.base_flags(out=None)
-    flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
-    for part, images in (("train", "training"), ("test", "test")):
-        flags.DEFINE_integer(part, 5000, f"{images} images [5000]", lower_bound=1, flag_values=values)
-    flags.DEFINE_float("pixels", 1.0, "what the net expects of a white pixel, 1 or 255 [1]", flag_values=values)
-    return values
-
-
-def check_positive(values: flags.FlagValues, *names: str) -> None:
-    """Raises ValueError, naming the flag, unless these and --pixels are finite numbers above 0."""
-    for name in (*names, "pixels"):
-        if not 0 < values[name].value < math.inf:
-            raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
+_REMEDY = 'save the net by model.save("my_net.keras")'
 
 
 def load(path: str | Path):
-    """Loads a Keras model from a .keras file, without running code from the file.
+    """Loads a Keras model from a .keras file, an .h5 file or a SavedModel folder of Keras 2.
+
+    No code from the file runs: Lambda layers and other pickled functions are refused. Of a SavedModel the graph is not
+    executed; the net is made anew from its configuration, and its variables are read by the names of their layers.
+
+    Args:
+        path: of the file or folder.
+
+    Returns:
+        A built Keras model, not compiled.
 
     Raises:
-        OSError: the file is missing or cannot be read.
-        ValueError: the file does not hold a Keras model, or holds one with custom code.
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it does not hold a Keras model, or holds one with code of its own.
     """
     from hw1 import quiet  # noqa: F401, I001
+    import h5py
     import keras
 
-    if not Path(path).is_file():
+    path = Path(path)
+    if path.is_dir():
+        return _loaded(path, _saved_model)
+    if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give the .keras file that model.save wrote")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is not a .keras file; save the net by model.save("my_net.keras")')
+    if zipfile.is_zipfile(path):
+        return _loaded(path, lambda path: keras.saving.load_model(path, compile=False))  # in safe mode, the default
+    if h5py.is_hdf5(path):
+        return _loaded(path, _hdf5)
+    raise ValueError(f"{path} is not a .keras file, an .h5 file or a SavedModel folder; {_REMEDY}")
+
+
+def _loaded(path, reader):
+    """What a reader gives, or a ValueError in one line."""
     try:
-        return keras.saving.load_model(path, compile=False)  # safe mode is the default: no code from the file runs
+        return _plain(reader(path))
     except Exception as error:  # Keras has no specific exception for a bad file
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:500]
         raise ValueError(f"{path} could not be loaded as a Keras model ({type(error).__name__}: {reason})") from error
+
+
+def _plain(model):
+    """The model, with its one input as such if an old format has it in a list, which Keras would warn of."""
+    import keras
+
+    is_listed = isinstance(getattr(model, "input", None), list | tuple) and len(model.inputs) == len(model.outputs) == 1
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name) if is_listed else model
+
+
+def _hdf5(path):
+    """A model from an .h5 file."""
+    import h5py
+    import keras
+
+    with h5py.File(path, "r") as file:
+        config, version = file.attrs.get("model_config"), str(file.attrs.get("keras_version", ""))
+    if config is None:
+        raise ValueError(f"it holds weights only, no layers; {_REMEDY}")
+    config = config if version.startswith("3") else _current(config)
+    _check_no_code(json.loads(config))
+    with tempfile.TemporaryDirectory() as folder:
+        twin = shutil.copy(path, folder)
+        with h5py.File(twin, "r+") as file:
+            file.attrs["model_config"] = config
+        return keras.saving.load_model(twin, compile=False)
+
+
+def _current(config: str) -> str:
+    """A configuration of Keras 2 for Keras 3: without a key of recurrent layers that it does not know."""
+    if '"hard_sigmoid"' in config:
+        raise ValueError("its `hard_sigmoid` is another function in Keras 3 (slope 1/6, in Keras 2 1/5)")
+    return re.sub(r', "time_major": false|"time_major": false, ', "", config)
+
+
+def _check_no_code(config) -> None:
+    """Raises ValueError if a configuration has a Lambda layer anywhere."""
+    if isinstance(config, dict):
+        if config.get("class_name") in ("Lambda", "__lambda__", "TFOpLambda"):
+            raise ValueError("it has a `Lambda` layer, whose function is code in the file, which is not run")
+        config = list(config.values())
+    for part in config if isinstance(config, list) else ():
+        _check_no_code(part)
+
+
+def _saved_model(path):
+    """A model from a SavedModel folder of Keras 2, by its configuration and its checkpoint."""
+    import tensorflow as tf
+    from keras.src.legacy.saving import json_utils, saving_options, saving_utils
+    from keras.src.saving.serialization_lib import SafeModeScope
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+    from tensorflow.python.keras.protobuf.saved_metadata_pb2 import SavedMetadata
+
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError("it is no SavedModel: it has no saved_model.pb")
+    if not (path / "keras_metadata.pb").is_file():
+        raise ValueError(f"it holds a graph but no layers, as model.export writes it; {_REMEDY}")
+    metadata = SavedMetadata.FromString((path / "keras_metadata.pb").read_bytes())
+    (root,) = [json_utils.decode(_current(node.metadata)) for node in metadata.nodes if node.node_path == "root"]
+    config = {key: root[key] for key in ("class_name", "config")}
+    _check_no_code(config)
+    if config["class_name"] not in ("Sequential", "Functional", "Model"):
+        raise ValueError(
+            f"it is a net written as the class {config['class_name']}, which is not in the file; {_REMEDY}"
+        )
+    with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(True):
+        model = saving_utils.model_from_config(config)
+    reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    graph = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+    _fill(model, graph.nodes, 0, reader)
+    return model
+
+
+def _fill(layer, nodes, place, reader) -> None:
+    """Gives a layer, and those in it, the variables that the checkpoint has at a place of its graph of objects."""
+    import keras
+
+    children = {child.local_name: child.node_id for child in nodes[place].children}
+
+    def child(name):
+        if name not in children:
+            raise ValueError(f"its checkpoint has no {name!r} of layer {layer.name!r}")
+        return children[name]
+
+    for variable in layer._trainable_variables + layer._non_trainable_variables:
+        (attribute,) = nodes[child(variable.name)].attributes
+        value = reader.get_tensor(attribute.checkpoint_key)
+        if value.shape != tuple(variable.shape):
+            raise ValueError(f"{variable.path} has shape {list(variable.shape)}, in the checkpoint {list(value.shape)}")
+        variable.assign(value)
+    if isinstance(layer, keras.Model):
+        weighted = [inner for inner in layer.layers if inner.weights]
+        inners = {f"layer_with_weights-{number}": inner for number, inner in enumerate(weighted)}
+    else:
+        inners = {_attribute(layer, inner): inner for inner in layer._layers if inner.weights}
+    for name, inner in inners.items():
+        _fill(inner, nodes, child(name), reader)
+
+
+def _attribute(layer, inner) -> str:
+    """The name under which a layer holds another."""
+    return next(name for name, value in vars(layer).items() if value is inner)
+
+
+# What is measured of it
+
+
+def taken(path: str | Path, probabilities: bool = False):
+    """The net of a file as it is measured: in single precision, and without a last softmax or sigmoid if told so."""
+    model = single_precision(load(path))
+    return logits(model) if probabilities else model
+
+
+def check_kind(path: str | Path, model, loss: str | None = None) -> None:
+    """Raises ValueError for a net of probabilities where the loss takes logits, naming the flag that helps."""
+    ending = last_activation(model)
+    if ending and loss in (None, "crossentropy", "binary"):
+        raise ValueError(
+            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
+            "net without it"
+        )
 
 
 def single_precision(model):
@@ -61,65 +188,63 @@ def single_precision(model):
     return models.with_dtype(model, "float32")
 
 
-def shaped(x: np.ndarray, model) -> np.ndarray:
-    """Adds a channel axis to the images or flattens them, if that is the shape that the model expects.
+def last_activation(model) -> str | None:
+    """Which of "softmax" and "sigmoid" the last layer of a model ends in; None if in neither."""
+    layer = _last(model)
+    if type(layer).__name__ == "Softmax":
+        return "softmax"
+    name = getattr(getattr(layer, "activation", None), "__name__", None)
+    return name if name in ("softmax", "sigmoid") else None
+
+
+def _last(model):
+    """The layer that gives the output of a model, inside of nested models too; None if nobody can know."""
+    import keras
+
+    outputs = getattr(model, "outputs", None)
+    if not isinstance(model, keras.Model) or not outputs or len(outputs) > 1:
+        return None
+    layer = outputs[0]._keras_history.operation
+    return _last(layer) if isinstance(layer, keras.Model) else layer
+
+
+def logits(model, x=None):
+    """A copy of a net of probabilities without its last softmax or sigmoid, so that it gives logits.
 
     Args:
-        x: images, shape [n, ...].
-        model: a built Keras model.
+        model: a built Keras model whose last layer is a softmax or a sigmoid, or has it as its activation.
+        x: examples on which the copy is compared with the model, as the model takes them; None for random ones.
 
     Returns:
-        The images in the shape that fits, or as they are if none does.
-    """
-    wanted = getattr(model, "input_shape", None)
-    if isinstance(wanted, tuple) and len(wanted) == x.ndim + 1 and wanted[-1] == 1:
-        return x[..., np.newaxis]
-    if isinstance(wanted, tuple) and wanted[1:] == (math.prod(x.shape[1:]),):
-        return x.reshape(len(x), -1)
-    return x
-
-
-def parts(data, model, pixels: float = 1.0) -> tuple[tuple, tuple]:
-    """Training and test examples (x, y) in the form that a model takes, checked.
-
-    Args:
-        data: as returned by `hw1.datasets.load`.
-        model: a built Keras model.
-        pixels: what the model expects of a white pixel; the images, in [0, 1], are multiplied by it.
+        The copy; the model is not changed.
 
     Raises:
-        TypeError, ValueError: the model does not fit the data.
+        ValueError: there is no such end, or the softmax or sigmoid of the copy's outputs is not what the model gives.
     """
-    from hw1 import evaluation
+    import keras
 
-    found = tuple(
-        (shaped(x * np.float32(pixels), model), y)
-        for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
-    )
-    for part in found:
-        evaluation.check(model, *part)
-    _check_pixels(model, found[1], pixels)
-    return found
+    from hw1 import copies
 
-
-def _check_pixels(model, test, pixels) -> None:
-    """Raises ValueError if the model is right far more often on pixels of the other range."""
-    from hw1 import evaluation
-
-    x, y = test
-    other = 1 if pixels > 1 else 255
-    better = False
-    with contextlib.suppress(ValueError):  # the other range does not fit the model
-        here, there = (evaluation.evaluate(model, part, y)[1] for part in (x, x * np.float32(other / pixels)))
-        better = there > here + 0.2
-    if better:
+    name = last_activation(model)
+    if name is None:
         raise ValueError(
-            f"the net is right on {here:.0%} of the test images with pixels from 0 to {pixels:g}, but on {there:.0%} "
-            f"from 0 to {other}: use --pixels={other}"
+            f"model {model.name!r} ends neither in a softmax nor in a sigmoid: --probabilities is not needed"
         )
-
-
-def aligned(lines: list[tuple[str, ...]]) -> str:
-    """Lines of cells as text, with the columns below each other."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    twin = copies.copy(model, x=x)
+    layer = _last(twin)
+    if type(layer).__name__ != "Softmax":
+        layer.activation = keras.activations.linear
+        twin = copies.copy(twin, x=x)  # its graph still holds the activation
+    elif layer is twin.outputs[0]._keras_history.operation:
+        twin = keras.Model(twin.input, layer.input, name=twin.name)
+    else:
+        raise ValueError(f"the Softmax layer {layer.name!r} is inside of a nested model: take it out of that model")
+    given = copies.random_examples(model) if x is None else x
+    link = {"softmax": keras.ops.softmax, "sigmoid": keras.ops.sigmoid}[name]
+    found, expected = (
+        keras.ops.convert_to_numpy(each) for each in (link(twin(given, training=False)), model(given, training=False))
+    )
+    if not np.allclose(found, expected, rtol=0, atol=1e-5):
+        worst = np.abs(found - expected).max()
+        raise ValueError(f"without its {name}, model {model.name!r} gives other probabilities, by up to {worst:.2g}")
+    return twin

@@ -217,7 +217,7 @@ def test_where_nothing_can_be_permuted(command, kind, words):
 
 WRONG_FLAGS = {
     "--seed=1": "--net is given 0 times",
-    "--net=a.keras": "--net is given 1 times: name the .keras files of two nets",
+    "--net=a.keras": "--net is given 1 times: name the files of two nets",
     "--net=a.keras --net=b.keras --net=wider.keras": "--net is given 3 times",
     "--net=a.keras --net=b.keras --batch_size=12": "at most the 11 training images",
     "--net=a.keras --net=b.keras --learning_rate=0": "above 0",

@@ -23,7 +23,7 @@ an error that names it. Nothing is downloaded unless the name is one of `DOWNLOA
 
 from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits
 from hw1.datasets.functions import FUNCTIONS, function
-from hw1.datasets.loading import load, load_splits
+from hw1.datasets.loading import load, load_arrays, load_splits
 from hw1.datasets.readers import DOWNLOADED, FOLDER, IDX_FILES, SHIPPED
 from hw1.datasets.transform import average_pool, first_classes, shuffle_labels, tiling
 
@@ -41,6 +41,7 @@ __all__ = [
     "first_classes",
     "function",
     "load",
+    "load_arrays",
     "load_splits",
     "shuffle_labels",
     "tiling",

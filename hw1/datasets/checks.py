@@ -134,3 +134,22 @@ def _column(source, y) -> np.ndarray:
     if y.min() < 0 or y.max() > np.iinfo(np.int32).max:
         raise ValueError(f"{source} has labels from {y.min()} to {y.max()}; they must be 0, 1, 2, …")
     return y.astype(np.int64)
+
+
+def numbers(source: str, values: np.ndarray) -> np.ndarray:
+    """Checks an array that is taken as it is: numbers, finite, with a first axis of examples.
+
+    Args:
+        source: where it came from, for messages.
+        values: shape [n, ...].
+
+    Returns:
+        The array; float32 where it was float64.
+    """
+    if values.dtype.kind not in "uifb":
+        raise ValueError(f"{source} is of type {values.dtype}; it must hold numbers")
+    if values.ndim == 0 or values.size == 0:
+        raise ValueError(f"{source} has shape {values.shape}; the first axis must count examples, at least one")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"{source} holds numbers that are not finite")
+    return values.astype(np.float32) if values.dtype == np.float64 else values

@@ -1,6 +1,7 @@
 """Data sets by name or path. Every form goes through the same checks, so what is returned is complete and in range."""
 
 import difflib
+import math
 import os
 import re
 from pathlib import Path
@@ -63,19 +64,44 @@ def load(
         TypeError: an argument has the wrong type.
         OSError: a file is missing or unreadable, or a download failed.
     """
-    seed = integer("seed", seed, 0)
     whole = _whole(name, pixels)
-    # The second word of each seed keeps the two draws, and that of shuffle_labels, independent.
-    if whole.train is None:
-        rows = _divided(len(whole.y), train, test, [seed, 1], name)
-    else:
-        own = len(whole.y) - whole.train
-        rows = (
-            _subset(whole.train, "train", train, [seed, 1]),
-            whole.train + _subset(own, "test", test, [seed, 2]),
-        )
+    rows = _drawn(whole.train, len(whole.y), train, test, seed, name)
     parts = [array[part] for part in rows for array in (whole.x, whole.y)]
     return Dataset(*parts, os.fspath(name), len(whole.labels), whole.labels, whole.notes)
+
+
+def load_arrays(
+    path: str | os.PathLike[str], train: int | None = None, test: int | None = None, seed: int = 0
+) -> Dataset:
+    """Loads inputs and targets of an .npz as they are: what a net takes that is not of images.
+
+    Args:
+        path: of an .npz with the keys x_train, y_train, x_test, y_test, or x, y for all examples together.
+        train: as for `load`.
+        test: as for `load`.
+        seed: as for `load`.
+
+    Returns:
+        A `Dataset` with inputs and targets of any shape [n, ...]; float64 becomes float32. Labels are not numbered
+        anew.
+
+    Raises:
+        ValueError: the file is damaged, holds numbers that are not finite, or has not one target for each input.
+        TypeError, OSError: as for `load`.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}; give an .npz with the keys {', '.join(KEYS)} or x, y")
+    raw = read_npz(path)
+    keys = KEYS if KEYS[0] in raw.arrays else WHOLE
+    x, y = ([checks.numbers(*raw.arrays[key]) for key in keys[start::2]] for start in (0, 1))
+    for key, inputs, targets in zip(keys[::2], x, y, strict=True):
+        if len(inputs) != len(targets):
+            raise ValueError(f"{raw.arrays[key][0]} has {len(inputs)} inputs for {len(targets)} targets; give one each")
+    rows = _drawn(len(y[0]) if keys is KEYS else None, sum(map(len, y)), train, test, seed, path)
+    x, y = np.concatenate(x), np.concatenate(y)
+    outputs = len(np.unique(y)) if y.ndim == 1 and np.issubdtype(y.dtype, np.integer) else math.prod(y.shape[1:])
+    return Dataset(*(array[part] for part in rows for array in (x, y)), os.fspath(path), outputs, notes=raw.notes)
 
 
 def load_splits(
@@ -197,6 +223,15 @@ def _check_sizes(train: int, test: int, images: int, name) -> None:
             f"train is {train} and test {test}, but {name} holds {images} images in all: {remedy}",
             max(0, images - train),
         )
+
+
+def _drawn(own: int | None, images: int, train: int | None, test: int | None, seed, name) -> tuple:
+    """The rows for training and for testing of a data set with `own` training images, or without a division."""
+    seed = integer("seed", seed, 0)
+    # The second word of each seed keeps the two draws, and that of shuffle_labels, independent.
+    if own is None:
+        return _divided(images, train, test, [seed, 1], name)
+    return _subset(own, "train", train, [seed, 1]), own + _subset(images - own, "test", test, [seed, 2])
 
 
 def _divided(images: int, train: int | None, test: int | None, seed, name) -> tuple[np.ndarray, np.ndarray]:

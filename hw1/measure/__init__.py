@@ -7,7 +7,9 @@
 A net is a .keras file, an .h5 file, or a SavedModel folder that Keras 2 wrote; no code from it runs. It must take the
 inputs of the data set (pixels in [0, 1], or those times --pixels) and output logits. Of a net that ends in a softmax or
 a sigmoid, --probabilities takes that off; the rest is compared with the net. A channel axis is added to the images, or
-they are flattened, if the net expects it. --out=FOLDER gets card.csv, card.json, and card.html and card.pdf with the
+they are flattened, if the net expects it. Labels are the numbers of the net's outputs; they are numbered from 0 where
+the net has as many outputs as there are labels. For inputs that are no images, such as tables and sequences, --raw
+takes the arrays of an .npz as they are. --out=FOLDER gets card.csv, card.json, and card.html and card.pdf with the
 pictures. What would take longer than --minutes is left out, and named; so is what cannot be measured of a net. Ctrl-C
 keeps what was measured.
 
@@ -56,14 +58,14 @@ differ. hw1/measures explains each measure and names its source.
 import importlib
 
 _PLACES = {
-    "Card": "cards",
-    "Flatness": "callback",
-    "Row": "rows",
-    "Settings": "work",
-    "card": "cards",
-    "load": "saved",
-    "logits": "saved",
-    "main": "__main__",
+    "Card": ".cards",
+    "Flatness": ".callback",
+    "Row": ".rows",
+    "Settings": ".work",
+    "card": ".cards",
+    "load": "hw1.saved",
+    "logits": "hw1.saved",
+    "main": ".__main__",
 }
 __all__ = list(_PLACES)
 
@@ -72,4 +74,4 @@ def __getattr__(name: str):
     """Imports what is asked for: the command's help needs no TensorFlow."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(importlib.import_module(_PLACES[name], __name__), name)

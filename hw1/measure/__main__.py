@@ -1,20 +1,18 @@
 """The command: python -m hw1.measure --net=my_net.keras; see `hw1.measure`."""
 
-import math
 import sys
 from pathlib import Path
 
 from absl import flags
 
 import hw1.measure
-from hw1 import command
+from hw1 import command, inputs
 
 NUMBERS = {
     "minutes": (15.0, "time for one net; what would take longer is left out, and named"),
     "epsilon": (1e-4, "radius ε of the course's sharpness"),
     "keskar_epsilon": (1e-3, "size ε of Keskar's box"),
     "rise": (0.1, "of L, up to which pac_bayes_sigma counts a perturbation as flat"),
-    "pixels": (1.0, "what the net expects of a white pixel, 1 or 255"),
 }
 
 
@@ -42,23 +40,17 @@ def main(argv: list[str] | None = None) -> None:
 
 def _flags() -> flags.FlagValues:
     """The flags, in an object of their own."""
-    values = flags.FlagValues()
+    values = inputs.define_flags()
     flags.DEFINE_multi_string(
         "net", None, "the file of the net (required); several times for several", flag_values=values
     )
-    flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
     flags.DEFINE_string(
         "loss",
         None,
         "crossentropy, binary, mse or a name in keras.losses [crossentropy; binary for one output]",
         flag_values=values,
     )
-    flags.DEFINE_bool(
-        "probabilities", False, "the net ends in a softmax or sigmoid, which is taken off [false]", flag_values=values
-    )
     for name, default, text in (
-        ("train", 5000, "training examples [5000, or as many as there are]"),
-        ("test", 5000, "test examples [5000, or as many as there are]"),
         ("examples", None, "training examples on which the Hessian is measured [500; fewer for a slow net]"),
         ("manifold", 100, "dimension of Keskar's random subspace [100, or all parameters of a smaller net]"),
     ):
@@ -67,8 +59,6 @@ def _flags() -> flags.FlagValues:
     for name, (default, text) in NUMBERS.items():
         flags.DEFINE_float(name, default, f"{text} [{default:g}]", flag_values=values)
     flags.DEFINE_string("out", None, "folder for the card; it must not hold one yet [none]", flag_values=values)
-    flags.DEFINE_bool("traceback", False, "show where an error arose [false]", flag_values=values)
-    flags.DEFINE_bool("help", False, "show this text", flag_values=values)
     return values
 
 
@@ -82,9 +72,7 @@ def _check(values) -> None:
         raise ValueError(f"--examples={values.examples}: must be at most the {values.train} training examples")
     if values.examples == 1:
         raise ValueError("--examples=1: one example says nothing of others; at least 2")
-    for name in NUMBERS:
-        if not 0 < values[name].value < math.inf:
-            raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
+    inputs.check_flags(values, *NUMBERS)
     if values.out and Path(values.out).is_file():
         raise ValueError(f"--out={values.out} is a file; name a folder")
     if values.out and Path(values.out, "card.json").exists():
@@ -93,47 +81,24 @@ def _check(values) -> None:
 
 def _measured(values) -> list:
     """The cards of all nets; after an interruption those until then."""
-    from hw1 import datasets
-    from hw1.measure import cards, saved
+    from hw1 import saved
+    from hw1.measure import cards
 
     nets = {Path(path).stem if Path(path).is_file() else Path(path).name: path for path in values.net}
     names = [*nets] if len(nets) == len(values.net) else values.net  # paths where two files have one name
-    models = [saved.single_precision(saved.load(path)) for path in values.net]
-    data = _data(values, datasets)
-    if values.probabilities:
-        models = [saved.logits(model) for model in models]
-    options = {name: values[name].value for name in ("loss", "examples", "manifold", "seed", *NUMBERS)}
+    models = [saved.taken(path, values.probabilities) for path in values.net]
+    for path, model in zip(values.net, models, strict=True):
+        saved.check_kind(path, model, values.loss)
+    data = inputs.load(values)
+    options = {name: values[name].value for name in ("loss", "examples", "manifold", "seed", "pixels", *NUMBERS)}
     found = []
     for name, path, model in zip(names, values.net, models, strict=True):
-        _check_kind(path, model, values.loss)
         if len(models) > 1:
             command.say(f"measure: {path}")
         found.append(cards.card(model, data, name, **options))
         if found[-1].is_interrupted:
             break
     return found
-
-
-def _data(values, datasets):
-    """The data set, with as many examples as there are where no number was given."""
-    whole = {name: values[name].value for name in ("train", "test")}
-    try:
-        return datasets.load(values.data, **whole)
-    except datasets.SizeError:
-        given = {name: count if values[name].present else None for name, count in whole.items()}
-        return datasets.load(values.data, **given)
-
-
-def _check_kind(path, model, loss) -> None:
-    """Raises ValueError for a net of probabilities where the loss takes logits, naming the flag that helps."""
-    from hw1.measure import saved
-
-    ending = saved.last_activation(model)
-    if ending and loss in (None, "crossentropy", "binary"):
-        raise ValueError(
-            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
-            "net without it"
-        )
 
 
 if __name__ == "__main__":

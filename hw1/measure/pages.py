@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 import typst
 
-from hw1 import environment, files
+from hw1 import command, environment, files
 from hw1.measure import pictures, rows, surroundings
 from hw1.measure.rows import Row
 
@@ -29,7 +29,7 @@ def table(cards, lines=None) -> str:
         return cards[0].table()
     headings, cells = _cells(cards)
     text = (
-        rows.aligned([headings, *cells])
+        command.aligned([headings, *cells])
         + f"\n(1) is the flattest; (=) differs from the rank before by less than {APART} errors"
     )
     for card in cards:

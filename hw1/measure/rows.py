@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw1 import command
+
 MOST_LAYERS = 20  # in a table
 WANTED = 0.05  # relative error, for which `Row.examples_for_5_percent` says how many examples it would take
 
@@ -96,11 +98,5 @@ HEADINGS = ("measure", "value", "examples", "for ± 5 %", "unit")
 def table(rows: list[Row]) -> str:
     """Formats the rows as aligned text."""
     kept, note = brief([row.measure for row in rows], [row.value for row in rows])
-    text = aligned([HEADINGS, *(cells(row) for row in rows if row.measure in kept)])
+    text = command.aligned([HEADINGS, *(cells(row) for row in rows if row.measure in kept)])
     return text + (f"\n{note}" if note else "")
-
-
-def aligned(lines) -> str:
-    """Lines of cells as text with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from hw1 import evaluation, models
+from hw1 import evaluation, inputs, models
 from hw1.evaluation.checks import positive, whole
 from hw1.evaluation.layers import layers
 from hw1.measures import products, sampling
@@ -87,7 +87,10 @@ class Work:
         evaluation.check_model(model)
         self.model, self.settings, self.pictures, self.top = model, settings, {}, None
         self.deadline = time.monotonic() + 60 * settings.minutes
-        parts = {name: (scaled(shaped(x, model), settings.pixels), y) for name, (x, y) in parts_of(data).items()}
+        parts = {
+            name: (inputs.scaled(inputs.shaped(x, model), settings.pixels), y)
+            for name, (x, y) in parts_of(data, model).items()
+        }
         outputs = getattr(model, "output_shape", None)
         is_single = isinstance(outputs, tuple) and outputs[1:] in ((), (1,))
         self.loss = _loss(settings.loss, is_single)
@@ -105,7 +108,8 @@ class Work:
             if is_labels(labels) and (several or is_binary(self.loss)):
                 self.labels[name] = np.asarray(labels)
         self.classes = (outputs[-1] if several else 2) if self.labels else None
-        _check_pixels(self)
+        if self.loss is None:
+            inputs.check_pixels(model, *self.parts["test" if "test" in self.parts else "train"], settings.pixels)
         self.theta = models.flat_parameters(model).astype(np.float64)
         self.layers = layers(model)
         penalised = bool(sum(map(float, model.losses)))
@@ -180,16 +184,18 @@ class Work:
         self.seconds["product"] = each * self.n
 
 
-def parts_of(data) -> dict:
+def parts_of(data, model) -> dict:
     """The examples for training and, if there are any, for testing.
 
     Args:
         data: with ``x_train``, ``y_train`` and perhaps ``x_test``, ``y_test``; (x, y); or (x, y, x_test, y_test).
+        model: that takes them; see `hw1.inputs.labelled`.
 
     Returns:
         "train", and perhaps "test", → (x, y).
     """
     if hasattr(data, "x_train"):
+        data = inputs.labelled(data, model)
         found = {"train": (data.x_train, data.y_train)}
         return found | ({"test": (data.x_test, data.y_test)} if hasattr(data, "x_test") else {})
     if isinstance(data, tuple) and len(data) in (2, 4):
@@ -245,50 +251,3 @@ def _hint(error: str) -> str:
 def is_binary(loss) -> bool:
     """Whether a loss is the binary cross-entropy of a logit."""
     return "binary_crossentropy" in (loss if isinstance(loss, str) else getattr(loss, "name", ""))
-
-
-def scaled(x, pixels: float):
-    """Floating-point inputs times what the net expects of a white pixel."""
-    if pixels == 1:
-        return x
-    return keras.tree.map_structure(
-        lambda a: a * np.float32(pixels) if np.issubdtype(np.asarray(a).dtype, np.floating) else a, x
-    )
-
-
-def shaped(x, model):
-    """Adds a channel axis to images or flattens them, if that is the shape that the model expects.
-
-    Args:
-        x: inputs, shape [n, ...]; other than one array they stay as they are.
-        model: a built Keras model.
-
-    Returns:
-        The inputs in the shape that fits, or as they are if none does.
-    """
-    wanted = getattr(model, "input_shape", None)
-    if not isinstance(x, np.ndarray) or not isinstance(wanted, tuple):
-        return x
-    if len(wanted) == x.ndim + 1 and wanted[-1] == 1:
-        return x[..., np.newaxis]
-    if len(wanted) == x.ndim - 1 and x.shape[-1] == 1 and wanted[1:] == x.shape[1:-1]:
-        return x[..., 0]
-    return x.reshape(len(x), -1) if wanted[1:] == (math.prod(x.shape[1:]),) else x
-
-
-def _check_pixels(work) -> None:
-    """Raises ValueError if the net is right far more often on pixels of the other range."""
-    part = "test" if "test" in work.parts else "train"
-    (x, y), pixels = work.parts[part], work.settings.pixels
-    if work.loss is not None or not isinstance(x, np.ndarray) or x.ndim < 3:
-        return
-    other = 1 if pixels > 1 else 255
-    try:
-        here, there = (evaluation.evaluate(work.model, each, y)[1] for each in (x, x * np.float32(other / pixels)))
-    except ValueError:  # the other range does not fit the model
-        return
-    if there > here + 0.2:
-        raise ValueError(
-            f"the net is right on {here:.0%} of the {part} images with pixels from 0 to {pixels:g}, but on {there:.0%} "
-            f"from 0 to {other}: use --pixels={other}"
-        )

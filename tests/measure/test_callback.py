@@ -85,8 +85,9 @@ def test_descent_beyond_the_edge_diverges_and_below_it_does_not():
         twin = keras.models.clone_model(model)
         twin.set_weights([np.full((3, 1), 1e-3)])
         twin.compile(keras.optimizers.SGD(rate, momentum=momentum), lambda y, outputs: loss(y, outputs))
-        flatness = measure.Flatness(x, y, every=400, loss=loss, probes=0)
-        history = twin.fit(x, y, batch_size=3, epochs=200, verbose=0, callbacks=[flatness]).history
+        flatness = measure.Flatness(x, y, loss=loss, probes=0)
+        steps = [np.tile(each, (200, *[1] * (each.ndim - 1))) for each in (x, y)]
+        history = twin.fit(*steps, batch_size=3, shuffle=False, verbose=0, callbacks=[flatness]).history
         assert history["edge_of_stability"][0] == pytest.approx(share, rel=1e-6)
         assert (np.abs(twin.get_weights()[0][0, 0]) > 1e-2) == (share > 1)
 

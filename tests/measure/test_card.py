@@ -255,16 +255,6 @@ def test_pixels_of_the_other_range_are_noticed():
     assert measure.card(model, (np.float32(x), y), tell=None, pixels=255.0, minutes=1e-9).rows
 
 
-@pytest.mark.parametrize(("shape", "fitted"), [((3, 3, 1), (7, 3, 3, 1)), ((9,), (7, 9)), ((3, 3), (7, 3, 3))])
-def test_images_take_the_shape_that_the_net_wants(shape, fitted):
-    """A channel axis is added and images are flattened; what does not fit is left for the check to refuse."""
-    from hw1.measure import work
-
-    net = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
-    assert work.shaped(np.zeros((7, 3, 3), np.float32), net).shape == fitted
-    assert work.shaped(np.zeros((7, 4, 5), np.float32), net).shape in ((7, 4, 5), (7, 4, 5, 1))
-
-
 def test_a_slow_net_takes_fewer_examples_and_says_so(monkeypatch):
     """As many of 500, 200, 100, 50 and 20 as the time allows, unless a number is given."""
     x, y = nets.examples((3, 3), 600)

@@ -13,8 +13,7 @@ from tensorflow.python.keras import layers as layers_2
 from tensorflow.python.keras.engine import sequential as sequential_2
 from tensorflow.python.keras.engine import training as training_2
 
-from hw1 import measure
-from hw1.measure import saved
+from hw1 import measure, saved
 
 X = np.random.default_rng(0).random((5, 8, 8, 1)).astype("float32")
 STEPS = np.random.default_rng(1).normal(size=(5, 6, 4)).astype("float32")

@@ -1,0 +1,174 @@
+"""Data for the commands that measure saved nets: flags, and the form in which a net takes inputs and labels."""
+
+import math
+
+import numpy as np
+from absl import flags
+
+from hw1 import command
+
+
+def define_flags() -> flags.FlagValues:
+    """The flags of the data, in an object of their own; with --traceback and --help."""
+    values = command.base_flags(out=None)
+    flags.DEFINE_string("data", "mnist10k", "data set: a name of hw1.datasets or a path [mnist10k]", flag_values=values)
+    for part in ("train", "test"):
+        text = f"{part.replace('train', 'training')} examples [5000, or as many as there are]"
+        flags.DEFINE_integer(part, 5000, text, lower_bound=1, flag_values=values)
+    flags.DEFINE_float("pixels", 1.0, "what the net expects of a white pixel, 1 or 255 [1]", flag_values=values)
+    text = "value of a white pixel in the data, where the pixels do not tell it [told by the pixels]"
+    flags.DEFINE_float("white", None, text, flag_values=values)
+    text = "the net ends in a softmax or sigmoid, which is taken off [false]"
+    flags.DEFINE_bool("probabilities", False, text, flag_values=values)
+    text = "take inputs and targets of an .npz as they are, of any shape and range; for nets of no images [false]"
+    flags.DEFINE_bool("raw", False, text, flag_values=values)
+    return values
+
+
+def check_flags(values: flags.FlagValues, *positive: str) -> None:
+    """Raises ValueError, naming the flag, unless these numbers are positive and the flags of the data agree."""
+    for name in (*positive, "pixels", "white"):
+        if values[name].value is not None and not 0 < values[name].value < math.inf:
+            raise ValueError(f"--{name}={values[name].value}: must be a finite number above 0")
+    if values.raw and values.white is not None:
+        raise ValueError("--raw takes the inputs as they are: leave out --white")
+
+
+def load(values: flags.FlagValues):
+    """The data set that the flags name, with as many examples as there are where no number was given.
+
+    Returns:
+        A `hw1.datasets.Dataset`; its notes are shown.
+
+    Raises:
+        TypeError, ValueError, OSError: as for `hw1.datasets.load`.
+    """
+    from hw1 import datasets
+
+    wanted = {name: values[name].value for name in ("train", "test")}
+    given = {name: count if values[name].present else None for name, count in wanted.items()}
+    read = datasets.load_arrays if values.raw else datasets.load
+    options = {} if values.raw else {"pixels": values.white}
+    try:
+        try:
+            data = read(values.data, **wanted, **options)
+        except datasets.SizeError:
+            data = read(values.data, **given, **options)
+    except ValueError as error:
+        raise ValueError(str(error).replace("--pixels", "--white").replace(" (in Python pixels=…)", "")) from error
+    for note in data.notes:
+        command.say(note)
+    return data
+
+
+def shaped(x, model):
+    """Adds a channel axis to images or flattens them, if that is the shape that the model expects.
+
+    Args:
+        x: inputs, shape [n, ...]; other than one array they stay as they are.
+        model: a built Keras model.
+
+    Returns:
+        The inputs in the shape that fits, or as they are if none does.
+    """
+    wanted = getattr(model, "input_shape", None)
+    if not isinstance(x, np.ndarray) or not isinstance(wanted, tuple):
+        return x
+    if len(wanted) == x.ndim + 1 and wanted[-1] == 1:
+        return x[..., np.newaxis]
+    if len(wanted) == x.ndim - 1 and x.shape[-1] == 1 and wanted[1:] == x.shape[1:-1]:
+        return x[..., 0]
+    return x.reshape(len(x), -1) if wanted[1:] == (math.prod(x.shape[1:]),) else x
+
+
+def scaled(x, pixels: float):
+    """Floating-point inputs, an array or a structure of them, times what the net expects of a white pixel."""
+    import keras
+
+    if pixels == 1:
+        return x
+    return keras.tree.map_structure(
+        lambda a: a * np.float32(pixels) if np.issubdtype(np.asarray(a).dtype, np.floating) else a, x
+    )
+
+
+def labelled(data, model):
+    """Data with the labels by which the net was trained: those of the file, or numbered from 0.
+
+    `hw1.datasets.load` numbers the classes that occur. A net may have been trained on the file's own numbers: one with
+    27 outputs on letters from 1 to 26, or one with 10 outputs of which the file has three digits. So the file's
+    numbers are taken where all of them are numbers of outputs of the net.
+
+    Args:
+        data: as `hw1.datasets.load` returns it; anything without `labels` is returned as it is.
+        model: a built Keras model.
+
+    Returns:
+        The data set, or a copy with the labels of the file.
+
+    Raises:
+        ValueError: the net's outputs are fewer than the classes, or it cannot be told which is which.
+    """
+    import dataclasses
+
+    labels, outputs = getattr(data, "labels", ()), getattr(model, "output_shape", None)
+    own = np.array(labels)
+    if not labels or not isinstance(outputs, tuple) or len(outputs) != 2 or not np.issubdtype(own.dtype, np.integer):
+        return data
+    if np.array_equal(own, np.arange(len(own))) or len(own) == outputs[1]:
+        return data
+    if own.min() < 0 or own.max() >= outputs[1]:
+        raise ValueError(
+            f"the net has {outputs[1]} outputs, but the {len(own)} labels of {data.name} go from {own.min()} to "
+            f"{own.max()}: there must be an output for each label, or as many outputs as labels"
+        )
+    command.say(f"labels of {data.name} are taken as the numbers of the net's outputs, from {own.min()} to {own.max()}")
+    return dataclasses.replace(data, y_train=own[data.y_train], y_test=own[data.y_test])
+
+
+def parts(data, model, pixels: float = 1.0) -> tuple[tuple, tuple]:
+    """Training and test examples (x, y) in the form that a classifier takes, checked.
+
+    Args:
+        data: as returned by `hw1.datasets.load`.
+        model: a built Keras model.
+        pixels: what the model expects of a white pixel; the images, in [0, 1], are multiplied by it.
+
+    Raises:
+        TypeError, ValueError: the model does not fit the data.
+    """
+    from hw1 import evaluation
+
+    data = labelled(data, model)
+    found = tuple(
+        (scaled(shaped(x, model), pixels), y) for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
+    )
+    for part in found:
+        evaluation.check(model, *part)
+    check_pixels(model, *found[1], pixels)
+    return found
+
+
+def check_pixels(model, x, y, pixels: float) -> None:
+    """Raises ValueError if a classifier is right far more often on images whose pixels have the other range.
+
+    Args:
+        model: a built Keras model that outputs logits.
+        x: inputs, shape [n, ...]; those that do not lie between 0 and `pixels` are no such images and not checked.
+        y: labels, shape [n].
+        pixels: see `parts`.
+    """
+    from hw1 import evaluation
+
+    if not isinstance(x, np.ndarray) or not np.issubdtype(x.dtype, np.floating) or x.min() < 0 or x.max() > pixels:
+        return
+    other = 1 if pixels > 1 else 255
+    try:
+        here, there = (evaluation.evaluate(model, part, y)[1] for part in (x, x * np.float32(other / pixels)))
+    except ValueError:  # the other range does not fit the model
+        return
+    if there > here + 0.2:
+        raise ValueError(
+            f"the net is right on {here:.0%} of these images with pixels from 0 to {pixels:g}, but on {there:.0%} "
+            f"from 0 to {other}: use --pixels={other}"
+        )
