@@ -217,7 +217,8 @@ def test_numbers_of_the_readme_are_those_of_the_committed_results():
     assert f"{(decided == 'repeats').sum()} of the {len(decided)} decided verdicts came out the same" in text
     assert ("none turned into its opposite" in text) == (not (decided == "flips").any())
     table = pd.read_csv(records.COMMITTED / "replication.instructions.csv")
-    assert set(table[table.verdict.isin(replicate.DECIDED)].outcome) == {"repeats"}
+    decided = table[table.verdict.isin(replicate.DECIDED)].outcome
+    assert set(decided) == {"repeats"}
     assert f"all {len(decided)} did" in text
     rows = records.read(records.COMMITTED, "sensitivity")
     assert f"{(rows.loss_gradient_norm / rows.whole_loss_gradient_norm).mean():.0f} times smaller" in text
