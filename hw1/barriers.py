@@ -37,10 +37,11 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from hw1 import command, environment, files, inputs, saved
-from hw1.findings import style
+from hw1.findings import style, words
 
 TITLES = {"line": "straight line", "matched": "units matched", "string": "string method", "bezier": "Bézier curve"}
 COLUMNS = ["curve", "position", "length", "train_loss", "train_error", "test_loss", "test_error"]
+NORMALISED = "batch normalisation has the statistics of the training images at every point, in both nets too"
 _CHECKED = 200  # images on which a net is compared with itself after a permutation
 
 
@@ -95,10 +96,11 @@ def between(
     Raises:
         TypeError, ValueError: the models do not fit the data or each other, are equal, or a search diverges.
     """
+    from hw1.evaluation.statistics import statistics
     from hw1.measures import interpolation, paths
 
     (train, test), _ = (inputs.parts(data, model, pixels) for model in (model_a, model_b))
-    interpolation.between_models(model_a, model_b, *train)
+    problem = interpolation.between_models(model_a, model_b, *train)
     if all(np.array_equal(*pair) for pair in zip(model_a.get_weights(), model_b.get_weights(), strict=True)):
         raise ValueError("the two nets are equal, weight for weight: no path leads from one to the other")
     end, note = _matched(model_a, model_b, train[0][:_CHECKED])
@@ -116,7 +118,7 @@ def between(
             note,
         )
 
-    yield measured("line")
+    yield measured("line", note="" if statistics(problem) is None else NORMALISED)
     yield Curve("matched", None, None, note) if end is None else measured("matched", end, note=note)
     options = {"learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
     found = paths.string(
@@ -291,8 +293,8 @@ def main(argv: list[str] | None = None) -> None:
 def _check(values) -> None:
     """Raises ValueError for wrong flags that would otherwise fail only after the search."""
     if len(values.net) != 2:
-        given = f"--net is given {len(values.net)} times"
-        raise ValueError(f"{given}: name the files of two nets, for example --net=a.keras --net=b.keras")
+        given = words.plural(len(values.net), "net")
+        raise ValueError(f"--net names {given}: name the files of two, for example --net=a.keras --net=b.keras")
     inputs.check_flags(values, "learning_rate")
     _check_batch(values, values.train)
     if values.out and Path(values.out, "paths.csv").exists():

@@ -163,7 +163,10 @@ def _attribute(layer, inner) -> str:
 def taken(path: str | Path, probabilities: bool = False):
     """The net of a file as it is measured: in single precision, and without a last softmax or sigmoid if told so."""
     model = single_precision(load(path))
-    return logits(model) if probabilities else model
+    try:
+        return logits(model) if probabilities else model
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def check_kind(path: str | Path, model, loss: str | None = None) -> None:
@@ -228,7 +231,8 @@ def logits(model, x=None):
     name = last_activation(model)
     if name is None:
         raise ValueError(
-            f"model {model.name!r} ends neither in a softmax nor in a sigmoid: --probabilities is not needed"
+            f"model {model.name!r} ends neither in a softmax nor in a sigmoid: leave out --probabilities, which "
+            "is for all nets that are named"
         )
     twin = copies.copy(model, x=x)
     layer = _last(twin)

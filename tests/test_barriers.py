@@ -133,6 +133,7 @@ def test_statistics_are_those_of_the_training_images():
 
     data, model_a, model_b = data_of(), build(1), build(2)
     curves = {curve.name: curve for curve in barriers.between(model_a, model_b, data, **SMALL)}
+    assert curves["line"].note == barriers.NORMALISED
     model = build(3)
     model.get_layer("norm").momentum = 0.0
     for place, share in ((0, 0.0), (10, 0.5), (20, 1.0)):
@@ -216,9 +217,9 @@ def test_where_nothing_can_be_permuted(command, kind, words):
 
 
 WRONG_FLAGS = {
-    "--seed=1": "--net is given 0 times",
-    "--net=a.keras": "--net is given 1 times: name the files of two nets",
-    "--net=a.keras --net=b.keras --net=wider.keras": "--net is given 3 times",
+    "--seed=1": "--net names 0 nets",
+    "--net=a.keras": "--net names 1 net: name the files of two",
+    "--net=a.keras --net=b.keras --net=wider.keras": "--net names 3 nets",
     "--net=a.keras --net=b.keras --batch_size=12": "at most the 11 training images",
     "--net=a.keras --net=b.keras --learning_rate=0": "above 0",
     "--net=a.keras --net=b.keras --pixels=nan": "above 0",
@@ -236,6 +237,7 @@ WRONG_INPUT = {
     "--net=a.keras --net=a.keras": "the two nets are equal",
     "--net=large.keras --net=large.keras": r"takes \[n, 4, 4\]",
     "--net=softmax.keras --net=softmax.keras": "not logits",
+    "--net=softmax.keras --net=a.keras --probabilities": "a.keras: model .* all nets that are named",
     "--net=a.keras --net=b.keras --data=nothing": "there is no data set",
     "--net=a.keras --net=b.keras --train=12": "12",
 }

@@ -17,8 +17,9 @@ the error of a difference between two points is much smaller than that of either
 the estimate exact for linear losses; its standard error is that of the mean over pairs.
 
 **When to trust the second.** With the weights w = exp(−L/kT) of the draws, (Σw)² / Σw² is the effective sample size.
-Where it is small, a few draws decide, and both value and standard error are too small. It falls fast with the number of
-dimensions and with Λ. Below about 100 the result means little.
+Where it is small, a few draws decide: those of low loss that matter most are missed, so that the value is mostly too
+large and its standard error too small. It falls fast with the number of dimensions and with Λ. Below about 100 the
+result means little.
 """
 
 from typing import NamedTuple, Unpack

@@ -9,7 +9,7 @@ nets of a pair lie these paths:
     line           the straight line
     weights        the line after the hidden units of one net are put into the order that brings its weights nearest
     activations    the same by the correlations of the units' activations on the training images
-    string         a path of pivots by the string method, with pivots inserted where the loss stands up between two
+    string         a path of pivots by the string method, with pivots inserted where the loss between two is high
     doubled        the same with twice as many pivots at first and twice as many steps, at some widths, as a check
     Bézier         a trained cubic Bézier curve, which has two control points
 
@@ -33,9 +33,10 @@ by SGD.
 Table "nets" has losses and accuracies of each net, "along" the losses along the paths of one pair, with the coordinates
 of the points in the plane through the two nets and the middle of the string, and "plane" the loss in this plane.
 
-Freeman and Bruna bound the barrier between nets with one hidden layer by a quantity that vanishes as the width grows.
-The order 1/M of the number of parameters M is tested as a log-log slope of −1 over the widths whose mean barrier of the
-loss is above 0.01 nats.
+Freeman and Bruna bound the barrier between nets with one hidden layer by a quantity that goes to zero as the width
+grows (theorem 2.4 and corollary 2.5, for the squared error with a penalty on the weights). That the barrier is of the
+order 1/M of the number of parameters M is not among their results; it is our hypothesis, tested as a log-log slope of
+−1 over the widths whose mean barrier of the loss is above 0.01 nats.
 
 Source: Freeman and Bruna, arXiv 1611.01540; Draxler et al., arXiv 1803.00885; Garipov et al., arXiv 1802.10026;
 Entezari et al., arXiv 2110.06296 and Ainsworth et al., arXiv 2209.04836 (permutations of units).

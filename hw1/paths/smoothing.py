@@ -114,7 +114,7 @@ COLUMNS = {
 def units(settings: Settings) -> list[dict]:
     """One unit of work per function of the loss."""
     if settings.widths[0] != 0 or list(settings.widths) != sorted(settings.widths) or len(settings.widths) < 2:
-        raise ValueError(f"--widths={question.write(settings.widths)}: must ascend from 0")
+        raise ValueError(f"--widths={question.write(settings.widths)}: must be two values or more that ascend from 0")
     if settings.draws % 2:
         raise ValueError(f"--draws={settings.draws}: must be even, as random vectors come in pairs z, −z")
     if settings.effective >= settings.draws:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hw1.findings.paths import continuation as finding
-from hw1.findings.verdict import HELD, INCOMPARABLE, NOT
+from hw1.findings.verdict import BATCH_SHARPNESS, BATCH_WORSE, HELD, INCOMPARABLE, NOT
 
 RATES = (0.4, 0.8)
 SETTINGS = {
@@ -88,6 +88,15 @@ def test_one_basin():
     text = said(tables)
     assert "0 (5 of 5) points with learning rate 0.8 (no barrier; above 0.5 points in none of the 5 seeds)" in text
     assert "to the end a barrier changes by at most 0 points" in text
+
+
+def test_the_answer_to_the_title_counts_what_only_the_batch_size_changes():
+    """Sharpness at equal loss and test accuracy of small against large batch; these nets have one vote of each kind."""
+    rows, barriers, lines, training = made()
+    claims = list(finding.claims(rows, SETTINGS, barriers=barriers, lines=lines, training=training))
+    counted = [line.topic for line in claims if line.topic]
+    assert counted == [BATCH_SHARPNESS, BATCH_SHARPNESS, BATCH_WORSE]
+    assert {line.nets for line in claims if line.topic} == {""}
 
 
 def test_a_barrier_at_the_larger_rate_only():

@@ -44,7 +44,7 @@ SAGUN = "Sagun, slides"
 BAD = 0.1  # of the training images misclassified by the worse net: the barrier of such pairs means little
 FITTED = 0.005  # the same: such nets have learnt their training images
 NOISE = 0.01  # nats: a lower barrier of the loss is none that a slope can be fitted to
-BOUNDS = {"below": ACCURACY_EFFECT, "effect": ACCURACY_EFFECT}  # of no barrier, fixed beforehand
+NO_BARRIER = {"below": ACCURACY_EFFECT}  # share of the examples, fixed beforehand
 
 
 def _cell(rows, path: str, width: int | None = None) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def claims(rows, settings, nets, along, plane) -> Iterator[Claim]:
                 f"There is a path without a barrier between two solutions: {name} ({part} error on the path above the worse end, {at})",
                 mean_interval(_barriers(main, path, widest, column)),
                 _cell(main, path, widest),
-                **BOUNDS,
+                **NO_BARRIER,
             )
     yield claim(
         DRAXLER,
@@ -140,7 +140,7 @@ def claims(rows, settings, nets, along, plane) -> Iterator[Claim]:
             f"After a permutation of hidden units that matches their {name} the straight line has no barrier (training error above the worse end, {at})",
             mean_interval(_barriers(main, path, widest)),
             _cell(main, path, widest),
-            **BOUNDS,
+            **NO_BARRIER,
         )
         yield claim(
             source,
@@ -157,17 +157,16 @@ def claims(rows, settings, nets, along, plane) -> Iterator[Claim]:
         _cell(main[main.width.isin(fitted)], LINE),
         below=0,
     )
-    for source, path, among, name in (
-        (FREEMAN, STRING, settings["widths"], "string"),
-        (OWN, WEIGHTS, fitted, "line after weights are matched"),
+    for path, among, name in (
+        (STRING, settings["widths"], "string"),
+        (WEIGHTS, fitted, "line after weights are matched"),
     ):
         found, above = slope(main, path, among)
         yield claim(
-            source,
+            OWN,
             f"The barrier of the loss is of the order 1/M of the number of parameters: {name} (log-log slope over {_named(above)})",
             found,
             pd.concat([_cell(main, path, width) for width in above]) if above else None,
-            published="−1",
             within=(-1.5, -0.5),
         )
     for width in settings["doubled"]:
@@ -185,7 +184,7 @@ def claims(rows, settings, nets, along, plane) -> Iterator[Claim]:
                 f"There is a path without a barrier between solutions whatever the way of training: {method} (training error on the string above the worse end, width {width})",
                 mean_interval(nets_of.error_barrier),
                 nets_of,
-                **BOUNDS,
+                **NO_BARRIER,
             )
 
 
@@ -289,7 +288,7 @@ def _trust(rows, main, settings, nets) -> str:
     if len(settled) == len(settings["doubled"]):
         return f"{text} These are less than half a point."
     where = f"at width {listed(settled)} only" if settled else "at none of these widths"
-    return f"{text} That is less than half a point for certain {where}; elsewhere a longer search may find lower paths."
+    return f"{text} The interval lies within half a point {where}; elsewhere a longer search may find lower paths."
 
 
 def _methods(rows, main, settings, nets) -> str:
@@ -306,4 +305,6 @@ def _methods(rows, main, settings, nets) -> str:
         f"In other ways of training, the error rises on strings at width {width} by {listed(parts)} points on average."
     )
     free = [method for method, found in signs.items() if found < 0]
-    return f"{text} So there is no barrier for {part_of(len(free), len(signs))} of them." if free else text
+    if free:
+        text += f" {part_of(len(free), len(signs)).capitalize()} are without a barrier: their intervals lie below half a point."
+    return text

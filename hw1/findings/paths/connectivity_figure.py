@@ -52,6 +52,8 @@ def _against_parameters(axes, rows, column, label, linear):
     for number, (path, (_, look)) in enumerate(LOOKS.items()):
         part = rows[rows.path == path]
         style.curve(axes, part.assign(parameters=part.parameters * 1.06 ** (number - 2)), "parameters", column, **look)
+    if rows.parameters.nunique() == 1:  # an axis that shows the points as of one width
+        axes.set_xlim(rows.parameters.iloc[0] / 3, 3 * rows.parameters.iloc[0])
     _symmetric(axes, linear)
     axes.set_ylabel(label)
     if column == "error_barrier":

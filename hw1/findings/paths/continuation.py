@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hw1.findings import style
 from hw1.findings.style import BLUE, GREEN, ORANGE, VERMILION
-from hw1.findings.verdict import ACCURACY_EFFECT, KESKAR, OWN, Claim, claim
+from hw1.findings.verdict import ACCURACY_EFFECT, BATCH_SHARPNESS, BATCH_WORSE, KESKAR, OWN, Claim, claim
 from hw1.findings.words import listed, net_on_images, number, part_of, show, sign, span
 from hw1.statistics import Interval, geometric_mean, mean_interval, paired_difference
 
@@ -130,7 +130,7 @@ def _barriers(axes, rows, barriers, settings, shades):
     count = len(shades)
     axes.set_xticks(
         [*((count - 1) / 2 + count * i for i in range(3)), 3 * count, 3 * count + 1],
-        ["A–large", "A–small", "small–\nlarge", "path", "\nindep."],
+        ["A–\nlarge", "A–\nsmall", "small–\nlarge", "path", "\nindep."],
         fontsize=6.5,
     )
 
@@ -212,6 +212,7 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
             ratio(rows, rate, column),
             at_loss,
             above=1,
+            topic=BATCH_SHARPNESS,
         )
     yield claim(
         KESKAR,
@@ -227,6 +228,7 @@ def claims(rows, settings, barriers, **_) -> Iterator[Claim]:
         at_end,
         above=0,
         effect=ACCURACY_EFFECT,
+        topic=BATCH_WORSE,
     )
 
 

@@ -139,8 +139,8 @@ def comment(rows, settings, training) -> dict:
     paragraphs = (part(rows, settings) for part in (_from_start, _between, _conclusion))
     return {
         "title": "Straight lines",
-        "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a narrower rise would be missed. The two solutions have different initial weights and saw the same images.",
-        "caption": "Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Dotted lines mark the ends.",
+        "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a rise narrower than their spacing would be missed. The two solutions have different initial weights and saw the same images.",
+        "caption": f"Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Geometric means over {settings['seeds']} seeds with 95 % intervals; dotted lines mark the ends.",
         "comment": [text for text in paragraphs if text],
     }
 
@@ -198,7 +198,7 @@ def _minima(rows, settings) -> str:
         -1: "not every solution is a minimum on the line",
     }
     signs = {net: sign(ratio, 1) for net, ratio in ratios.items()}
-    text = f" One point of the line away from a solution the loss is at least {values} times that at it, on whichever side it is least: {by_sign(signs, clauses, 'net', 'nets')}."
+    text = f" The least ratio of the training loss at a neighbouring point of the line to that at a solution, over both sides of both solutions, is {values}: {by_sign(signs, clauses, 'net', 'nets')}."
     falls = [net for net, found in signs.items() if found < 0]
     if falls and all(sign(_least_ratio(rows[rows.net == net], ["inner"]), 1) > 0 for net in falls):
         text += " There the loss rises on the inner side and falls further on the outer one. The cross-entropy of images that are classified correctly falls as the outputs grow, so it need not be least where training ended."
