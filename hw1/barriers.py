@@ -96,7 +96,6 @@ def between(
     Raises:
         TypeError, ValueError: the models do not fit the data or each other, are equal, or a search diverges.
     """
-    from hw1.evaluation.statistics import statistics
     from hw1.measures import interpolation, paths
 
     (train, test), _ = (inputs.parts(data, model, pixels) for model in (model_a, model_b))
@@ -118,7 +117,7 @@ def between(
             note,
         )
 
-    yield measured("line", note="" if statistics(problem) is None else NORMALISED)
+    yield measured("line", note="" if interpolation.statistics(problem) is None else NORMALISED)
     yield Curve("matched", None, None, note) if end is None else measured("matched", end, note=note)
     options = {"learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
     found = paths.string(

@@ -240,7 +240,8 @@ def logits(model, x=None):
         layer.activation = keras.activations.linear
         twin = copies.copy(twin, x=x)  # its graph still holds the activation
     elif layer is twin.outputs[0]._keras_history.operation:
-        twin = keras.Model(twin.input, layer.input, name=twin.name)
+        given = twin.inputs[0] if isinstance(twin, keras.Sequential) else twin.input  # a Sequential may have no input
+        twin = keras.Model(given, layer.input, name=twin.name)
     else:
         raise ValueError(f"the Softmax layer {layer.name!r} is inside of a nested model: take it out of that model")
     given = copies.random_examples(model) if x is None else x

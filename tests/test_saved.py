@@ -139,6 +139,10 @@ def ending(kind):
     """A net that ends in a softmax or a sigmoid, and the function that it ends in."""
     dense = keras.layers.Dense
     images = keras.Input((8, 8, 1))
+    if kind == "sequential":
+        return filled(
+            keras.Sequential([images, keras.layers.Flatten(), dense(3), keras.layers.Softmax()])
+        ), tf.nn.softmax
     flat = keras.layers.Flatten()(images)
     nested = keras.Sequential([keras.Input((64,)), dense(6, activation="relu"), dense(3, activation="softmax")])
     outputs = {
@@ -151,7 +155,7 @@ def ending(kind):
     return filled(keras.Model(images, outputs)), tf.nn.sigmoid if kind == "sigmoid" else tf.nn.softmax
 
 
-@pytest.mark.parametrize("kind", ["activation", "layer", "activation layer", "sigmoid", "nested"])
+@pytest.mark.parametrize("kind", ["activation", "layer", "activation layer", "sigmoid", "nested", "sequential"])
 def test_logits_give_the_probabilities(kind):
     """Softmax or sigmoid of the copy is the model; the copy ends in neither, and the model is not changed."""
     model, link = ending(kind)

@@ -140,7 +140,7 @@ def comment(rows, settings, training) -> dict:
     return {
         "title": "Straight lines",
         "method": f"Nets with hidden layers {layers} are trained by gradient descent with momentum for {settings['epochs']} epochs at batch size {settings['batch_size']}. Loss is measured at {settings['points']} points of each line, so that a rise narrower than their spacing would be missed. The two solutions have different initial weights and saw the same images.",
-        "caption": f"Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Geometric means over {settings['seeds']} seeds with 95 % intervals; dotted lines mark the ends.",
+        "caption": "Training loss (solid) and test loss (dashed) on the line from the initial weights (α = 0) to the trained weights (α = 1) (left), along training (middle), and on the line between two solutions (right). Geometric means over seeds with 95 % intervals; dotted lines mark the ends.",
         "comment": [text for text in paragraphs if text],
     }
 
