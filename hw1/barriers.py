@@ -37,7 +37,7 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from hw1 import command, environment, files, inputs, saved
-from hw1.findings import style, words
+from hw1.findings import style
 
 TITLES = {"line": "straight line", "matched": "units matched", "string": "string method", "bezier": "Bézier curve"}
 COLUMNS = ["curve", "position", "length", "train_loss", "train_error", "test_loss", "test_error"]
@@ -292,7 +292,7 @@ def main(argv: list[str] | None = None) -> None:
 def _check(values) -> None:
     """Raises ValueError for wrong flags that would otherwise fail only after the search."""
     if len(values.net) != 2:
-        given = words.plural(len(values.net), "net")
+        given = "1 net" if len(values.net) == 1 else f"{len(values.net)} nets"
         raise ValueError(f"--net names {given}: name the files of two, for example --net=a.keras --net=b.keras")
     inputs.check_flags(values, "learning_rate")
     _check_batch(values, values.train)
