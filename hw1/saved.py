@@ -32,7 +32,6 @@ def load(path: str | Path):
     """
     from hw1 import quiet  # noqa: F401, I001
     import h5py
-    import keras
 
     path = Path(path)
     if path.is_dir():
@@ -40,7 +39,7 @@ def load(path: str | Path):
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give the .keras file that model.save wrote")
     if zipfile.is_zipfile(path):
-        return _loaded(path, lambda path: keras.saving.load_model(path, compile=False))  # in safe mode, the default
+        return _loaded(path, _archive)
     if h5py.is_hdf5(path):
         return _loaded(path, _hdf5)
     raise ValueError(f"{path} is not a .keras file, an .h5 file or a SavedModel folder; {_REMEDY}")
@@ -61,6 +60,16 @@ def _plain(model):
 
     is_listed = isinstance(getattr(model, "input", None), list | tuple) and len(model.inputs) == len(model.outputs) == 1
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name) if is_listed else model
+
+
+def _archive(path):
+    """A model from a .keras file."""
+    import keras
+
+    with zipfile.ZipFile(path) as archive:
+        if "config.json" in archive.namelist():
+            _check_no_code(json.loads(archive.read("config.json")))
+    return keras.saving.load_model(path, compile=False)  # in safe mode, the default
 
 
 def _hdf5(path):

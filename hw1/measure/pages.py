@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import html
 import io
 import itertools
@@ -27,7 +28,7 @@ def table(cards, lines=None) -> str:
     """The cards as aligned text; several side by side, with ranks and with what `lines_of` gives for them."""
     if len(cards) == 1:
         return cards[0].table()
-    headings, cells = _cells(cards)
+    headings, cells = _cells(matched(cards))
     text = (
         command.aligned([headings, *cells])
         + f"\n(1) is the flattest; (=) differs from the rank before by less than {APART} errors"
@@ -38,6 +39,33 @@ def table(cards, lines=None) -> str:
         f"\nbetween {' and '.join(pair)}: barrier of the loss {found['barrier']:.3g}"
         for pair, found in (lines or {}).items()
     )
+
+
+def matched(cards) -> list:
+    """The cards with the layer names of the first where a net has the same layers under others, as dense_3 for dense.
+
+    Keras numbers the names of layers by how many were made before, so that nets of one architecture differ in them.
+    """
+    return [cards[0], *(_renamed(card, cards[0]) for card in cards[1:])] if cards else []
+
+
+def _renamed(card, first):
+    """A card with the layer names of the first, if both nets have layers of the same sizes in the same order."""
+    if None in (card.work, first.work):
+        return card
+    own, wanted = card.work.layers, first.work.layers
+    if [len(places) for places in own.values()] != [len(places) for places in wanted.values()]:
+        return card
+    names = dict(zip(own, wanted, strict=True))
+
+    def named(row):
+        kind, _, layer = row.measure.partition("/")
+        if layer not in names:
+            return row
+        unit = row.unit.replace(f"layer {layer}", f"layer {names[layer]}")
+        return row._replace(measure=f"{kind}/{names[layer]}", unit=unit)
+
+    return dataclasses.replace(card, rows=[named(row) for row in card.rows])
 
 
 def side_by_side(cards) -> list[tuple[str, list[str], str]]:
@@ -105,10 +133,11 @@ def save(cards, folder, lines=None) -> None:
     writer.writerows([card.name, *row] for card in cards for row in card.rows)
     files.replace(folder / "card.csv", text.getvalue())
     lines = lines_of(cards) if lines is None else lines
-    drawn = pictures.draw(cards, lines)
+    shown = matched(cards)
+    drawn = pictures.draw(shown, lines)
     svgs = [_svg(picture) for picture in drawn]
-    files.replace(folder / "card.html", page(cards, drawn, svgs))
-    _typeset(cards, drawn, svgs, folder / "card.pdf")
+    files.replace(folder / "card.html", page(shown, drawn, svgs))
+    _typeset(shown, drawn, svgs, folder / "card.pdf")
     about = {"cards": [_described(card) for card in cards], **environment.describe()}
     about["lines"] = [{"nets": list(pair), **_plain(found)} for pair, found in lines.items()]
     files.replace(

@@ -130,6 +130,8 @@ def _layers(cards, looks):
                 label=card.name,
             )
         axes.set_xlabel(label)
+        axes.locator_params(axis="x", nbins=3)
+        axes.ticklabel_format(axis="x", scilimits=(-3, 4))
     left.set_yticks(range(len(order)), [layer if len(layer) < 22 else f"…{layer[-20:]}" for layer in order])
     left.invert_yaxis()
     _legend(right, cards)
@@ -143,7 +145,7 @@ def _eigenvector(cards, looks):
         return None
     text = (
         "The loss along the eigenvector of the largest |λ|, as far as the quadratic of gradient and curvature (dotted) "
-        "would rise by 1 by its curvature."
+        "would rise by its curvature: by 1, of a loss other than a cross-entropy by the loss itself."
     )
     told = [
         (
@@ -179,7 +181,7 @@ def _random(cards, looks):
         found = card.pictures["random"]
         for number, loss in enumerate(found["loss"]):
             axes.plot(found["steps"], loss, label=card.name if not number else None, **looks[card.name])
-    axes.set(xlabel="step", ylabel="loss")
+    axes.set(xlabel="step", ylabel="loss", xticks=(-1, -0.5, 0, 0.5, 1))
     _legend(axes, cards)
     return picture
 

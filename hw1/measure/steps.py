@@ -74,7 +74,8 @@ def _right(work, part) -> np.ndarray:
     x, labels = work.parts[part][0], work.labels[part]
     outputs = np.concatenate(list(evaluation.Problem(work.model, x, loss=work.loss, targets=False).all_outputs()))
     if outputs.shape[1:] in ((), (1,)):
-        return ((outputs.reshape(-1) > 0) == (labels == 1)).astype(float)
+        border = 0.5 if work.is_probable else 0  # of one probability, or of one logit
+        return ((outputs.reshape(-1) > border) == (labels == 1)).astype(float)
     return (outputs.argmax(axis=1) == labels).astype(float)
 
 
@@ -280,7 +281,7 @@ def layer_norms(work) -> Iterator[Row]:
 
 def before(work) -> list[Step]:
     """The steps that need no time measured."""
-    return [Step("losses", losses), *([Step("margins", margin)] if work.labels else [])]
+    return [Step("losses", losses), *([Step("margins", margin)] if work.labels and not work.is_probable else [])]
 
 
 def after(work) -> list[Step]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hw1 import evaluation
 from hw1.measure.rows import Row
+from hw1.measure.work import is_binary
 from hw1.measures import directions, interpolation, points
 
 SLICE, PLANE, LINE = 41, 17, 41  # points of a slice, of a side of the plane, of a line
@@ -24,13 +25,17 @@ def _along(work, start, steps, direction):
 
 
 def eigenvector_slice(work) -> Iterator[Row]:
-    """The loss along the top eigenvector, so far that the quadratic rises by 1, and that quadratic."""
+    """The loss along the top eigenvector, so far that the quadratic's curvature raises it by 1, and that quadratic.
+
+    A loss that is no cross-entropy, such as a squared error, may have any unit: there the rise is the loss itself.
+    """
     if work.top is None:
         raise ValueError("the top eigenvector is not known")
     vector, value = work.top
-    steps = np.linspace(-1, 1, SLICE) * np.sqrt(2 / abs(value))
+    loss, gradient = evaluation.objective(work.model, *work.first, work.loss)(work.theta)
+    rise = abs(float(loss)) or 1.0 if work.loss is not None and not is_binary(work.loss) else 1.0
+    steps = np.linspace(-1, 1, SLICE) * np.sqrt(2 * rise / abs(value))
     found = _along(work, 0.0, steps, vector)
-    _, gradient = evaluation.objective(work.model, *work.first, work.loss)(work.theta)
     quadratic = found[SLICE // 2] + (gradient @ vector) * steps + value * steps**2 / 2
     work.pictures["eigenvector"] = {"steps": steps, "loss": found, "quadratic": quadratic}
     return iter(())

@@ -10,6 +10,7 @@ import numpy as np
 from hw1 import evaluation, inputs, models
 from hw1.evaluation.checks import positive, whole
 from hw1.evaluation.layers import layers
+from hw1.evaluation.losses import from_logits
 from hw1.measures import products, sampling
 
 LOSSES = {"crossentropy": None, "binary": keras.losses.BinaryCrossentropy(from_logits=True)}
@@ -97,6 +98,9 @@ class Work:
         self.parts, self.labels = {}, {}
         several = isinstance(outputs, tuple) and not is_single
         for name, (x, y) in parts.items():
+            if self.loss is None or is_binary(self.loss) and is_single:
+                y = labels_of(y)
+                _check_binary(y, self.loss)
             try:
                 examples = evaluation.check(model, x, targets_for(self.loss, y, outputs), self.loss)
             except ValueError as error:
@@ -109,7 +113,7 @@ class Work:
                 self.labels[name] = np.asarray(labels)
         self.classes = (outputs[-1] if several else 2) if self.labels else None
         if self.loss is None:
-            inputs.check_pixels(model, *self.parts["test" if "test" in self.parts else "train"], settings.pixels)
+            inputs.check_pixels(model, *self.parts["train"], settings.pixels)
         self.theta = models.flat_parameters(model).astype(np.float64)
         self.layers = layers(model)
         penalised = bool(sum(map(float, model.losses)))
@@ -122,6 +126,11 @@ class Work:
         x, y = self.parts["train"]
         self.n, self._products = n, {}
         self.first = tuple(keras.tree.map_structure(lambda array: array[:n], part) for part in (x, y))
+
+    @property
+    def is_probable(self) -> bool:
+        """Whether the loss takes probabilities, as that of a name such as "binary_crossentropy" does."""
+        return self.loss is not None and from_logits(self.loss) is False
 
     @property
     def size(self) -> int:
@@ -220,6 +229,16 @@ def is_labels(y) -> bool:
     return y.ndim == 1 and y.size > 0 and np.issubdtype(y.dtype, np.integer)
 
 
+def labels_of(y):
+    """Targets of a classifier: whole numbers, one an example, as integers whatever type and column hold them.
+
+    Tables often have classes as 0.0 and 1.0, as booleans, or in a column of their own, shape [n, 1].
+    """
+    if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf" or y.shape not in ((len(y),), (len(y), 1)):
+        return y
+    return y.reshape(-1).astype(np.int64) if np.array_equal(y, np.round(y)) else y
+
+
 def targets_for(loss, y, outputs):
     """One-hot targets where a loss of Keras compares all outputs and the targets are labels; else as they are."""
     by_keras = isinstance(loss, str | keras.losses.Loss)
@@ -239,11 +258,21 @@ def _loss(given, is_single):
     return LOSSES.get(given, given) if isinstance(given, str) else given
 
 
+def _check_binary(y, loss) -> None:
+    """Raises ValueError for a binary cross-entropy of targets that are no probabilities: it would be below 0."""
+    if is_binary(loss) and isinstance(y, np.ndarray) and y.size and not (y.min() >= 0 and y.max() <= 1):
+        raise ValueError(
+            f"the binary cross-entropy, which one output gets by default, needs targets from 0 to 1, but they go from "
+            f"{y.min():.5g} to {y.max():.5g}: for a regression give loss='mse' (--loss=mse)"
+        )
+
+
 def _hint(error: str) -> str:
     """What to add to an error of the checks: how the card takes such a net."""
     hints = {
-        "rescales pixels from 0 to 255": ": pixels=255 (--pixels=255) does so",
+        "rescales pixels from 0 to 255": ": --pixels=255 (in Python pixels=255) multiplies them",
         "gives probabilities": "; hw1.measure.logits(model) (--probabilities) takes it off",
+        " takes [": "; --data names the data, and --raw takes inputs that are no images",
     }
     return next((hint for part, hint in hints.items() if part in error), "")
 

@@ -7,12 +7,13 @@ import re
 import shutil
 import subprocess
 
+import keras
 import nets
 import numpy as np
 import pytest
 
 from hw1 import measure, models
-from hw1.measure import pages, pictures, population, surroundings
+from hw1.measure import pages, pictures, population, rows, surroundings
 from hw1.measures import sampling
 
 N = 30
@@ -250,3 +251,17 @@ def test_an_error_that_nobody_knows_is_no_number_in_json():
         "a": [1.0, None],
         "b": [None, 1.0],
     }
+
+
+def test_layers_of_one_architecture_stand_side_by_side():
+    """Keras numbers layers by how many were made before: dense of one net is dense_1 of the next."""
+    x, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    found = []
+    for name in ("dense", "dense_1"):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name=name)])
+        card = measure.card(model, (x, y), name, tell=None, minutes=1e-9)
+        card.rows.append(rows.row(f"layer_trace/{name}", 1.0, f"trace H, layer {name}", 20))
+        found.append(card)
+    (texts,) = [texts for name, texts, _ in pages.side_by_side(pages.matched(found)) if "layer_trace" in name]
+    assert len(texts) == 2 and all(texts)
+    assert found[1].rows[-1].measure == "layer_trace/dense_1"  # the card itself keeps its own names
