@@ -98,7 +98,7 @@ class Work:
         self.parts, self.labels = {}, {}
         several = isinstance(outputs, tuple) and not is_single
         for name, (x, y) in parts.items():
-            if self.loss is None or is_binary(self.loss) and is_single:
+            if self.loss is None or (is_binary(self.loss) and is_single):
                 y = labels_of(y)
                 _check_binary(y, self.loss)
             try:

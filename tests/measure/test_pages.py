@@ -263,5 +263,6 @@ def test_layers_of_one_architecture_stand_side_by_side():
         card.rows.append(rows.row(f"layer_trace/{name}", 1.0, f"trace H, layer {name}", 20))
         found.append(card)
     (texts,) = [texts for name, texts, _ in pages.side_by_side(pages.matched(found)) if "layer_trace" in name]
-    assert len(texts) == 2 and all(texts)
+    assert len(texts) == 2
+    assert all(texts)
     assert found[1].rows[-1].measure == "layer_trace/dense_1"  # the card itself keeps its own names
