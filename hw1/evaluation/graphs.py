@@ -22,7 +22,8 @@ _VERIFIED = frozenset(
     EluGrad Equal Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity
     IdentityN If InvertPermutation IsFinite LeakyRelu LeakyReluGrad Less LessEqual Log LogicalAnd LogicalNot
     LogicalOr MatMul Max Maximum Mean Minimum Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PartitionedCall
-    Placeholder Pow Prod Range Rank RealDiv Reciprocal ReciprocalGrad Relu Relu6 Relu6Grad ReluGrad Reshape Rsqrt RsqrtGrad
+    Placeholder Pow Prod Range Rank RealDiv Reciprocal ReciprocalGrad Relu Relu6 Relu6Grad ReluGrad Reshape Rsqrt
+    RsqrtGrad
     Select SelectV2 Shape ShapeN Sigmoid SigmoidGrad Sin Size Slice Softmax Softplus SplitV Square Squeeze
     StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum Tanh Tile Transpose UnsortedSegmentSum While
     ZerosLike

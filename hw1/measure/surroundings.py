@@ -32,6 +32,8 @@ def eigenvector_slice(work) -> Iterator[Row]:
     if work.top is None:
         raise ValueError("the top eigenvector is not known")
     vector, value = work.top
+    if not value:
+        raise ValueError("the largest eigenvalue is 0")
     loss, gradient = evaluation.objective(work.model, *work.first, work.loss)(work.theta)
     rise = abs(float(loss)) or 1.0 if work.loss is not None and not is_binary(work.loss) else 1.0
     steps = np.linspace(-1, 1, SLICE) * np.sqrt(2 * rise / abs(value))
