@@ -218,9 +218,9 @@ def test_one_logit_is_measured_with_the_binary_loss():
 def test_one_probability_is_right_above_a_half():
     """A loss of probabilities, by name, has other borders than one of logits, and no margins."""
     x, y = np.random.default_rng(0).normal(size=(N, 2)), np.arange(N) % 2
-    logit = nets.linear([1.0, -2.0])
-    model = keras.Sequential([keras.Input((2,)), logit, keras.layers.Activation("sigmoid")])
-    found = measure.card(model, (x, y), tell=None, loss="binary_crossentropy", minutes=1e-9)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation="sigmoid", use_bias=False)])
+    model.set_weights([np.array([[1.0], [-2.0]])])
+    found = measure.card(model, (np.float32(x), y), tell=None, loss="binary_crossentropy", minutes=1e-9)
     assert found["train_accuracy"].value == pytest.approx(np.mean((x @ [1.0, -2.0] > 0) == y))
     assert "margin_median" not in [row.measure for row in found.rows]
 
