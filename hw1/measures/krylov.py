@@ -34,7 +34,11 @@ def product(operator, vector: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if it is not finite.
     """
-    image = operator.matvec(vector)
+    return check_finite(operator.matvec(vector))
+
+
+def check_finite(image: np.ndarray) -> np.ndarray:
+    """Products as they are; ValueError if they are not finite."""
     if not np.isfinite(image).all():
         raise ValueError("a product of the operator with a vector is not finite")
     return image

@@ -57,19 +57,25 @@ def linear_operator(multiply) -> scipy.sparse.linalg.LinearOperator:
     """Products, as `hw1.measures.hessian.product` returns them, as scipy's linear operator.
 
     Args:
-        multiply: function from v to Hv, both of shape [size], with the attribute ``size``.
+        multiply: function from v to Hv, both of shape [size], with the attribute ``size``, and perhaps with ``many``
+            for several vectors, both as `hw1.measures.products.product` explains them.
 
     Returns:
         An operator of shape [size, size]. Vectors are float64; the products are computed in the dtype of `multiply`.
     """
 
-    def checked(vector):
-        image = multiply(np.ravel(vector))
+    def checked(image):
         if not np.isfinite(image).all():
             raise ValueError("a product with the Hessian is not finite: weights, inputs or the loss are too large")
         return image
 
-    return scipy.sparse.linalg.LinearOperator((multiply.size,) * 2, checked, dtype=np.float64)
+    many = getattr(multiply, "many", None)
+    return scipy.sparse.linalg.LinearOperator(
+        (multiply.size,) * 2,
+        lambda vector: checked(multiply(np.ravel(vector))),
+        matmat=many and (lambda vectors: checked(many(vectors))),
+        dtype=np.float64,
+    )
 
 
 def matrix(operator) -> np.ndarray:
@@ -80,7 +86,7 @@ def matrix(operator) -> np.ndarray:
 
 def _rows(operator):
     """The products with the unit vectors."""
-    return np.stack([krylov.product(operator, unit) for unit in np.eye(operator.shape[0])])
+    return krylov.check_finite(operator.matmat(np.eye(operator.shape[0])).T)
 
 
 def eigenvalues(operator, k: int, which: str, tolerance: float, vectors: bool = False):

@@ -22,6 +22,7 @@ from hw1 import evaluation
 from hw1.evaluation import graphs
 
 SCOPES = ("full", "block")
+_TOGETHER = 10  # vectors in one call
 _VERIFIED_ON = 16  # examples from everywhere: few, so that a step crosses few kinks
 _AGREEMENT = 0.03  # of differences with derivatives; wrong ones are off by half their size
 
@@ -47,23 +48,48 @@ def along(vector, slopes, parameters, tape):
     return evaluation.flatten(tape.gradient(slopes, parameters, parts, unconnected_gradients="zero"))
 
 
+def within_blocks(vector, slopes, parameters, tape):
+    """The block-diagonal product: the gradient of each variable is differentiated by it alone."""
+    parts = zip(slopes, parameters, evaluation.unflatten(vector, parameters), strict=True)
+    return evaluation.flatten([tape.gradient(g, p, v, unconnected_gradients="zero") for g, p, v in parts])
+
+
 def full_product(net):
     """The program of Hv."""
+    return _single(net, along)
+
+
+def block_product(net):
+    """The program of the block-diagonal product."""
+    return _single(net, within_blocks)
+
+
+def _single(net, derivative):
+    """The program of the product with one vector."""
 
     def run(parameters, state, x, targets, vector):
         slopes, tape = gradients(net, parameters, state, x, targets)
-        return along(vector, slopes, parameters, tape)
+        return derivative(vector, slopes, parameters, tape)
 
     return run
 
 
-def block_product(net):
-    """The program of the block-diagonal product: the gradient of each variable is differentiated by it alone."""
+def _full_products(net):
+    """The program of HV, shape [k, parameters], for several vectors as rows."""
+    return _several(net, along)
 
-    def run(parameters, state, x, targets, vector):
+
+def _block_products(net):
+    """The program of the block-diagonal products with several vectors."""
+    return _several(net, within_blocks)
+
+
+def _several(net, derivative):
+    """The program of the products with several vectors: one gradient, and one matrix product for all of them."""
+
+    def run(parameters, state, x, targets, vectors):
         slopes, tape = gradients(net, parameters, state, x, targets)
-        parts = zip(slopes, parameters, evaluation.unflatten(vector, parameters), strict=True)
-        return evaluation.flatten([tape.gradient(g, p, v, unconnected_gradients="zero") for g, p, v in parts])
+        return tf.vectorized_map(lambda vector: derivative(vector, slopes, parameters, tape), vectors)
 
     return run
 
@@ -96,7 +122,9 @@ def product(
     Returns:
         A function from v, shape [parameters], to Hv of that shape, in the model's dtype. Vectors follow
         ``model.trainable_variables`` in order, each flattened row by row. The number of parameters is its attribute
-        ``size``. Later changes of the model have no effect on it.
+        ``size``. Nets of dense layers have an attribute ``many`` too, a function from several vectors as columns, shape
+        [parameters, k], to their products: ten vectors share one gradient and their matrix products, which takes half
+        the time of ten products or less. Later changes of the model have no effect on it.
 
     Raises:
         TypeError, ValueError: for a model or examples that do not fit (see `hw1.evaluation.Problem`), a model that
@@ -110,7 +138,8 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     """As `product`, for a problem that is already checked."""
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
-    run, size = problem.compile(full_product if scope == "full" else block_product), problem.size
+    one, several = (full_product, _full_products) if scope == "full" else (block_product, _block_products)
+    run, size = problem.compile(one), problem.size
     parts = list(problem.chunks())
     if problem.key is None:
         check_second_derivative(problem, run, parts[0])
@@ -118,8 +147,29 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
         key = check_second_derivative, scope, problem.key
         evaluation.remember(key, lambda: check_second_derivative(problem, run, parts[0]))
     problem.trace(run, parts, tf.zeros(size, problem.dtype))
+    multiply, fitting = summed(problem, run, parts), problem.fitting(_TOGETHER)
+    is_whole = not problem.regularization or problem.n <= fitting  # the net's own losses may depend on the chunk
+    if problem.key is not None and evaluation.jit_compile(problem.model) and is_whole:
+        multiply.many = _together(problem, problem.compile(several), multiply, fitting)
+    return multiply
 
-    return summed(problem, run, parts)
+
+def _together(problem, run, multiply, chunk_size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Products with several vectors: `_TOGETHER` in each call of the program `run`, and what is left one by one."""
+
+    def many(vectors):
+        vectors = np.asarray(vectors)
+        if vectors.ndim != 2 or len(vectors) != problem.size:
+            raise ValueError(f"the vectors must have shape [{problem.size}, k], not {list(vectors.shape)}")
+        images, whole = [], vectors.shape[1] // _TOGETHER * _TOGETHER
+        for start in range(0, whole, _TOGETHER):
+            rows = tf.constant(vectors[:, start : start + _TOGETHER].T, problem.dtype)
+            sums = (run(problem.parameters, problem.state, *part, rows) for part in problem.chunks(chunk_size))
+            images += [*(sum(sums).numpy() / problem.n)]
+        images += [multiply(vector) for vector in vectors[:, whole:].T]
+        return np.stack(images, axis=1) if images else np.empty(vectors.shape)
+
+    return many
 
 
 def summed(problem: evaluation.Problem, run, parts: list) -> Callable[[np.ndarray], np.ndarray]:

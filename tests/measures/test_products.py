@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw1 import evaluation
-from hw1.measures import hessian
+from hw1.measures import hessian, lanczos
 
 
 @pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
@@ -39,6 +39,47 @@ def test_block_products_are_those_of_the_block_diagonal_matrix(case):
     multiply = case.measure(hessian.product, scope="block")
     vector = np.random.default_rng(4).normal(size=multiply.size)
     close(multiply(vector), scipy.linalg.block_diag(*case.blocks) @ vector)
+
+
+@pytest.mark.parametrize("scope", ["full", "block"])
+@pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
+def test_products_with_several_vectors_are_those_with_each(case, scope):
+    """Against the dense Hessian, for numbers of vectors that fill the calls and that do not."""
+    operator = lanczos.linear_operator(case.measure(hessian.product, scope=scope))
+    truth = case.hessian if scope == "full" else scipy.linalg.block_diag(*case.blocks)
+    for count in (1, 20, 23):
+        vectors = np.random.default_rng(count).normal(size=(len(truth), count))
+        close(operator.matmat(vectors), truth @ vectors)
+
+
+@pytest.mark.parametrize("size", [3, 100])
+def test_dense_nets_take_several_vectors_in_one_call(size):
+    """In chunks of examples too; a wrong shape is refused."""
+    case = Case("tanh")
+    multiply = case.measure(hessian.product, chunk_size=size)
+    vectors = np.random.default_rng(0).normal(size=(multiply.size, 10))
+    close(multiply.many(vectors), case.hessian @ vectors)
+    assert multiply.many(vectors[:, :0]).shape == (multiply.size, 0)
+    with pytest.raises(ValueError, match=r"the vectors must have shape \[\d+, k\]"):
+        multiply.many(vectors.T)
+
+
+def test_several_vectors_with_the_net_s_own_losses(monkeypatch):
+    """They may depend on the examples in a call, so all examples must fit into one."""
+    case, penalty = Case("tanh"), keras.regularizers.L2(0.3)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3, activity_regularizer=penalty, kernel_regularizer=penalty)]
+    model = keras.Sequential([keras.Input(nets.SHAPE, dtype="float64"), *layers])
+    multiply = hessian.product(model, case.x, case.y, regularization=True)
+    vectors = np.random.default_rng(0).normal(size=(multiply.size, 10))
+    close(multiply.many(vectors), np.stack([multiply(vector) for vector in vectors.T], axis=1), 1e-6)
+    monkeypatch.setattr(evaluation.problem, "MEMORY", 60_000)
+    assert not hasattr(hessian.product(model, case.x, case.y, regularization=True), "many")
+
+
+@pytest.mark.parametrize("kind", ["convolutional", "subclassed", "skip"])
+def test_other_nets_take_them_one_by_one(kind):
+    """Convolutions gain nothing from it; of nets that nobody knows nothing is derived anew."""
+    assert hasattr(Case(kind).measure(hessian.product), "many") == (kind == "skip")
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 11, 100])
