@@ -4,6 +4,10 @@ A unit of work (one setting with all its seeds) is written whole or not at all, 
 units are done. So a run killed at any instant and started again ends with the same bytes as one never interrupted.
 A question may have more tables than its rows, `<question>.<table>.csv` each.
 
+The JSON holds the SHA-256 of each CSV, so that a file that was cut off, edited or exchanged is noticed. While a unit is
+being written it holds those of the files before and after: the new ones are announced before the first file changes.
+The JSON is signed with a SHA-256 of its own.
+
 Example:
     with files.lock(folder):
         columns = {"rows": ["batch_size", "seed", "test_loss"]}
@@ -14,6 +18,7 @@ Example:
 """
 
 import csv
+import hashlib
 import io
 import json
 import numbers
@@ -28,6 +33,7 @@ from hw1 import environment, files
 
 COMMITTED = Path(__file__).with_name("results")  # the results behind the committed report
 OF_DATA = ("classes", "shape", "chance")  # what findings read of the data; chance: the share of the largest class
+OWN = "sha256_of_record"
 ROWS = "rows"  # the table of every question; others are its further tables
 
 MOVE = "move the .csv and the .json away to begin anew"
@@ -75,6 +81,7 @@ class Record:
             "settings": json.loads(json.dumps(settings)),
             "data": data,
             "columns": self._columns,
+            "sha256": {},
             "wall_time_seconds": 0.0,
             "earlier": [],
         }
@@ -85,12 +92,14 @@ class Record:
         if self.csv.exists() or self._json.exists():
             recorded = _load_json(self._json)
             self._refuse_other(recorded)
-        if self.csv.exists():
+        if self.csv.exists() or (self._json.exists() and recorded["sha256"]):
             self._about = recorded
             done = self._load_rows(ROWS)
             for table in self._tables:  # a unit that was killed between the tables is not done
                 lines = done if table == ROWS else self._load_rows(table)
                 self._tables[table] = {key: value for key, value in lines.items() if key in done}
+            self._about["sha256"] = {table: _sha256(self._path(table).read_bytes()) for table in self._tables}
+            self._about.pop("writing", None)
         if self.missing:
             now = environment.describe()
             before = {name: self._about.get(name) for name in now}
@@ -105,7 +114,7 @@ class Record:
         return [unit for key, unit in self.units.items() if key not in self._tables[ROWS]]
 
     def add(self, unit: dict, rows: list[dict], seconds: float) -> None:
-        """Writes one unit: other tables, then the CSV, because it decides what is done, then the JSON.
+        """Writes one unit: first the JSON, which announces it, then other tables, the CSV, which decides, and the JSON.
 
         Args:
             unit: one of `units`.
@@ -127,10 +136,14 @@ class Record:
             lines[table].append(_line(self.csv.stem, self._columns[table], unit, row))
         if not lines[ROWS]:
             raise ValueError(f"{self.csv.stem} gave no rows for {unit}; a unit has at least one")
-        for table in self._tables:
-            done = self._tables[table] | {key: lines[table]}
-            self._write_csv(table, done)
-            self._tables[table] = done
+        done = {table: rows | {key: lines[table]} for table, rows in self._tables.items()}
+        texts = {table: self._csv_text(table, rows) for table, rows in done.items()}
+        coming = {table: _sha256(text.encode()) for table, text in texts.items()}
+        self._write_json({"writing": coming})
+        for table, text in texts.items():
+            files.replace(self._path(table), text)
+            self._tables[table] = done[table]
+        self._about["sha256"] = coming
         self._about["wall_time_seconds"] = round(self._about["wall_time_seconds"] + seconds, 3)
         self._write_json()
 
@@ -152,25 +165,28 @@ class Record:
             )
 
     def _load_rows(self, table: str) -> dict[tuple[str, ...], list[list[str]]]:
-        columns, path, rows = self._columns[table], _csv(self.csv.parent, self.csv.stem, table), {}
+        columns, path, rows = self._columns[table], self._path(table), {}
         where = [columns.index(column) for column in next(iter(self.units.values()))]
-        for line in _load_csv(path, columns):
+        for line in _load_csv(path, columns, self._about, table):
             key = tuple(line[i] for i in where)
             if key not in self.units:
                 raise ValueError(f"{path} has a line of {key}, which is no unit of this run; {MOVE}")
             rows.setdefault(key, []).append(line)
         return rows
 
-    def _write_csv(self, table: str, rows: dict) -> None:
+    def _path(self, table: str) -> Path:
+        return _csv(self.csv.parent, self.csv.stem, table)
+
+    def _csv_text(self, table: str, rows: dict) -> str:
         text = io.StringIO(newline="")
         lines = [self._columns[table], *(line for key in self.units for line in rows.get(key, ()))]
         csv.writer(text, lineterminator="\n").writerows(lines)
-        files.replace(_csv(self.csv.parent, self.csv.stem, table), text.getvalue())
+        return text.getvalue()
 
-    def _write_json(self) -> None:
+    def _write_json(self, more: dict | None = None) -> None:
         done, total = len(self._tables[ROWS]), len(self.units)
-        about = self._about | {"units_done": done, "units_total": total, "complete": done == total}
-        files.replace(self._json, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        about = self._about | {"units_done": done, "units_total": total, "complete": done == total} | (more or {})
+        files.replace(self._json, signed(about))
 
 
 def read(folder: str | os.PathLike, question: str, table: str = ROWS) -> pd.DataFrame:
@@ -180,8 +196,8 @@ def read(folder: str | os.PathLike, question: str, table: str = ROWS) -> pd.Data
         FileNotFoundError: there is no such CSV. The message has the command that makes it.
         ValueError: the CSV or its record is damaged.
     """
-    path = _csv(folder, question, table)
-    _load_csv(path, about(folder, question)["columns"].get(table, ()))
+    path, run = _csv(folder, question, table), about(folder, question)
+    _load_csv(path, run["columns"].get(table, ()), run, table)
     return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
 
 
@@ -202,6 +218,13 @@ def settings(folder: str | os.PathLike, question: str) -> dict:
     """
     run = about(folder, question)
     return run["settings"] | {name: (run["data"] or {}).get(name) for name in OF_DATA}
+
+
+def signed(about: dict) -> str:
+    """The JSON of a record as it is written, with the SHA-256 of its content, whatever the order and the layout."""
+    about = {key: value for key, value in about.items() if key != OWN}
+    content = json.dumps(about, sort_keys=True)
+    return json.dumps(about | {OWN: _sha256(content.encode())}, indent=2, ensure_ascii=False) + "\n"
 
 
 def _csv(folder: str | os.PathLike, question: str, table: str = ROWS) -> Path:
@@ -235,13 +258,19 @@ def _line(question: str, columns: list[str], unit: dict, row: dict) -> list[str]
     return [_text(row[column], column) for column in columns]
 
 
-def _load_csv(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """Reads the lines below the header, checking that all are complete."""
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _load_csv(path: Path, columns: Sequence[str], about: dict, table: str) -> list[list[str]]:
+    """Reads the lines below the header, checking that all are complete and as they were written."""
     try:
         text = _load_text(path)
         header, *lines = csv.reader(text.splitlines(), strict=True)
         if header != list(columns) or not text.endswith("\n") or any(len(line) != len(columns) for line in lines):
             raise ValueError("a line is cut off or has other columns")
+        if _sha256(path.read_bytes()) not in (about["sha256"].get(table), about.get("writing", {}).get(table)):
+            raise ValueError("it is not as it was written: its SHA-256 is not that in the .json")
     except (csv.Error, ValueError) as error:
         names = ", ".join(columns)
         raise ValueError(f"{path} is damaged or old ({error}); every line must have {names}; {MOVE}") from error
@@ -249,19 +278,12 @@ def _load_csv(path: Path, columns: Sequence[str]) -> list[list[str]]:
 
 
 def _load_json(path: Path) -> dict:
-    """Reads what describes a run, checking what is used of it."""
+    """Reads what describes a run, checking that it is as it was written."""
     try:
         about = json.loads(_load_text(path))
-        kinds = {
-            "settings": dict,
-            "data": dict | None,
-            "columns": dict,
-            "wall_time_seconds": float,
-            "earlier": list,
-        }
-        if wrong := [name for name, kind in kinds.items() if not isinstance(about[name], kind)]:
-            raise TypeError(f"wrong {wrong[0]}")
-    except (KeyError, TypeError, ValueError) as error:
+        if json.loads(signed(about))[OWN] != about[OWN]:
+            raise ValueError(f"it is not as it was written: {OWN} is not that of the rest")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or old ({type(error).__name__}: {error}); {MOVE}") from error
     return about
 

@@ -1,10 +1,11 @@
 """Records of runs that go on: after a kill, after a change, in damaged folders; and what is never mixed."""
 
+import re
 import subprocess
 
 import numpy as np
 import pytest
-from toy_records import SETTINGS, UNITS, about, opened, rows_of, run
+from toy_records import SETTINGS, UNITS, about, opened, rows_of, run, sign
 from toys import ROOT, contents, python
 
 from hw1 import environment, files, records
@@ -27,12 +28,13 @@ def test_resumed_runs_end_with_the_same_bytes(tmp_path):
     assert contents(parts) == before
 
 
-def test_a_removed_unit_is_done_again_in_its_place(tmp_path):
-    """The order in the CSV is that of the units, not of the computation."""
+def test_the_order_is_that_of_the_units(tmp_path):
+    """Not of the computation: as if the first unit had been done last."""
     run(tmp_path)
     before = (tmp_path / "toy.csv").read_text()
     lines = before.splitlines(keepends=True)
     (tmp_path / "toy.csv").write_text("".join(line for line in lines if not line.startswith("8,")))
+    sign(tmp_path)
     run(tmp_path)
     assert (tmp_path / "toy.csv").read_text() == before
 
@@ -72,12 +74,13 @@ def run_until(folder, last):
             os.kill(os.getpid(), signal.SIGKILL)
         return trace
     sys.settrace(trace)
-    t.run(folder)
+    t.run(folder, POINTS)
     sys.settrace(None)
     return count
 
+POINTS = ("size", "x")
 lines = run_until(out / "whole", None)
-whole = (out / "whole" / "toy.csv").read_bytes()
+whole = [(out / "whole" / name).read_bytes() for name in ("toy.csv", "toy.points.csv")]
 states = set()
 for last in range(1, lines + 1):
     folder = out / str(last)
@@ -87,10 +90,11 @@ for last in range(1, lines + 1):
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     path = folder / "toy.csv"
     states.add(path.read_bytes() if path.exists() else None)
-    t.run(folder)
-    assert path.read_bytes() == whole, last
+    t.run(folder, POINTS)
+    assert [path.read_bytes(), (folder / "toy.points.csv").read_bytes()] == whole, last
     assert t.about(folder)["complete"], last
-    assert {p.name for p in folder.iterdir()} == {".lock", "toy.csv", "toy.json"}, last
+    assert "writing" not in t.about(folder), last
+    assert {p.name for p in folder.iterdir()} == {".lock", "toy.csv", "toy.json", "toy.points.csv"}, last
 print(lines, len(states))
 """
 
@@ -117,6 +121,7 @@ def test_other_tables_of_a_question(tmp_path):
     complete = contents(tmp_path)
     main = (tmp_path / "toy.csv").read_text()
     (tmp_path / "toy.csv").write_text(main[: main.index(f"\n{UNITS[-1]['size']},") + 1])
+    sign(tmp_path)
     with files.lock(tmp_path):
         record = opened(tmp_path, points=("size", "x"))
         assert record.missing == [UNITS[-1]]
@@ -202,6 +207,10 @@ def test_environments_of_earlier_units_are_kept(tmp_path, monkeypatch):
         ("toy.csv", lambda text: text.replace("size,seed", "seed,size")),
         ("toy.csv", lambda text: text + "9,0,1,ok\n"),
         ("toy.csv", lambda text: ""),
+        ("toy.csv", lambda text: text[: text[:-1].rindex("\n") + 1]),  # cut at the end of a line
+        ("toy.csv", lambda text: text + text.splitlines(keepends=True)[-1]),
+        ("toy.csv", lambda text: text.replace("2.666667", "2.666668")),
+        ("toy.csv", None),
         ("toy.csv", lambda text: "\udcff" + text),
         ("toy.json", lambda text: text[: len(text) // 2]),
         ("toy.json", lambda text: ""),
@@ -209,6 +218,8 @@ def test_environments_of_earlier_units_are_kept(tmp_path, monkeypatch):
         ("toy.json", lambda text: text.replace('"settings"', '"setting"')),
         ("toy.json", lambda text: text.replace('"columns"', '"column"')),
         ("toy.json", lambda text: text.replace('"wall_time_seconds": ', '"wall_time_seconds": "a long time", "x": ')),
+        ("toy.json", lambda text: text.replace("2", "3", 1)),
+        ("toy.json", lambda text: re.sub(r' *"device": [^}]*},\n', "", text)),
         ("toy.json", lambda text: "\udcff" + text),
         ("toy.json", None),
     ],

@@ -1,6 +1,5 @@
 """Report and supplement, set from results at smoke size."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import toy_records
 
 from hw1 import catalogue, claims, records, replicate
 from hw1.findings.verdict import ALIKE_WORSE, FLATTENED_BETTER, HELD, NOISY, NOT, SHARP_WORSE, SMALL, claim
@@ -140,14 +140,14 @@ def test_the_same_nets_in_two_questions_are_found(runs, tmp_path):
     rows = records.read(tmp_path, "sensitivity")
     rows.loc[0, "train_loss"] += 0.01
     rows.to_csv(tmp_path / "sensitivity.csv", index=False, na_rep="nan")
+    toy_records.sign(tmp_path, "sensitivity")
     assert list(claims.same_nets(tmp_path, names)) == []
 
 
 def test_a_question_that_is_not_finished_is_not_reported(runs, tmp_path, capsys):
     """The message says how to go on, and the PDF that was there stays."""
     shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
-    about = json.loads((tmp_path / "sensitivity.json").read_text())
-    (tmp_path / "sensitivity.json").write_text(json.dumps(about | {"complete": False}))
+    toy_records.sign(tmp_path, "sensitivity", complete=False)
     (tmp_path / "made.pdf").write_text("an earlier one")
     with pytest.raises(SystemExit) as stopped:
         report.main(["report", f"--results={tmp_path}", f"--out={tmp_path / 'made.pdf'}"])
