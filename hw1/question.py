@@ -170,23 +170,44 @@ def run_units(
         OSError: `out` is in use by another run or cannot be written.
     """
     check(settings)
-    name, out, watch = name or name_of(module), Path(out), watch or (lambda *state: None)
+    name, watch = name or name_of(module), watch or (lambda *state: None)
     settings, (data, about) = (settings, loaded) if loaded else prepare(module, settings)
     with files.lock(out):
-        recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
-        if recorded.get("pixels") is None:
-            recorded.pop("pixels", None)  # older records have no such setting
-        record = records.Record(out, name, module.COLUMNS, recorded, module.units(settings), about)
+        record = open_record(module, settings, out, name, about)
         total, missing = len(record.units), record.missing
         watch(total - len(missing), total, None, 0.0)
         for done, unit in enumerate(missing, total - len(missing) + 1):
-            _make_deterministic()
-            start = time.perf_counter()
-            rows = list(module.run(settings, data, **unit))
-            seconds = time.perf_counter() - start
+            rows, seconds = compute(module, settings, data, unit)
             record.add(unit, rows, seconds)
             watch(done, total, unit, seconds)
     return record.csv
+
+
+def open_record(module: ModuleType, settings, out: str | Path, name: str, about: dict | None, made_by=None):
+    """The record of a question in a folder that is locked.
+
+    Args:
+        module: the experiment.
+        settings: as `prepare` gives them.
+        out: the folder.
+        name: name of the files.
+        about: the description of the data that `prepare` gives.
+        made_by: what computes the units, see `hw1.records.Record`.
+
+    Raises:
+        ValueError, OSError: as of `hw1.records.Record`.
+    """
+    recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
+    if recorded.get("pixels") is None:
+        recorded.pop("pixels", None)  # older records have no such setting
+    return records.Record(Path(out), name, module.COLUMNS, recorded, module.units(settings), about, made_by)
+
+
+def compute(module: ModuleType, settings, data, unit: dict) -> tuple[list[dict], float]:
+    """The rows of a unit, which depend on nothing that was computed before, and the seconds that it took."""
+    _make_deterministic()
+    start = time.perf_counter()
+    return list(module.run(settings, data, **unit)), time.perf_counter() - start
 
 
 def name_of(module: ModuleType) -> str:

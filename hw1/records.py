@@ -55,6 +55,7 @@ class Record:
         settings: dict,
         units: list[dict],
         data: dict | None = None,
+        made_by: dict | None = None,
     ):
         """Opens the record to go on where it ends, or begins it.
 
@@ -65,6 +66,7 @@ class Record:
             settings: what the rows depend on, JSON values.
             units: all units in the order of the CSV, dicts of the same columns.
             data: name, sha256 and sizes of the data set, or None without one.
+            made_by: what computes the units, as `hw1.environment.describe` gives it. None: this process.
 
         Raises:
             ValueError: the folder has a record with other settings or data, or its files are damaged. They
@@ -101,7 +103,7 @@ class Record:
             self._about["sha256"] = {table: _sha256(self._path(table).read_bytes()) for table in self._tables}
             self._about.pop("writing", None)
         if self.missing:
-            now = environment.describe()
+            now = made_by or environment.describe()
             before = {name: self._about.get(name) for name in now}
             if self._tables[ROWS] and before != now:
                 self._about["earlier"].append(before)  # what computed the units that are done

@@ -4,6 +4,7 @@
     python -m hw1.reproduce --part=papers        # the papers' questions
     python -m hw1.reproduce --first_seed=100     # the same experiments with fresh seeds
     python -m hw1.reproduce --size=smoke --out=/tmp/smoke --only=random_labels,spectrum
+    python -m hw1.reproduce --size=paper --cluster=tcp://host:8786        # units on the workers of a Dask cluster
 
 Small nets keep one core busy, so two questions share two cores, the long ones first (--jobs=1 runs one after the
 other, in the order of the course).
@@ -24,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from traceback import print_exc
+from traceback import print_exc, print_exception
 
 from absl import flags
 from tqdm import tqdm
@@ -43,6 +44,7 @@ def reproduce(
     traceback: bool = False,
     jobs: int = 1,
     overrides: dict[str, object] | None = None,
+    cluster: str | None = None,
 ) -> list[str]:
     """Answers the questions and returns the names of those that failed.
 
@@ -53,23 +55,28 @@ def reproduce(
         traceback: show where each failure arose.
         jobs: questions that run at once, each in a process of its own; 1 for this process.
         overrides: setting → value, for the questions that have it and allow the value.
+        cluster: address of a Dask scheduler whose workers compute the units; "local:4" for so many processes here.
+            None: this machine, without Dask.
 
     Raises:
-        OSError: `out` is in use by another run or cannot be written.
+        OSError: `out` is in use by another run or cannot be written; there is no such cluster, or it vanished.
+        ValueError: the cluster has other versions.
     """
     names = [name for name in catalogue.names() if not only or name in only]
     if expected := _expected(names, size):
         names = sorted(names, key=expected.get, reverse=True) if jobs > 1 else names  # the long ones first
     answer = functools.partial(_answer, size, out, traceback, overrides or {})
+    on_cluster = functools.partial(_on_cluster, cluster, size, out, traceback, overrides or {})
     failed = []
     with files.lock(out):
         command.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
-        if expected:
+        if expected and not cluster:
             minutes = max(sum(expected.values()) / jobs, *expected.values()) / 60
             command.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
         can_fork = "fork" in multiprocessing.get_all_start_methods()  # not on Windows
         answers = functools.partial(_at_once, jobs) if jobs > 1 and len(names) > 1 and can_fork else map
-        for number, (name, seconds, error) in enumerate(answers(answer, names), 1):
+        done = on_cluster(names) if cluster else answers(answer, names)
+        for number, (name, seconds, error) in enumerate(done, 1):
             failed += [name] * (error is not None)
             command.say(f"[{number}/{len(names)}] {name}: {seconds:.1f} s, {error or 'done'}")
     command.say(f"{len(names) - len(failed)} of {len(names)} done: rows in {out}, figures in {out}/figures")
@@ -97,6 +104,24 @@ def _answer(size: str, out: str, traceback: bool, overrides: dict, name: str) ->
             print_exc()
         wrong = f"error: {command.describe(error)}"
     return name, time.perf_counter() - start, wrong
+
+
+def _on_cluster(
+    address: str, size: str, out: str, traceback: bool, overrides: dict, names: list[str]
+) -> Iterator[tuple[str, float, str | None]]:
+    """Answers questions on a cluster: what `_answer` gives of each, as it is done."""
+    try:
+        from hw1 import cluster
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--cluster={address} needs Dask ({error}): pip install '.[cluster]'") from error
+    questions = {}
+    for name in names:
+        module = catalogue.experiment(name)
+        questions[name] = module, question.make_settings(module, size, **_allowed(module, overrides))
+    for name, seconds, error in cluster.answer(address, questions, out):
+        if error is not None and traceback:
+            print_exception(error)
+        yield name, seconds, None if error is None else f"error: {command.describe(error)}"
 
 
 def _allowed(module, overrides: dict[str, object]) -> dict[str, object]:
@@ -183,6 +208,12 @@ def main(argv: list[str] | None = None) -> None:
     flags.DEFINE_enum("part", "course", list(catalogue.GROUPS), "questions to answer [course]", flag_values=values)
     flags.DEFINE_list("only", [], "instead, some of all questions, with commas between them", flag_values=values)
     flags.DEFINE_integer("jobs", 2, "questions that run at once [2]", lower_bound=1, flag_values=values)
+    flags.DEFINE_string(
+        "cluster",
+        None,
+        "a Dask scheduler whose workers compute, such as tcp://host:8786; or local:4 [none]",
+        flag_values=values,
+    )
     flags.DEFINE_integer("first_seed", 0, "seed of the first repetition [0]", lower_bound=0, flag_values=values)
     flags.DEFINE_enum(
         "splits",
@@ -197,7 +228,7 @@ def main(argv: list[str] | None = None) -> None:
     overrides = {"first_seed": values.first_seed, "splits": values.splits}
     with command.exit_on_error(traceback=values.traceback):
         names = tuple(values.only or catalogue.names(values.part))
-        if reproduce(values.size, values.out, names, values.traceback, values.jobs, overrides):
+        if reproduce(values.size, values.out, names, values.traceback, values.jobs, overrides, values.cluster):
             raise SystemExit(1)
 
 

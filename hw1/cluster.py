@@ -1,0 +1,231 @@
+"""Units of work on a Dask cluster: what `hw1 reproduce --cluster` adds to the processes of one machine.
+
+Units are independent and deterministic, so a cluster computes them in any order and any number of times. Rows are
+written on the side that holds the record, in the order of the CSV, so the bytes are those of one machine. A worker that
+dies loses its unit only, which Dask gives to another. Data travel by name and SHA-256, not by value.
+
+A unit takes a worker alone, whatever its number of threads: TensorFlow's random state belongs to the process.
+"""
+
+import contextlib
+import functools
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import distributed
+from tqdm import tqdm
+
+from hw1 import catalogue, command, environment, question
+from hw1.findings import drawing
+
+WAIT = 30  # seconds for the scheduler and the first worker
+_alone = threading.Lock()
+
+
+def answer(
+    address: str, questions: dict[str, tuple[ModuleType, object]], out: str | Path
+) -> Iterator[tuple[str, float, Exception | None]]:
+    """Answers questions, their units on the workers of a cluster, and draws their figures here.
+
+    Args:
+        address: for `distributed.Client`, such as tcp://scheduler:8786; or local:4 for so many processes here.
+        questions: name → experiment and settings.
+        out: folder of the results, locked.
+
+    Yields:
+        Of each question, as soon as it is done or has failed: its name, the seconds of computation of its units, and
+        what went wrong.
+
+    Raises:
+        OSError: there is no such scheduler, it has no worker, or it vanished; what was written is kept.
+        ValueError: a worker has another version of Python, of a library or of this package.
+    """
+    with _client(address) as client:
+        made_by = _check_workers(client)
+        asked, futures = {}, {}
+        for name, (module, settings) in questions.items():
+            try:
+                asked[name] = _Question(name, module, settings, out, made_by)
+            except Exception as error:
+                yield name, 0.0, error
+                continue
+            futures |= asked[name].submit(client, priority=len(questions) - len(asked))
+        for one in [one for one in asked.values() if not one.record.missing]:
+            yield asked.pop(one.name).finish()
+        with tqdm(desc="units", total=len(futures), unit="unit", disable=None) as bar:
+            for name, unit, result in _results(client, address, futures):
+                bar.update()
+                if name in asked and (done := asked[name].take(unit, result, quiet=not bar.disable)):
+                    del asked[name]
+                    client.cancel([future for future, (other, _) in futures.items() if other == name])
+                    yield done
+
+
+class _Question:
+    """A question whose units are being computed: its record and how far it is."""
+
+    def __init__(self, name, module, settings, out, made_by):
+        """Opens the record; raises what `hw1.question.prepare` and `hw1.records.Record` raise."""
+        self.name, self.out, self.seconds = name, out, 0.0
+        self.settings, (_, self.about) = question.prepare(module, settings)
+        self.record = question.open_record(module, self.settings, out, name, self.about, made_by)
+        left, total = len(self.record.missing), len(self.record.units)
+        command.say(f"{name}: {total} units, {total - left} of them done, to {Path(out, name)}.csv")
+
+    def submit(self, client, priority):
+        """Sends the missing units to the cluster: future → name and unit."""
+        sha256 = (self.about or {}).get("sha256")
+        return {
+            client.submit(compute, self.name, self.settings, sha256, unit, _code(), pure=False, priority=priority): (
+                self.name,
+                unit,
+            )
+            for unit in self.record.missing
+        }
+
+    def take(self, unit, result, quiet):
+        """Writes the rows of a unit; gives what `answer` yields when the question is done or has failed."""
+        if isinstance(result, Exception):
+            return self.name, self.seconds, result
+        rows, seconds = result
+        try:
+            self.record.add(unit, rows, seconds)
+        except Exception as error:
+            return self.name, self.seconds, error
+        self.seconds += seconds
+        left, total = len(self.record.missing), len(self.record.units)
+        if not quiet:
+            said = ", ".join(f"{key}={value}" for key, value in unit.items())
+            command.say(f"{self.name}: {total - left}/{total} {said} ({seconds:.1f} s)")
+        return None if left else self.finish()
+
+    def finish(self):
+        """Draws the figure."""
+        try:
+            drawing.draw(self.name, self.out)
+        except Exception as error:
+            return self.name, self.seconds, error
+        return self.name, self.seconds, None
+
+
+def compute(name: str, settings, sha256: str | None, unit: dict, code: dict) -> tuple[list[dict], float]:
+    """On a worker: the rows of a unit and the seconds that it took.
+
+    Args:
+        name: of the question.
+        settings: as `hw1.question.prepare` gives them.
+        sha256: of the data; None without data.
+        unit: of `module.units(settings)`.
+        code: the versions of the side that asks.
+
+    Raises:
+        ValueError: this worker has other versions or other data.
+    """
+    if differences := _differences(code, _code()):
+        raise ValueError(f"worker {_address()} differs: {differences}; install the same there")
+    with _alone:
+        module = catalogue.experiment(name)
+        return question.compute(module, settings, _data(settings, sha256), unit)
+
+
+@functools.lru_cache(maxsize=2)
+def _data(settings, sha256):
+    """The data of the settings, as this worker has them."""
+    try:
+        data, about = question.load_data(settings)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"worker {_address()} lacks the data: {command.describe(error)}") from error
+    if about and about["sha256"] != sha256:
+        raise ValueError(f"worker {_address()} has other data as {about['name']}: their SHA-256 is {about['sha256']}")
+    return data
+
+
+def _address() -> str:
+    return distributed.get_worker().address
+
+
+@functools.cache
+def _code() -> dict[str, str]:
+    """Versions, and a digest of this package's code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return environment.describe()["versions"] | {"code of hw1": digest.hexdigest()[:12]}
+
+
+def _differences(here: dict, there: dict) -> str:
+    """What two sides have in other versions."""
+    return ", ".join(
+        f"{name} {there.get(name)} instead of {here.get(name)}"
+        for name in here | there
+        if here.get(name) != there.get(name)
+    )
+
+
+def _worker() -> tuple[dict, dict]:
+    """On a worker: its versions and its device."""
+    return _code(), environment.describe()["device"]
+
+
+def _check_workers(client) -> dict:
+    """What computes the units, as `hw1.environment.describe` gives it; ValueError if a worker has other versions."""
+    try:
+        found = client.run(_worker)
+    except ImportError as error:
+        raise ValueError(f"a worker cannot import what is needed ({error}); install the same package there") from error
+    for address, (code, _) in found.items():
+        if differences := _differences(_code(), code):
+            raise ValueError(f"worker {address} differs: {differences}; install the same there")
+    devices = [device for _, device in found.values()]
+    cpus = ", ".join(sorted({device["cpu"] for device in devices}))
+    return environment.describe() | {"device": {"cpu": cpus, "cores": len(devices), "workers": len(devices)}}
+
+
+@contextlib.contextmanager
+def _client(address: str):
+    """A client of the cluster, which has a worker; OSError if that cannot be had."""
+    local = address.removeprefix("local:") if address.startswith("local:") else None
+    if local is not None and not (local.isdecimal() and int(local) > 0):
+        raise ValueError(f"--cluster={address}: give the number of processes, such as local:4")
+    with contextlib.ExitStack() as stack:
+        try:
+            if local is None:
+                client = distributed.Client(address, timeout=WAIT)
+            else:
+                cluster = distributed.LocalCluster(
+                    n_workers=int(local), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                )
+                client = distributed.Client(stack.enter_context(cluster), timeout=WAIT)
+            stack.enter_context(client)
+            client.wait_for_workers(1, timeout=WAIT)
+        except (OSError, TimeoutError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise OSError(
+                f"--cluster={address}: no scheduler with a worker answered within {WAIT} s ({reason}); start them with "
+                "dask scheduler and dask worker, or give local:4"
+            ) from error
+        yield client
+
+
+def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
+    """Yields name, unit, and the result or what went wrong, as units are done; OSError if the scheduler vanished."""
+    waiting = distributed.as_completed(futures, raise_errors=False)
+    for future in waiting:
+        name, unit = futures[future]
+        if future.status == "finished":
+            try:
+                yield name, unit, future.result()
+            except (OSError, distributed.CancelledError) as error:
+                raise _vanished(address) from error
+        elif future.status == "error":
+            error = future.exception()
+            yield name, unit, error
+        elif client.status != "running" or client.scheduler_comm is None or client.scheduler_comm.closed():
+            raise _vanished(address)
+
+
+def _vanished(address) -> OSError:
+    return OSError(f"the scheduler at {address} is gone; what was written is kept, and the same command goes on")
