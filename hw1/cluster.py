@@ -10,6 +10,7 @@ A unit takes a worker alone, whatever its number of threads: TensorFlow's random
 import contextlib
 import functools
 import hashlib
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,7 @@ def _check_workers(client) -> dict:
 @contextlib.contextmanager
 def _client(address: str):
     """A client of the cluster, which has a worker; OSError if that cannot be had."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by the errors raised here
     local = address.removeprefix("local:") if address.startswith("local:") else None
     if local is not None and not (local.isdecimal() and int(local) > 0):
         raise ValueError(f"--cluster={address}: give the number of processes, such as local:4")

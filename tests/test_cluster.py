@@ -1,0 +1,142 @@
+"""Units on a Dask cluster: the bytes of one machine, whatever happens to workers and scheduler."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from toys import ROOT
+
+from hw1 import reproduce
+
+distributed = pytest.importorskip("distributed")
+
+from hw1 import cluster  # noqa: E402
+
+QUESTIONS = ("trajectories", "gradient_norm", "redundancy")
+
+
+@contextlib.contextmanager
+def dask(folder, workers=1, code=ROOT):
+    """A scheduler and workers in processes of their own; gives the address, and the processes, the scheduler first."""
+    file, environment = folder / "scheduler.json", os.environ | {"PYTHONPATH": str(code), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "distributed.cli.dask_"]
+    begun = []
+
+    def begin(kind, *options):
+        arguments = [*command[:2], f"{command[2]}{kind}", "--no-dashboard", f"--scheduler-file={file}", *options]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        begun.append(subprocess.Popen(arguments, env=environment, cwd=folder, **quiet))
+
+    try:
+        begin("scheduler", "--port=0", "--host=127.0.0.1")
+        for _ in range(workers):
+            begin("worker", "--nthreads=1", "--no-nanny", "--host=127.0.0.1")
+        while not file.exists():
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"], begun
+    finally:
+        for process in begun:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def when_there(path, call):
+    """Calls, in a thread, as soon as a file exists."""
+
+    def wait():
+        while not path.exists():
+            time.sleep(0.02)
+        call()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def rows(folder):
+    """The bytes of all CSVs."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+
+
+def test_the_bytes_are_those_of_one_machine(at_smoke_size, tmp_path, capsys):
+    """Three questions on two workers, one of which is killed in the middle: nothing is lost, and nothing twice."""
+    out = tmp_path / "out"
+    with dask(tmp_path, workers=2) as (address, (_, worker, _)):
+        when_there(out / "gradient_norm.csv", worker.kill)
+        assert reproduce.reproduce("smoke", str(out), QUESTIONS, cluster=address) == []
+    assert "3 of 3 done" in capsys.readouterr().err
+    assert rows(out) == rows(at_smoke_size(*QUESTIONS))
+    about = json.loads((out / "gradient_norm.json").read_text())
+    assert about["complete"]
+    assert about["device"]["workers"] == 2
+
+
+def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size, tmp_path, monkeypatch):
+    """One line says how to go on; the same command, here without a cluster, ends with the same bytes."""
+    out = tmp_path / "out"
+    monkeypatch.setattr(cluster, "WAIT", 5)
+    with dask(tmp_path) as (address, (scheduler, _)):
+        when_there(out / "gradient_norm.csv", scheduler.kill)
+        with pytest.raises(OSError, match=f"the scheduler at {address} is gone; what was written is kept"):
+            reproduce.reproduce("smoke", str(out), ["gradient_norm"], cluster=address)
+    begun = rows(out)
+    assert reproduce.reproduce("smoke", str(out), ["gradient_norm"]) == []
+    assert rows(out) == rows(at_smoke_size("gradient_norm"))
+    assert rows(out)["gradient_norm.csv"].startswith(begun["gradient_norm.csv"])
+
+
+def test_a_worker_of_another_version_is_refused_before_the_first_unit(tmp_path):
+    """By name, with what differs: here one line of code."""
+    shutil.copytree(ROOT / "hw1", tmp_path / "other" / "hw1", ignore=shutil.ignore_patterns("results", "__pycache__"))
+    with (tmp_path / "other" / "hw1" / "models.py").open("a") as file:
+        file.write("# another version\n")
+    with (
+        dask(tmp_path, code=tmp_path / "other") as (address, _),
+        pytest.raises(
+            ValueError, match=r"worker tcp://127.* differs: code of hw1 \w+ instead of \w+; install the same"
+        ),
+    ):
+        reproduce.reproduce("smoke", str(tmp_path / "out"), ["trajectories"], cluster=address)
+    assert not list((tmp_path / "out").glob("*.csv"))
+
+
+def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
+    """Data travel by name and SHA-256."""
+    from hw1 import catalogue, question
+
+    settings = question.make_settings(catalogue.experiment("gradient_norm"), "smoke")
+    monkeypatch.setattr(cluster, "_address", lambda: "tcp://a:1")
+    with pytest.raises(ValueError, match="worker tcp://a:1 has other data as mnist10k: their SHA-256 is"):
+        cluster.compute("gradient_norm", settings, "0" * 64, {"task": "sinc"}, cluster._code())
+    monkeypatch.setattr("hw1.datasets.readers.FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"worker tcp://a:1 lacks the data: --data=mnist10k: .* is missing"):
+        cluster.compute("gradient_norm", settings, "1" * 64, {"task": "sinc"}, cluster._code())
+
+
+@pytest.mark.parametrize("address", ["local:0", "local:two", "tcp://127.0.0.1:9", "nowhere"])
+def test_no_cluster_is_one_line(address, tmp_path, monkeypatch, capsys):
+    """A number of processes that is none, and a scheduler that is not there."""
+    monkeypatch.setattr(cluster, "WAIT", 1)
+    with pytest.raises(SystemExit) as stopped:
+        reproduce.main(
+            ["reproduce", "--size=smoke", "--only=trajectories", f"--out={tmp_path}", f"--cluster={address}"]
+        )
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stopped.value.code == 1
+    assert len(error) == 1
+    assert f"--cluster={address}" in error[0]
+
+
+def test_without_a_cluster_nothing_of_dask_is_imported(tmp_path):
+    """Nor needed."""
+    code = (
+        f"import sys; from hw1 import reproduce; reproduce.reproduce('smoke', {str(tmp_path)!r}, ['trajectories']); "
+        "assert not {'dask', 'distributed'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
