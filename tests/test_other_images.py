@@ -11,7 +11,7 @@ import numpy as np
 import other_images
 import pytest
 
-from hw1 import catalogue, command, datasets, question, records
+from hw1 import catalogue, claims, command, datasets, question, records
 from hw1.landscape import evidence, large_batch
 
 QUESTIONS = other_images.questions()
@@ -94,7 +94,8 @@ def test_every_question_runs_on_other_images(paths, tmp_path, name, images):
     assert "status" not in frame or not frame[frame.status != "diverged"].isna().any().any()
     assert list((tmp_path / "figures").glob("*.png"))
     tables = records.tables(tmp_path, name)
-    assert list(finding.claims(frame, recorded, **tables))
+    claimed = list(finding.claims(frame, recorded, **tables))
+    assert bool(claimed) == (len(claims.judge(records.COMMITTED, [name])) > 0)
     assert finding.comment(frame, recorded, **tables)["comment"]
 
 
