@@ -13,7 +13,7 @@ import tensorflow as tf
 from cases import close
 from tensorflow.nn import moments as imported_moments
 
-from hw1 import evaluation
+from hw1 import evaluation, models
 from hw1.measures import gauss_newton, hessian, sensitivity, sharpness
 
 L = keras.layers
@@ -271,6 +271,19 @@ def test_every_second_derivative_is_guarded(measure):
     precision("float32")
     with cases.refused("is not the derivative", "float64 copy"):
         measure(around(straight_through), *nets.examples(SHAPE))
+
+
+def test_strong_curvature_is_not_taken_for_a_wrong_derivative():
+    """A recurrent net whose differences need steps of 1e-5 of its weights."""
+    precision("float32")
+    net = keras.Sequential([keras.Input((12,)), L.Embedding(20, 4), L.LSTM(4), L.Dense(3)])
+    nets.with_random_weights(net, np.random.default_rng(2))
+    net.set_weights([16 * weight for weight in net.get_weights()])
+    x, y = np.random.default_rng(0).integers(0, 20, (16, 12)), np.random.default_rng(1).integers(0, 3, 16)
+    vector = np.random.default_rng(3).normal(size=net.count_params())
+    found = hessian.product(net, x, y)(vector)
+    truth = references.difference_product(models.with_dtype(net, "float64"), x, y, vector, step=1e-7)
+    np.testing.assert_allclose(found, truth, atol=1e-3 * np.abs(truth).max())
 
 
 @pytest.mark.parametrize("name", ["silu", "custom gradient", "logsumexp", "traced moments"])
