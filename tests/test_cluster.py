@@ -40,7 +40,10 @@ def dask(folder, workers=1, code=ROOT):
             begin("worker", "--nthreads=1", "--no-nanny", "--host=127.0.0.1")
         while not file.exists():
             time.sleep(0.1)
-        yield json.loads(file.read_text())["address"], begun
+        address = json.loads(file.read_text())["address"]
+        with distributed.Client(address) as client:
+            client.wait_for_workers(workers)
+        yield address, begun
     finally:
         for process in begun:
             with contextlib.suppress(ProcessLookupError):

@@ -18,7 +18,7 @@ def runs(at_smoke_size):
     return at_smoke_size(*catalogue.names())
 
 
-def test_the_main_job_goes_on_from_what_is_there(runs, capsys):
+def test_the_main_job_goes_on_from_what_is_there(runs, drawn, capsys):
     """All questions are found done, none fails."""
     assert reproduce.reproduce("smoke", str(runs)) == []
     assert f"{len(catalogue.names())} of {len(catalogue.names())} done" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_the_table_of_the_readme_has_every_question_once():
 
 
 @pytest.mark.parametrize("module", [module for module, *_ in TABLE])
-def test_commands_of_the_table_run(runs, module, capsys):
+def test_commands_of_the_table_run(runs, drawn, module, capsys):
     """Each at smoke size, on a folder where nothing is left to do."""
     command.main(importlib.import_module(module), [module, "--size=smoke", f"--out={runs}"])
     total, done = re.search(r"(\d+) units, (\d+) of them done", capsys.readouterr().err).groups()
@@ -56,6 +56,8 @@ def test_commands_of_the_table_run(runs, module, capsys):
 def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
     """Whatever follows `python -m` outside the table, or `hw1`, at smoke size and in folders of the test's own."""
     monkeypatch.chdir(tmp_path)
+    drawn = lambda name, folder: [Path(folder, "figures", f"{name}.{form}") for form in ("png", "pdf")]  # noqa: E731
+    monkeypatch.setattr("hw1.findings.drawing.draw", drawn)  # they are there, and drawn in other tests
     models.mlp().save("my_net.keras")
     for seed, name in enumerate("ab"):
         models.mlp((4,), seed=seed).save(f"{name}.keras")

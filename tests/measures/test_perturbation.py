@@ -36,10 +36,10 @@ def test_the_mean_rise_of_a_quadratic(adaptive):
 def test_the_flat_radius_of_a_quadratic():
     """√(2 rise / tr H), for many draws."""
     net, loss = quadratic()
-    found = perturbation.flat_radius(*net, rise=0.05, draws=4000, loss=loss)
+    found = perturbation.flat_radius(*net, rise=0.05, draws=1000, loss=loss)
     truth = np.sqrt(2 * 0.05 / np.trace(HESSIAN))
     assert found.value == pytest.approx(truth, abs=4 * found.standard_error)
-    assert 0 < found.standard_error < 0.05 * truth
+    assert 0 < found.standard_error < 0.1 * truth
 
 
 def test_the_flat_radius_is_where_the_rise_is_the_stated_one():

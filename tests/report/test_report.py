@@ -25,9 +25,9 @@ def runs(at_smoke_size):
     return at_smoke_size(*catalogue.names())
 
 
-@pytest.mark.parametrize("part", ["course", "landscape"])  # the Readme's commands set all papers'
+@pytest.mark.parametrize("part", ["dynamics", "paths"])  # the Readme's commands set the whole ones
 def test_the_documents_are_set_from_the_results(runs, tmp_path, part):
-    """Report and supplement are PDFs, twice with the same bytes, without TensorFlow."""
+    """Documents are PDFs, twice with the same bytes, without TensorFlow."""
     code = (
         f"import sys; from hw1.report.__main__ import main; main(['report', '--results={runs}', '--part={part}', "
         f"'--out={tmp_path}/made.pdf']); assert 'tensorflow' not in sys.modules"

@@ -81,7 +81,7 @@ def _by_layer(axes, rows, ends):
     axes.set_yscale("log")
     for shift, (size, colour) in zip((-0.1, 0.1), ends.items(), strict=False):
         blocks = rows[rows.batch_size == size]
-        blocks = blocks.assign(place=blocks.layer.map(names.index) + shift)
+        blocks = blocks.assign(place=[names.index(layer) + shift for layer in blocks.layer])
         style.curve(axes, blocks, "place", "eigenvalue", color=colour, linestyle="")
     axes.set_xticks(range(len(names)), ["output" if name == "logits" else name.replace("_", " ") for name in names])
     axes.set(xlim=(-0.5, max(len(names), 1) - 0.5), ylabel="λ₁ of the layer's block", title="layers")
