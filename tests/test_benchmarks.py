@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import hessian, timing, training
-from benchmarks.peers import export, nets, ours
+from benchmarks.peers import export, measured, nets, ours, speed
+from benchmarks.peers.worker import Case
 from hw1 import datasets, evaluation, models
+from hw1.measures import hessian as measures
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +78,88 @@ def test_every_net_is_exported(exported):
         assert (arrays[f"{name}/float64/trace"][1] == 0) == net.exact
 
 
-def test_cases_of_the_other_libraries_timings(exported):
-    """Those of hw1 run, on each number of images."""
+def test_the_truth_of_the_timings(exported):
+    """Loss, product and eigenvalues are those of hw1 in float32; the trace is the exact one of a net of pooled maxima."""
+    timed = measured.part(dict(np.load(exported)), "timed")
+    model, x, y = models.mlp(), timed["x"][:20], timed["y"][:20]
+    model.set_weights([timed[f"weights/{number}"] for number in range(len(model.weights))])
+    assert timed["20/loss"] == pytest.approx(evaluation.evaluate(model, x, y)[0], rel=1e-5)
+    product = measures.product(model, x, y)(timed["vector"])
+    assert np.linalg.norm(timed["20/product"] - product) < 1e-4 * np.linalg.norm(product)
+    assert timed["20/eigenvalues"] == pytest.approx(measures.eigenvalues(model, x, y, k=5, tolerance=1e-4), rel=1e-4)
+    found = measured.part(dict(np.load(exported)), "convolutional")
+    model = nets.NETS["convolutional"].build(0)
+    model.set_weights([found[f"weights/{number}"] for number in range(len(model.weights))])
+    assert export.exact_trace(model, found["x"]) == pytest.approx(found["float64/trace"][0], rel=1e-4)
+
+
+def test_eigenvalues_on_which_two_methods_differ_are_no_truth(monkeypatch):
+    """The repeated eigenvalue is found twice, and one that is off is refused."""
+    operator = measures.lanczos.scipy.sparse.linalg.aslinearoperator(np.diag([5.0, 4, 4, -3, 2, *np.ones(95)]))
+    assert export.eigenvalues(operator) == pytest.approx([5, 4, 4, 2, -3])
+    monkeypatch.setattr(export.lanczos, "eigenvalues", lambda *_: np.array([5.0, 4, 4, 2, -3.00001]))
+    with pytest.raises(ValueError, match="ARPACK"):
+        export.eigenvalues(operator)
+
+
+class Worker:
+    """A worker that has run its cases."""
+
+    def __init__(self, cases):
+        """Keeps them."""
+        self.cases, self.memory = cases, dict.fromkeys(cases, 1.0)
+
+    run = None
+
+
+class Diagonal(measured.Library):
+    """A library for a diagonal matrix, whose eigenvalues are off by its setting."""
+
+    NAME, SETTINGS, ESTIMATOR, size = "diagonal", (1e-1, 1e-2, 1e-3, 1e-4), "none", 5
+
+    def gradient(self):
+        """None."""
+
+    def product(self, vector):
+        """Hv."""
+        return vector
+
+    def eigenvalues(self, k, setting):
+        """With 10 products for each digit."""
+        self.count(round(-10 * np.log10(setting)))
+        return np.array([-9, 5, 4, 2, 1])[:k] * (1 + setting)
+
+    def trace(self, products, seed):
+        """Off by one part in ten, up and down."""
+        return 3 * (1 + 0.1 * (-1) ** seed), 0.0
+
+
+def test_the_accuracy_of_a_case_is_fixed():
+    """The coarsest setting that is within the target, none beyond the limit; the trace's root-mean-square error."""
+    right = {"eigenvalues": np.array([5.0, 4, 2, 1, -9]), "trace": np.array(3.0)}
+    cases = measured.cases(Diagonal, np.asarray, right, measured.Budget(limit=35))
+    assert cases["λ₁ to 0.001"].products == cases["λ₁ … λ₅ to 0.001"].products == 30
+    assert cases["λ₁ to 1e-05"].run is None
+    assert "35 products" in cases["λ₁ to 1e-05"].note
+    assert cases["trace"].error == pytest.approx(0.1)
+    assert "density" not in cases
+
+
+def test_times_at_equal_error(monkeypatch):
+    """Twice the error of hw1 takes four times the products and the time; what has no time is named."""
+    monkeypatch.setattr(speed.timing, "side_by_side", lambda runs, _: {name: [1.0] for name in runs})
+    left, right = (
+        Worker({"trace": Case(None, 1, "", 30, 0.01)}),
+        Worker({"trace: one": Case(None, 1, "", 30, 0.02), "trace: two": Case(None, 0, "too many")}),
+    )
+    rows, missing = speed._rows(left, right, 1, "1 thread")
+    assert [(row["ratio"], row["products"]) for row in rows] == [(1, 30), (4, 120)]
+    assert missing == ["trace: two, 1 thread: too many"]
+
+
+def test_cases_of_the_other_libraries_timings(exported, monkeypatch):
+    """Those of hw1 run, on each number of images, and reach what they should."""
+    monkeypatch.setitem(measured.BUDGETS, "dense", measured.Budget(probes=6, seeds=2, steps=3))
     cases = ours.cases(exported)
     assert {name.split(", ")[-1] for name in cases} == {"20 images", "40 images"}
     for case in cases.values():

@@ -6,7 +6,8 @@ Reads what `export` wrote, rebuilds the nets in PyTorch and measures them there 
 
 - the products with three vectors of random signs; the difference is the largest ‖a − b‖ / ‖b‖;
 - λ₁, and λ₁ … λ₅ together; the difference is the largest relative one, the printed value λ₅;
-- the trace: exactly, or by estimators with 300 products.
+- the trace: exactly, or by estimators with 300 products;
+- loss and product of the net of the timings.
 
 Relative differences may be 1e-4, those of estimates four of their standard errors. The last column compares hw1 in
 float32. The command exits with 1 if a number differs by more.
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import libraries, rebuilt
+from benchmarks.peers.measured import part, sizes
 
 ALLOWED = 1e-4
 PRODUCTS = 300  # of an estimated trace, as many as hw1 takes
@@ -39,30 +41,45 @@ def compare(path: Path) -> list[dict]:
     torch.set_num_threads(1)  # on busy cores PyTorch is many times slower with a second thread
     torch.set_default_dtype(torch.float64)  # PyHessian makes its vectors in the default dtype
     arrays, rows = dict(np.load(path)), []
-    for name in rebuilt.LAYERS:
+    for name in (name for name in rebuilt.LAYERS if f"{name}/vectors" in arrays):
         found = part(arrays, name)
         net, x, y = rebuilt.load(name, found, torch.float64)
         theirs = {library.NAME: _measured(library(net, x, y), net, found) for library in libraries.ALL}
         for library, dtype in SIDES:
             about = {"net": name, "library": library, "dtype": dtype}
             rows += [about | row for row in _rows(part(found, dtype), theirs[library])]
-    return rows
+    return rows + [row for n in sizes(arrays) for row in _timed(part(arrays, "timed"), n)]
 
 
-def part(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """The arrays below a name, which is taken off their keys."""
-    return {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
+def _timed(arrays, n):
+    """Compares loss and product of the net of the timings on its first n images."""
+    name, truth = str(arrays["net"]), part(arrays, str(n))
+    net, x, y = rebuilt.load(name, arrays | {"x": arrays["x"][:n], "y": arrays["y"][:n]}, torch.float64)
+    for each in libraries.ALL:
+        about = {"net": f"{name}, {n} images", "library": each.NAME, "dtype": "float64"}
+        library = each(net, x, y)
+        loss = library.loss().item()
+        yield about | _row("loss", truth["loss"], loss, abs(loss / truth["loss"] - 1))
+        found = _product(library, net, arrays["vector"])
+        norm, other = np.linalg.norm(truth["product"]), np.linalg.norm(found)
+        yield about | _row("product", norm, other, np.linalg.norm(found - truth["product"]) / other)
+
+
+def _product(library, net, vector):
+    """Hv of a vector in the order of Keras, in that order."""
+    ready = library.convert(rebuilt.to_torch(vector, net).numpy(), "float64")
+    return rebuilt.to_keras(torch.tensor(np.asarray(library.product(ready))), net)
 
 
 def _measured(library, net, arrays):
     """Products, eigenvalues and trace with its standard error by a library, as `export` writes them for hw1."""
-    vectors = [rebuilt.to_torch(vector, net) for vector in arrays["vectors"]]
     if arrays["float64/trace"][1]:
         trace = library.trace(PRODUCTS)
     else:
-        trace = sum(library.product(unit) @ unit for unit in torch.eye(len(vectors[0]))).item(), 0.0
+        units = [library.convert(unit, "float64") for unit in np.eye(library.size)]
+        trace = float(sum(library.product(unit) @ unit for unit in units)), 0.0
     return {
-        "products": np.stack([rebuilt.to_keras(library.product(vector), net) for vector in vectors]),
+        "products": np.stack([_product(library, net, vector) for vector in arrays["vectors"]]),
         "eigenvalues": library.eigenvalues(5, library.SETTINGS[-1]),
         "trace": trace,
     }
@@ -100,6 +117,7 @@ def table(rows: list[dict]) -> str:
         limit = "" if row["allowed"] == ALLOWED else f" (allowed {row['allowed']:.0e})"
         line.append(f"{row['difference']:.0e}{limit}{'' if agrees(row) else ' DISAGREES'}")
     cells = [("net", "quantity", "hw1", *SIDES.values()), *((*about, *line) for about, line in lines.items())]
+    cells = [(*cell, *[""] * (len(cells[0]) - len(cell))) for cell in cells]  # some are not compared in float32
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 

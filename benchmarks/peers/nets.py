@@ -1,4 +1,7 @@
-"""The compared nets in Keras; `rebuilt` has them in PyTorch."""
+"""The compared nets in Keras; `rebuilt` has them in PyTorch.
+
+`NETS` are small and trained; `LARGE` have random weights and random images.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,8 +10,10 @@ from hw1 import quiet  # noqa: F401
 
 # isort: split
 import keras
+import numpy as np
 
 from hw1 import datasets, models, training
+from hw1.dynamics import ingredients
 
 
 class Net(NamedTuple):
@@ -69,3 +74,32 @@ def trained(name: str, epochs: int) -> tuple[keras.Model, datasets.Dataset]:
         seeds=1,
     )
     return member.model, data
+
+
+def mlp(images: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """784-1024-512-256-128-64-10 with ReLU, the net of curvlinops' own benchmark: 1,501,770 parameters."""
+    return models.mlp((1024, 512, 256, 128, 64)), *_random((images, 28, 28))
+
+
+def resnet(images: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """ResNet-20 on 32 × 32 images in colour, 274,042 parameters; its batch normalisation has these images' moments."""
+    model, (x, y) = ingredients.resnet((32, 32, 3), 10, (16, 32, 64), 3, seed=0), _random((images, 32, 32, 3))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(x, training=True)
+    return model, x, y
+
+
+def _random(shape):
+    """Uniform images and labels."""
+    rng = np.random.default_rng(0)
+    return rng.uniform(size=shape).astype(np.float32), rng.integers(10, size=shape[0])
+
+
+LARGE = {"mlp": mlp, "resnet": resnet}
+
+
+def untrained(name: str) -> keras.Model:
+    """A net of the timings with any weights: "dense" or one of `LARGE`."""
+    return LARGE[name](1)[0] if name in LARGE else NETS[name].build(0)

@@ -2,7 +2,7 @@
 
 Keras stores the kernel of a dense layer as [inputs, units] and that of a convolution as [height, width, inputs,
 filters]; PyTorch as [units, inputs] and [filters, inputs, height, width]. Keras flattens images with the channels last.
-The variables come in the same order.
+The variables come in the same order; `Block` registers its layers in that of Keras.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import nn
 
 TO_TORCH = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}  # axes of a variable, by their number
 TO_KERAS = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
-EPSILON = 1e-3  # of a LayerNormalization in Keras; PyTorch's is 1e-5
+EPSILON = 1e-3  # of normalisations in Keras; PyTorch's is 1e-5
 
 
 class ChannelsLast(nn.Module):
@@ -22,6 +22,45 @@ class ChannelsLast(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Moves the channels."""
         return images.permute(0, 2, 3, 1)
+
+
+class ChannelsFirst(nn.Module):
+    """From [n, height, width, channels] to [n, channels, height, width]."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Moves the channels."""
+        return images.permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """A residual block: two convolutions with batch normalisation, and a third on the shortcut if the sizes differ."""
+
+    def __init__(self, inputs: int, filters: int, stride: int):
+        """Makes the layers."""
+        super().__init__()
+        self.first, self.first_norm = _convolution(inputs, filters, 3, stride), _norm(filters)
+        if stride > 1:
+            self.shortcut, self.second = _convolution(inputs, filters, 1, stride), _convolution(filters, filters, 3, 1)
+            self.shortcut_norm, self.second_norm = _norm(filters), _norm(filters)
+        else:
+            self.second, self.second_norm = _convolution(filters, filters, 3, 1), _norm(filters)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The activated sum."""
+        inside = self.second_norm(self.second(torch.relu(self.first_norm(self.first(inputs)))))
+        return torch.relu(inside + (self.shortcut_norm(self.shortcut(inputs)) if hasattr(self, "shortcut") else inputs))
+
+
+def _convolution(inputs, filters, side, stride):
+    """Without bias. Keras pads "same" with fewer zeros above and on the left, PyTorch equally."""
+    after = max(side - stride, 0) - (side - stride) // 2 if side > 1 else 0
+    before = max(side - stride, 0) // 2
+    convolution = nn.Conv2d(inputs, filters, side, stride, bias=False)
+    return nn.Sequential(nn.ZeroPad2d((before, after, before, after)), convolution)
+
+
+def _norm(filters):
+    return nn.BatchNorm2d(filters, eps=EPSILON)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -60,11 +99,22 @@ def _layer_norm(weights, _):
     return [nn.Flatten(), nn.Linear(*hidden.shape), normalised, nn.Tanh(), nn.Linear(*logits.shape)]
 
 
+def _resnet(weights, _):
+    layers, inputs = [ChannelsFirst(), _convolution(3, 16, 3, 1), _norm(16), nn.ReLU()], 16
+    for filters in (16, 32, 64):
+        for _ in range(3):
+            layers.append(Block(inputs, filters, filters // inputs))
+            inputs = filters
+    return [*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(*weights[-2].shape)]
+
+
 LAYERS = {
     "dense": _dense,
     "convolutional": _convolutional,
     "layer norm": _layer_norm,
     "softmax regression": _dense,
+    "mlp": _dense,
+    "resnet": _resnet,
 }
 
 
@@ -77,13 +127,13 @@ def load(name: str, arrays: dict[str, np.ndarray], dtype: torch.dtype) -> tuple[
         dtype: of weights, images and computation.
 
     Returns:
-        The net, from images [n, height, width] to logits [n, 10]; the images; the labels.
+        The net in inference mode, from images to logits [n, 10]; the images; the labels.
     """
     weights = [arrays[f"weights/{number}"] for number in range(sum(key.startswith("weights/") for key in arrays))]
-    net = nn.Sequential(*LAYERS[name](weights, arrays["x"].shape[1:])).to(dtype)
-    with torch.no_grad():
-        for parameter, weight in zip(net.parameters(), weights, strict=True):
-            parameter.copy_(torch.tensor(weight.transpose(TO_TORCH[weight.ndim])))
+    net = nn.Sequential(*LAYERS[name](weights, arrays["x"].shape[1:])).to(dtype).eval()
+    variables = [variable for variable in net.state_dict().values() if variable.is_floating_point()]
+    for variable, weight in zip(variables, weights, strict=True):
+        variable.copy_(torch.tensor(weight.transpose(TO_TORCH[weight.ndim])))
     return net, torch.tensor(arrays["x"], dtype=dtype), torch.tensor(arrays["y"], dtype=torch.int64)
 
 

@@ -3,28 +3,29 @@
     python -m benchmarks.peers.speed                        about 8 minutes on two cores
     python -m benchmarks.peers.speed --repetitions=2 --threads 1
 
-The net is the trained 784-30-20-10 (24,380 parameters) that `export` wrote, in float32, on 500 and 5,000 training
-images as one batch, with one and with two threads. One process of each environment is kept alive, and the cases run in
-turns: hw1, then each other library, for each quantity, again and again. Ratios are to hw1. On a machine with other work
-the times with two threads mean little, because the threads of PyTorch keep cores busy while they wait for each other;
-with OMP_WAIT_POLICY=passive in the environment they sleep.
+The nets, in float32 and with all images as one batch, are what `export` wrote: the trained 784-30-20-10 (24,380
+parameters) on 500 and 5,000 training images, curvlinops' MLP, or ResNet-20. One process of each environment is kept
+alive, and the cases run in turns: hw1, then each other library, for each quantity, again and again. Ratios are to hw1.
+All processes are bound to as many cores as there are threads. On a machine with other work the times with two threads
+mean little, because the threads of PyTorch keep cores busy while they wait for each other; with OMP_WAIT_POLICY=passive
+in the environment they sleep.
 
-- product: Hv of one vector; the mean of 20 calls. PyHessian keeps the graph of the gradient, so its product is only the
-  second of two backward passes. A gradient by PyTorch stands beside it.
-- λ₁ to 1e-3 and 1e-5: the cheapest setting of each library whose relative error, on this net and from its one starting
-  vector, is no larger. Settings are tolerances 1, 0.1, ..., which mean different things, or numbers of Lanczos steps.
-- trace: 30 products; by Hutch++, or by Hutchinson's estimator (PyHessian), which is less exact.
+- gradient, product, λ₁, λ₁ … λ₅, trace and density: see `measured`, which fixes the accuracy.
+- products: with the Hessian, as counted. memory: by how much the first run raised the resident memory of its process.
+- training, with the dense net: see `grid`; beside JAX, with vmap over a scan. Equal final losses show
+  that both do the same.
 
-- training: see `grid`; beside JAX, with vmap over a scan. Equal final losses show that both do the same.
-
-All but the product start from the net and the images. No time is asserted.
+No time is asserted.
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks import timing
 from benchmarks.peers.worker import Worker
@@ -43,35 +44,44 @@ def run(path: Path, python: str, repetitions: int, threads: list[int]) -> dict:
         threads: numbers of threads, each timed on its own.
 
     Returns:
-        "rows" for `timing.table`, the "environments" of both sides, and the "load" of the machine in the minute before.
+        "rows" for `timing.table`, with products, memory and error added; lines on what is "missing", because a library
+        did not reach it; the "environments" of both sides; the "load" of the machine in the minute before.
     """
-    rows, environments, load = [], {}, os.getloadavg()[0]
+    rows, missing, environments, load = [], [], {}, os.getloadavg()[0]
+    with np.load(path) as arrays:
+        pairs = PAIRS if arrays["timed/net"] == "dense" else PAIRS[:1]
     for count in threads:
-        for pair in PAIRS:
+        for pair in pairs:
             with (
                 Worker(sys.executable, f"benchmarks.peers.{pair[0]}", path, count) as ours,
                 Worker(python, f"benchmarks.peers.{pair[1]}", path, count) as theirs,
             ):
-                rows += _rows(ours, theirs, repetitions, "1 thread" if count == 1 else f"{count} threads")
+                timed = _rows(ours, theirs, repetitions, "1 thread" if count == 1 else f"{count} threads")
+                rows, missing = rows + timed[0], missing + timed[1]
                 environments |= {pair[0]: ours.environment, pair[1]: theirs.environment}
-    return {"environments": environments, "load": load, "rows": rows}
+    return {"environments": environments, "load": load, "rows": rows, "missing": missing}
 
 
 def _rows(ours, theirs, repetitions, threads):
-    """Times each quantity by all libraries in turns, hw1 first."""
-    rows = []
-    for quantity in ours.cases:
+    """Times each quantity by all libraries in turns, hw1 first; and says what could not be timed."""
+    rows, missing = [], []
+    for quantity, reference in ours.cases.items():
         workers = {quantity: ours} | {name: theirs for name in theirs.cases if name.split(": ")[0] == quantity}
-        cases = {name: (lambda name=name, worker=worker: worker.run(name)) for name, worker in workers.items()}
-        seconds = timing.side_by_side(cases, repetitions)
-        for name, worker in workers.items():
-            calls, note = worker.cases[name]
-            library = name.partition(": ")[2] or "hw1"
-            values = [value / calls * 1e3 for value in seconds[name]]
-            reference = [value / ours.cases[quantity][0] * 1e3 for value in seconds[quantity]]
-            what = f"{quantity}, {threads}: {library}" + (f" ({note})" if note else "")
-            rows.append(timing.row(what, values, "ms", timing.ratio(values, reference)))
-    return rows
+        absent = {name: workers[name].cases[name].note for name in workers if not workers[name].cases[name].calls}
+        missing += [f"{name}, {threads}: {note}" for name, note in absent.items()]
+        runs = {name: functools.partial(workers[name].run, name) for name in workers if name not in absent}
+        seconds = timing.side_by_side(runs, repetitions)
+        for name in runs:
+            case, memory = workers[name].cases[name], workers[name].memory[name]
+            more = (case.error / reference.error) ** 2 if case.error else 1.0
+            values = [value / case.calls * 1e3 * more for value in seconds[name]]
+            base = [value / reference.calls * 1e3 for value in seconds[quantity]]
+            taken = f"{case.products * more:.0f} products" if case.products else ""
+            notes = "; ".join(filter(None, (case.note, taken, f"{memory:.0f} MB")))
+            what = f"{quantity}, {threads}: {name.partition(': ')[2] or 'hw1'} ({notes})"
+            about = {"products": case.products * more, "memory": memory, "error": case.error}
+            rows.append(timing.row(what, values, "ms", timing.ratio(values, base)) | about)
+    return rows, missing
 
 
 def main() -> None:
@@ -83,9 +93,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads [1 2]")
     given = parser.parse_args()
     found = run(given.nets, given.python, given.repetitions, given.threads)
-    written = given.nets.with_name("benchmark_peers.json")
+    written = given.nets.with_name(f"benchmark_{given.nets.stem}.json")
     written.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{timing.table(found['rows'])}\n\nRatios are to hw1, each the median of those of neighbouring times.")
+    print("\n".join(f"Not reached: {line}" for line in found["missing"]))
     print(f"Load of the machine in the minute before: {found['load']:.1f} processes. All values: {written}")
 
 

@@ -3,11 +3,8 @@
 One net's training is a `lax.scan` over its steps, compiled for all nets by `vmap`.
 """
 
-import os
 import sys
 
-if __name__ == "__main__":
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[2])])  # JAX has no number of threads
 import jax
 import jax.numpy as jnp
 

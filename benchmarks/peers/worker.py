@@ -4,8 +4,10 @@ It reads a name from each line of its input, runs the case and answers with a li
 there are.
 """
 
+import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,57 +19,59 @@ class Case(NamedTuple):
     """What is timed.
 
     Attributes:
-        run: function without arguments.
+        run: function without arguments; None if there is nothing to time, for the reason in `note`.
         calls: how often it is called on one request: more than once if it takes a few milliseconds.
         note: what the table says of it.
+        products: with the Hessian that one call takes; 0 if none are taken.
+        error: of the result, where results with different errors are compared; 0 elsewhere.
     """
 
-    run: Callable[[], object]
+    run: Callable[[], object] | None
     calls: int = 1
     note: str = ""
+    products: int = 0
+    error: float = 0.0
 
 
 def serve(cases: dict[str, Case], environment: dict) -> None:
-    """The worker's side: runs cases until its input ends.
+    """The worker's side: runs cases until its input ends, and answers with the megabytes that the first run took.
 
     Args:
         cases: name → case.
         environment: versions and processor.
     """
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is no answer
-    known = {name: [case.calls, case.note] for name, case in cases.items()}
+    known = {name: (None, *case[1:]) for name, case in cases.items()}
+    memory = {}
     print(json.dumps({"cases": known, "environment": environment}), file=answers, flush=True)
     for line in sys.stdin:
-        case = cases[line.strip()]
-        for _ in range(case.calls):
-            case.run()
-        print("done", file=answers, flush=True)
+        name = line.strip()
+        before = None if name in memory else _free_memory()
+        for _ in range(cases[name].calls):
+            cases[name].run()
+        if before is not None:
+            memory[name] = _resident() - before
+        print(memory[name], file=answers, flush=True)
 
 
-def cheapest(settings: tuple, measure: Callable[[float], float], truth: float, target: float) -> tuple[float, str]:
-    """The first setting whose result is precise enough, and a note for the table.
+def _free_memory() -> float:
+    """Gives unused memory back, lets the peak begin anew, and returns it; Linux only."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _resident()
 
-    Args:
-        settings: from cheap to precise.
-        measure: setting → result.
-        truth: the right result.
-        target: the relative error that it may have.
 
-    Raises:
-        ValueError: no setting is precise enough.
-    """
-    for setting in settings:
-        error = abs(measure(setting) / truth - 1)
-        if error <= target:
-            return setting, f"setting {setting:g}, error {error:.0e}"
-    raise ValueError(f"no setting of {settings} gives an error of {target:g}; the last has {error:.1g}")
+def _resident() -> float:
+    """The peak of the resident memory, in megabytes."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e3
 
 
 class Worker:
     """The timing side: a worker as a process that is kept alive.
 
     Attributes:
-        cases: name → calls and note of each case.
+        cases: name → case, whose `run` is None.
+        memory: name → megabytes by which the resident memory rose in the first run of a case.
         environment: versions and processor of the process.
     """
 
@@ -83,10 +87,18 @@ class Worker:
         line = [python, "-m", module, str(path), str(threads)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
-            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+            line,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=environment,
+            # JAX has no number of threads, so all are bound to cores.
+            preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads]),
         )
         ready = json.loads(self._answer())
-        self.cases, self.environment = ready["cases"], ready["environment"]
+        self.cases = {name: Case(*case) for name, case in ready["cases"].items()}
+        self.memory, self.environment = {}, ready["environment"]
 
     def _answer(self):
         line = self._process.stdout.readline()
@@ -97,7 +109,7 @@ class Worker:
     def run(self, name: str) -> None:
         """Runs a case and waits for its end."""
         print(name, file=self._process.stdin, flush=True)
-        self._answer()
+        self.memory[name] = float(self._answer())
 
     def __enter__(self):
         """The worker itself."""
