@@ -79,7 +79,7 @@ def test_every_net_is_exported(exported):
 
 
 def test_the_truth_of_the_timings(exported):
-    """Loss, product and eigenvalues are those of hw1 in float32; the trace is the exact one of a net of pooled maxima."""
+    """Loss, product and eigenvalues are those of hw1 in float32; the exact trace is right."""
     timed = measured.part(dict(np.load(exported)), "timed")
     model, x, y = models.mlp(), timed["x"][:20], timed["y"][:20]
     model.set_weights([timed[f"weights/{number}"] for number in range(len(model.weights))])
@@ -152,7 +152,7 @@ def test_times_at_equal_error(monkeypatch):
         Worker({"trace": Case(None, 1, "", 30, 0.01)}),
         Worker({"trace: one": Case(None, 1, "", 30, 0.02), "trace: two": Case(None, 0, "too many")}),
     )
-    rows, missing = speed._rows(left, right, 1, "1 thread")
+    rows, missing = speed._rows(left, right, 1, "1 thread", "wall")
     assert [(row["ratio"], row["products"]) for row in rows] == [(1, 30), (4, 120)]
     assert missing == ["trace: two, 1 thread: too many"]
 

@@ -120,7 +120,7 @@ def exact_trace(model, x) -> float:
     A weight enters the outputs of such a net linearly wherever they are differentiable, so that ∂²f/∂θ_i² = 0: the
     diagonal of the Hessian is that of its Gauss–Newton part, and its trace with the gradients J_c of the outputs
 
-        (1/n) Σ_examples (Σ_c p_c ‖J_c‖² − ‖Σ_c p_c J_c‖²).
+        (1/n) Σ_examples Σ_c p_c ‖J_c − Σ_k p_k J_k‖².
 
     Args:
         model: a built Keras model with logits as outputs.
@@ -130,13 +130,16 @@ def exact_trace(model, x) -> float:
     def of_one(image):
         with tf.GradientTape() as tape:
             logits = model(image[None], training=False)[0]
-        jacobian = tape.jacobian(logits, model.trainable_variables)
-        rows = tf.concat([tf.reshape(part, (logits.shape[0], -1)) for part in jacobian], axis=1)
-        p = tf.nn.softmax(logits)
-        squares = tf.reduce_sum(rows**2, axis=1)
-        return tf.reduce_sum(p * squares) - tf.reduce_sum(tf.linalg.matvec(rows, p, transpose_a=True) ** 2)
+        p, found = tf.nn.softmax(logits), 0
+        for part in tape.jacobian(logits, model.trainable_variables):
+            centred = part - tf.tensordot(p, part, 1)
+            found += tf.tensordot(p, tf.reduce_sum(centred**2, range(1, len(part.shape))), 1)
+        return found
 
-    of_all = tf.function(lambda images: tf.map_fn(of_one, images, fn_output_signature=images.dtype))
+    @tf.function(jit_compile=evaluation.jit_compile(model))
+    def of_all(images):
+        return tf.map_fn(of_one, images, fn_output_signature=images.dtype)
+
     return float(np.mean(of_all(tf.constant(x))))
 
 

@@ -61,13 +61,14 @@ class Ours(measured.Library):
 
 def cases(path: Path) -> dict[str, Case]:
     """What is timed, on the net and the images of an exported file."""
-    arrays, found = dict(np.load(path)), {}
+    arrays, found, error = dict(np.load(path)), {}, 0.0
     name = str(arrays["timed/net"])
     model = nets.untrained(name)
     model.set_weights([arrays[f"timed/weights/{number}"] for number in range(len(model.weights))])
     for n in measured.sizes(arrays):
         make = functools.partial(Ours, model, arrays["timed/x"][:n], arrays["timed/y"][:n])
-        timed = measured.cases(make, np.asarray, measured.part(arrays, f"timed/{n}"), measured.BUDGETS[name])
+        timed = measured.cases(make, np.asarray, measured.part(arrays, f"timed/{n}"), measured.BUDGETS[name], error)
+        error = timed["trace"].error
         found |= {f"{what}, {n} images": case for what, case in timed.items()}
     return found
 

@@ -8,7 +8,7 @@ parameters) on 500 and 5,000 training images, curvlinops' MLP, or ResNet-20. One
 alive, and the cases run in turns: hw1, then each other library, for each quantity, again and again. Ratios are to hw1.
 All processes are bound to as many cores as there are threads. On a machine with other work the times with two threads
 mean little, because the threads of PyTorch keep cores busy while they wait for each other; with OMP_WAIT_POLICY=passive
-in the environment they sleep.
+in the environment they sleep. Times with one thread are then better taken with --clock=cpu, as processor time.
 
 - gradient, product, λ₁, λ₁ … λ₅, trace and density: see `measured`, which fixes the accuracy.
 - products: with the Hessian, as counted. memory: by how much the first run raised the resident memory of its process.
@@ -34,7 +34,7 @@ PYTHON = ".venv-peers/bin/python"
 PAIRS = (("ours", "theirs"), ("stacked", "vmapped"))  # workers of hw1 and of the other libraries
 
 
-def run(path: Path, python: str, repetitions: int, threads: list[int]) -> dict:
+def run(path: Path, python: str, repetitions: int, threads: list[int], clock: str = "wall") -> dict:
     """Times everything.
 
     Args:
@@ -42,6 +42,7 @@ def run(path: Path, python: str, repetitions: int, threads: list[int]) -> dict:
         python: interpreter of the environment of the other libraries.
         repetitions: timed calls of each case.
         threads: numbers of threads, each timed on its own.
+        clock: "wall", or "cpu" for the processor time of all threads of a process.
 
     Returns:
         "rows" for `timing.table`, with products, memory and error added; lines on what is "missing", because a library
@@ -56,13 +57,13 @@ def run(path: Path, python: str, repetitions: int, threads: list[int]) -> dict:
                 Worker(sys.executable, f"benchmarks.peers.{pair[0]}", path, count) as ours,
                 Worker(python, f"benchmarks.peers.{pair[1]}", path, count) as theirs,
             ):
-                timed = _rows(ours, theirs, repetitions, "1 thread" if count == 1 else f"{count} threads")
+                timed = _rows(ours, theirs, repetitions, "1 thread" if count == 1 else f"{count} threads", clock)
                 rows, missing = rows + timed[0], missing + timed[1]
                 environments |= {pair[0]: ours.environment, pair[1]: theirs.environment}
     return {"environments": environments, "load": load, "rows": rows, "missing": missing}
 
 
-def _rows(ours, theirs, repetitions, threads):
+def _rows(ours, theirs, repetitions, threads, clock):
     """Times each quantity by all libraries in turns, hw1 first; and says what could not be timed."""
     rows, missing = [], []
     for quantity, reference in ours.cases.items():
@@ -71,6 +72,8 @@ def _rows(ours, theirs, repetitions, threads):
         missing += [f"{name}, {threads}: {note}" for name, note in absent.items()]
         runs = {name: functools.partial(workers[name].run, name) for name in workers if name not in absent}
         seconds = timing.side_by_side(runs, repetitions)
+        if clock == "cpu":
+            seconds = {name: workers[name].seconds[name][1:] for name in runs}
         for name in runs:
             case, memory = workers[name].cases[name], workers[name].memory[name]
             more = (case.error / reference.error) ** 2 if case.error else 1.0
@@ -91,8 +94,9 @@ def main() -> None:
     parser.add_argument("--python", default=PYTHON, help=f"Python with the other libraries [{PYTHON}]")
     parser.add_argument("--repetitions", type=int, default=15, help="repetitions of each timing [15]")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads [1 2]")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="what is timed [wall]")
     given = parser.parse_args()
-    found = run(given.nets, given.python, given.repetitions, given.threads)
+    found = run(given.nets, given.python, given.repetitions, given.threads, given.clock)
     written = given.nets.with_name(f"benchmark_{given.nets.stem}.json")
     written.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{timing.table(found['rows'])}\n\nRatios are to hw1, each the median of those of neighbouring times.")

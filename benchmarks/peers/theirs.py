@@ -14,14 +14,16 @@ from benchmarks.peers.worker import Case, serve
 
 def cases(path: Path) -> dict[str, Case]:
     """What is timed, on the net and the images of an exported file; names end with that of the library."""
-    arrays, found = dict(np.load(path)), {}
+    arrays, found, errors = dict(np.load(path)), {}, {}
     name, timed = str(arrays["timed/net"]), measured.part(arrays, "timed")
     for n in measured.sizes(arrays):
         data = rebuilt.load(name, timed | {"x": timed["x"][:n], "y": timed["y"][:n]}, torch.float32)
         right = measured.part(timed, str(n))
         for library in libraries.ALL:
             make = functools.partial(library, *data)
-            of_library = measured.cases(make, library.convert, right, measured.BUDGETS[name])
+            error = errors.get(library, 0.0)
+            of_library = measured.cases(make, library.convert, right, measured.BUDGETS[name], error)
+            errors[library] = of_library["trace"].error
             found |= {f"{what}, {n} images: {library.NAME}": case for what, case in of_library.items()}
     return found
 

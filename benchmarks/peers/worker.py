@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,7 @@ class Case(NamedTuple):
 
 
 def serve(cases: dict[str, Case], environment: dict) -> None:
-    """The worker's side: runs cases until its input ends, and answers with the megabytes that the first run took.
+    """The worker's side: runs cases until its input ends, and answers with seconds of processor time and memory.
 
     Args:
         cases: name → case.
@@ -47,11 +48,13 @@ def serve(cases: dict[str, Case], environment: dict) -> None:
     for line in sys.stdin:
         name = line.strip()
         before = None if name in memory else _free_memory()
+        start = time.process_time()
         for _ in range(cases[name].calls):
             cases[name].run()
+        taken = time.process_time() - start
         if before is not None:
             memory[name] = _resident() - before
-        print(memory[name], file=answers, flush=True)
+        print(json.dumps([taken, memory[name]]), file=answers, flush=True)
 
 
 def _free_memory() -> float:
@@ -71,6 +74,7 @@ class Worker:
 
     Attributes:
         cases: name → case, whose `run` is None.
+        seconds: name → seconds of processor time of each run, of all threads.
         memory: name → megabytes by which the resident memory rose in the first run of a case.
         environment: versions and processor of the process.
     """
@@ -98,7 +102,7 @@ class Worker:
         )
         ready = json.loads(self._answer())
         self.cases = {name: Case(*case) for name, case in ready["cases"].items()}
-        self.memory, self.environment = {}, ready["environment"]
+        self.seconds, self.memory, self.environment = {}, {}, ready["environment"]
 
     def _answer(self):
         line = self._process.stdout.readline()
@@ -109,7 +113,8 @@ class Worker:
     def run(self, name: str) -> None:
         """Runs a case and waits for its end."""
         print(name, file=self._process.stdin, flush=True)
-        self.memory[name] = float(self._answer())
+        seconds, self.memory[name] = json.loads(self._answer())
+        self.seconds.setdefault(name, []).append(seconds)
 
     def __enter__(self):
         """The worker itself."""
