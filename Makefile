@@ -8,11 +8,12 @@
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
 #   make test      the tests              make lint    ruff
 #   make bench     timed comparisons      make smoke   everything at toy size, a few minutes
-#   make peers     the Hessian by other libraries: do they agree, and how fast are they?
+#   make peers     the Hessian by other libraries: do they agree, and how fast are they? (NET=mlp, NET=resnet: larger)
 #   make clean     remove .venv, .venv-peers, runs/ and caches
 
 PYTHON ?= python3
 OUT ?= runs
+NET ?= dense
 BIN = .venv/bin
 
 .PHONY: report papers landscape dynamics paths all replicate figures test lint bench peers smoke clean
@@ -48,9 +49,9 @@ bench: .venv/users
 	$(BIN)/python -m benchmarks.hessian
 
 peers: .venv/users .venv-peers/users
-	$(BIN)/python -m benchmarks.peers.export --nets=$(OUT)/peers.npz
-	.venv-peers/bin/python -m benchmarks.peers.agreement --nets=$(OUT)/peers.npz
-	$(BIN)/python -m benchmarks.peers.speed --nets=$(OUT)/peers.npz
+	$(BIN)/python -m benchmarks.peers.export --net=$(NET) --nets=$(OUT)/peers_$(NET).npz
+	.venv-peers/bin/python -m benchmarks.peers.agreement --nets=$(OUT)/peers_$(NET).npz
+	$(BIN)/python -m benchmarks.peers.speed --nets=$(OUT)/peers_$(NET).npz
 
 smoke: .venv/users
 	$(BIN)/hw1 reproduce --size=smoke --part=all --out=$(OUT)/smoke

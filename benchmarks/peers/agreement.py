@@ -125,12 +125,12 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=Path, default=Path("runs/peers.npz"), help="what export wrote [runs/peers.npz]")
+    parser.add_argument("--nets", type=Path, default=Path("runs/peers_dense.npz"), help="what export wrote [runs/peers_dense.npz]")
     path = parser.parse_args().nets
     warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # PyHessian's
     rows = compare(path)
     environments = {"ours": json.loads(str(np.load(path)["environment"])), "theirs": libraries.describe()}
-    written = path.with_name("benchmark_peers_agreement.json")
+    written = path.with_name(f"benchmark_{path.stem}_agreement.json")
     written.write_text(json.dumps({"environments": environments, "rows": rows}, indent=2) + "\n")
     wrong = sum(not agrees(row) for row in rows)
     print(f"{table(rows)}\n\n{len(rows) - wrong} of {len(rows)} numbers agree. All values: {written}")

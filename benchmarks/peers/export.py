@@ -1,6 +1,6 @@
 """Trains the nets and writes them with hw1's results to a file that needs no TensorFlow.
 
-    python -m benchmarks.peers.export --nets=runs/peers.npz
+    python -m benchmarks.peers.export --nets=runs/peers_dense.npz
     python -m benchmarks.peers.export --nets=runs/peers_mlp.npz --net=mlp
 
 The file is an .npz of plain arrays. For each net:
@@ -146,7 +146,7 @@ def exact_trace(model, x) -> float:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=Path, default=Path("runs/peers.npz"), help="the file [runs/peers.npz]")
+    parser.add_argument("--nets", type=Path, default=Path("runs/peers_dense.npz"), help="the file [runs/peers_dense.npz]")
     parser.add_argument("--net", default="dense", choices=list(TIMED), help="the net of the timings [dense]")
     parser.add_argument("--images", type=int, nargs="+", help="of the timings, ascending numbers [as the net has]")
     given = parser.parse_args()

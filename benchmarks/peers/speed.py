@@ -6,9 +6,9 @@
 The nets, in float32 and with all images as one batch, are what `export` wrote: the trained 784-30-20-10 (24,380
 parameters) on 500 and 5,000 training images, curvlinops' MLP, or ResNet-20. One process of each environment is kept
 alive, and the cases run in turns: hw1, then each other library, for each quantity, again and again. Ratios are to hw1.
-All processes are bound to as many cores as there are threads. On a machine with other work the times with two threads
-mean little, because the threads of PyTorch keep cores busy while they wait for each other; with OMP_WAIT_POLICY=passive
-in the environment they sleep. Times with one thread are then better taken with --clock=cpu, as processor time.
+On a machine with other work the times with two threads mean little, because the threads of PyTorch keep cores busy
+while they wait for each other; with OMP_WAIT_POLICY=passive in the environment they sleep. Times with one thread are
+then better taken with --clock=cpu, as processor time.
 
 - gradient, product, λ₁, λ₁ … λ₅, trace and density: see `measured`, which fixes the accuracy.
 - products: with the Hessian, as counted. memory: by how much the first run raised the resident memory of its process.
@@ -90,7 +90,7 @@ def _rows(ours, theirs, repetitions, threads, clock):
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=Path, default=Path("runs/peers.npz"), help="what export wrote [runs/peers.npz]")
+    parser.add_argument("--nets", type=Path, default=Path("runs/peers_dense.npz"), help="what export wrote [runs/peers_dense.npz]")
     parser.add_argument("--python", default=PYTHON, help=f"Python with the other libraries [{PYTHON}]")
     parser.add_argument("--repetitions", type=int, default=15, help="repetitions of each timing [15]")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads [1 2]")

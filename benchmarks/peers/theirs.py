@@ -5,11 +5,12 @@ import sys
 import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import torch
 
 from benchmarks.peers import libraries, measured, rebuilt
-from benchmarks.peers.worker import Case, serve
+from benchmarks.peers.worker import Case, serve, start_on
 
 
 def cases(path: Path) -> dict[str, Case]:
@@ -31,5 +32,6 @@ def cases(path: Path) -> dict[str, Case]:
 if __name__ == "__main__":
     file, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
+    start_on(int(threads), jax.devices)
     warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # PyHessian's
     serve(cases(Path(file)), libraries.describe())

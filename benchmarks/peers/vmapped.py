@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.peers import grid
-from benchmarks.peers.worker import Case, serve
+from benchmarks.peers.worker import Case, serve, start_on
 
 
 def cases() -> dict[str, Case]:
@@ -45,4 +45,5 @@ def cases() -> dict[str, Case]:
 
 
 if __name__ == "__main__":
+    start_on(int(sys.argv[2]), jax.devices)
     serve(cases(), {"jax": jax.__version__, "threads": sys.argv[2]})

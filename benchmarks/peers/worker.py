@@ -34,6 +34,15 @@ class Case(NamedTuple):
     error: float = 0.0
 
 
+def start_on(threads: int, start: Callable[[], object]) -> None:
+    """Lets a library without a number of threads take as many as this process has cores when it starts; Linux only."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:threads])
+    start()
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cores)
+
+
 def serve(cases: dict[str, Case], environment: dict) -> None:
     """The worker's side: runs cases until its input ends, and answers with seconds of processor time and memory.
 
@@ -97,8 +106,6 @@ class Worker:
             text=True,
             bufsize=1,
             env=environment,
-            # JAX has no number of threads, so all are bound to cores.
-            preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads]),
         )
         ready = json.loads(self._answer())
         self.cases = {name: Case(*case) for name, case in ready["cases"].items()}
