@@ -125,7 +125,9 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=Path, default=Path("runs/peers_dense.npz"), help="what export wrote [runs/peers_dense.npz]")
+    parser.add_argument(
+        "--nets", type=Path, default=Path("runs/peers_dense.npz"), help="what export wrote [runs/peers_dense.npz]"
+    )
     path = parser.parse_args().nets
     warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # PyHessian's
     rows = compare(path)

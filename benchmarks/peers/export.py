@@ -146,7 +146,9 @@ def exact_trace(model, x) -> float:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=Path, default=Path("runs/peers_dense.npz"), help="the file [runs/peers_dense.npz]")
+    parser.add_argument(
+        "--nets", type=Path, default=Path("runs/peers_dense.npz"), help="the file [runs/peers_dense.npz]"
+    )
     parser.add_argument("--net", default="dense", choices=list(TIMED), help="the net of the timings [dense]")
     parser.add_argument("--images", type=int, nargs="+", help="of the timings, ascending numbers [as the net has]")
     given = parser.parse_args()
