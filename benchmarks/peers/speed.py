@@ -1,7 +1,9 @@
 """What do products, λ₁, the trace and the training of many nets cost by hw1 and by other libraries?
 
     python -m benchmarks.peers.speed
-    python -m benchmarks.peers.speed --repetitions=3 --threads 1 --clock=cpu    2.5 minutes of one core, 5 for the MLP
+    python -m benchmarks.peers.speed --repetitions=3 --threads 1 --clock=cpu
+
+The second takes 2.5 minutes of processor time for the dense net; the larger nets take several times that.
 
 The nets, in float32 and with all images as one batch, are what `export` wrote: the trained 784-30-20-10 (24,380
 parameters) on 500 and 5,000 training images, curvlinops' MLP, or ResNet-20. One process of each environment is kept
