@@ -32,6 +32,14 @@ class ChannelsFirst(nn.Module):
         return images.permute(0, 3, 1, 2)
 
 
+class Mean(nn.Module):
+    """Over all pixels; PyTorch's pooling is slow under `vmap`, which curvlinops uses."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From [n, channels, height, width] to [n, channels]."""
+        return images.mean((2, 3))
+
+
 class Block(nn.Module):
     """A residual block: two convolutions with batch normalisation, and a third on the shortcut if the sizes differ."""
 
@@ -105,7 +113,7 @@ def _resnet(weights, _):
         for _ in range(3):
             layers.append(Block(inputs, filters, filters // inputs))
             inputs = filters
-    return [*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(*weights[-2].shape)]
+    return [*layers, Mean(), nn.Linear(*weights[-2].shape)]
 
 
 LAYERS = {

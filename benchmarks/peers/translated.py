@@ -80,7 +80,7 @@ _LAYERS = {
     nn.Tanh: lambda _, own, x: jnp.tanh(x),
     nn.Flatten: lambda _, own, x: x.reshape(len(x), -1),
     nn.Unflatten: lambda module, own, x: x.reshape(len(x), *module.unflattened_size, *x.shape[2:]),
-    nn.AdaptiveAvgPool2d: lambda _, own, x: x.mean((2, 3), keepdims=True),
+    rebuilt.Mean: lambda _, own, x: x.mean((2, 3)),
     rebuilt.ChannelsFirst: lambda _, own, x: x.transpose(0, 3, 1, 2),
     rebuilt.ChannelsLast: lambda _, own, x: x.transpose(0, 2, 3, 1),
 }
