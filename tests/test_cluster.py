@@ -38,11 +38,12 @@ def dask(folder, workers=1, code=ROOT):
         begin("scheduler", "--port=0", "--host=127.0.0.1")
         for _ in range(workers):
             begin("worker", "--nthreads=1", "--no-nanny", "--host=127.0.0.1")
-        while not file.exists():
+        until = time.monotonic() + 120
+        while not file.exists() and time.monotonic() < until:
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
         with distributed.Client(address) as client:
-            client.wait_for_workers(workers)
+            client.wait_for_workers(workers, timeout=120)
         yield address, begun
     finally:
         for process in begun:
