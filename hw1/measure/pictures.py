@@ -103,13 +103,15 @@ def _layers(cards, looks):
     order = sorted(traces, key=lambda layer: -max(abs(row.value) for row in traces[layer].values()))[:MOST_LAYERS]
     order = [layer for layer in traces if layer in order]
     more = f" The {MOST_LAYERS} layers of largest trace of {len(traces)}." if len(traces) > len(order) else ""
-    text = "Trace and largest eigenvalue of each layer's block of the Hessian, with standard errors." + more
+    kinds = {"layer_trace/": "trace"} | ({"layer_norm/": "largest |λ|"} if "layer_norm/" in found else {})
+    what = "Trace and largest eigenvalue" if len(kinds) > 1 else "Trace"
+    text = f"{what} of each layer's block of the Hessian, with standard errors.{more}"
     told = [(layer, ", ".join(f"{row.value:.3g}" for row in traces[layer].values())) for layer in order]
     height = max(SIZE[1], 0.6 + 0.16 * len(order) * max(1, len(cards)))
     picture = Picture("Layers", text, f"Traces by layer. {_numbers(told)}.", (SIZE[0], height))
-    left, right = picture.figure.subplots(1, 2, sharey=True)
+    panels = picture.figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     hatches = ["", "//", "..", "xx", "\\\\", "++"]
-    for axes, kind, label in ((left, "layer_trace/", "trace"), (right, "layer_norm/", "largest |λ|")):
+    for axes, (kind, label) in zip(panels, kinds.items(), strict=True):
         for number, card in enumerate(cards):
             rows = [found.get(kind, {}).get(layer, {}).get(card.name) for layer in order]
             places = np.arange(len(order)) + (number - (len(cards) - 1) / 2) * 0.8 / len(cards)
@@ -132,9 +134,9 @@ def _layers(cards, looks):
         axes.set_xlabel(label)
         axes.locator_params(axis="x", nbins=3)
         axes.ticklabel_format(axis="x", scilimits=(-3, 4))
-    left.set_yticks(range(len(order)), [layer if len(layer) < 22 else f"…{layer[-20:]}" for layer in order])
-    left.invert_yaxis()
-    _legend(right, cards)
+    panels[0].set_yticks(range(len(order)), [layer if len(layer) < 22 else f"…{layer[-20:]}" for layer in order])
+    panels[0].invert_yaxis()
+    _legend(panels[-1], cards)
     return picture
 
 

@@ -1,6 +1,7 @@
 """The files of a card: complete, self-contained, readable in a browser without colours and by keyboard."""
 
 import csv
+import dataclasses
 import html.parser
 import json
 import re
@@ -183,6 +184,16 @@ def test_figures_have_the_same_bytes_each_time(cards):
 
 
 # Ranks, lines, percentiles
+
+
+def test_layers_without_eigenvalues_have_one_panel(cards):
+    """Where the time ended before them, no empty panel is left, and the text does not speak of them."""
+    kept = [row for row in cards[0].rows if not row.measure.startswith("layer_norm")]
+    for given, panels in ((cards[0].rows, 2), (kept, 1)):
+        drawn = pictures.draw([dataclasses.replace(cards[0], rows=given)], {})
+        (layers,) = (picture for picture in drawn if picture.name == "Layers")
+        assert len(layers.figure.axes) == panels
+        assert ("eigenvalue" in layers.text) == (panels == 2)
 
 
 def test_ranks_and_what_is_within_the_errors():
