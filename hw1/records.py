@@ -224,9 +224,12 @@ def settings(folder: str | os.PathLike, question: str) -> dict:
 
 def signed(about: dict) -> str:
     """The JSON of a record as it is written, with the SHA-256 of its content, whatever the order and the layout."""
-    about = {key: value for key, value in about.items() if key != OWN}
-    content = json.dumps(about, sort_keys=True)
-    return json.dumps(about | {OWN: _sha256(content.encode())}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(about | {OWN: _signature(about)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _signature(about: dict) -> str:
+    content = {key: value for key, value in about.items() if key != OWN}
+    return _sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def _csv(folder: str | os.PathLike, question: str, table: str = ROWS) -> Path:
@@ -283,7 +286,7 @@ def _load_json(path: Path) -> dict:
     """Reads what describes a run, checking that it is as it was written."""
     try:
         about = json.loads(_load_text(path))
-        if json.loads(signed(about))[OWN] != about[OWN]:
+        if _signature(about) != about[OWN]:
             raise ValueError(f"it is not as it was written: {OWN} is not that of the rest")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or old ({type(error).__name__}: {error}); {MOVE}") from error

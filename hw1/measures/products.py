@@ -150,11 +150,12 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     multiply, fitting = summed(problem, run, parts), problem.fitting(_TOGETHER)
     is_whole = not problem.regularization or problem.n <= fitting  # the net's own losses may depend on the chunk
     if problem.key is not None and evaluation.jit_compile(problem.model) and is_whole:
-        multiply.many = _together(problem, problem.compile(several), multiply, fitting)
+        pieces = parts if problem.n <= fitting else list(problem.chunks(fitting))
+        multiply.many = _together(problem, problem.compile(several), multiply, pieces)
     return multiply
 
 
-def _together(problem, run, multiply, chunk_size: int) -> Callable[[np.ndarray], np.ndarray]:
+def _together(problem, run, multiply, parts: list) -> Callable[[np.ndarray], np.ndarray]:
     """Products with several vectors: `_TOGETHER` in each call of the program `run`, and what is left one by one."""
 
     def many(vectors):
@@ -164,7 +165,7 @@ def _together(problem, run, multiply, chunk_size: int) -> Callable[[np.ndarray],
         images, whole = [], vectors.shape[1] // _TOGETHER * _TOGETHER
         for start in range(0, whole, _TOGETHER):
             rows = tf.constant(vectors[:, start : start + _TOGETHER].T, problem.dtype)
-            sums = (run(problem.parameters, problem.state, *part, rows) for part in problem.chunks(chunk_size))
+            sums = (run(problem.parameters, problem.state, *part, rows) for part in parts)
             images += [*(sum(sums).numpy() / problem.n)]
         images += [multiply(vector) for vector in vectors[:, whole:].T]
         return np.stack(images, axis=1) if images else np.empty(vectors.shape)
