@@ -64,6 +64,18 @@ def test_dense_nets_take_several_vectors_in_one_call(size):
         multiply.many(vectors.T)
 
 
+@pytest.mark.parametrize("size", [3, 100])
+def test_later_changes_of_the_examples_reach_no_product(size):
+    """Of one vector and of ten alike."""
+    case = Case("tanh")
+    x = case.x.copy()
+    multiply = hessian.product(case.model, x, case.y, chunk_size=size)
+    vectors = np.random.default_rng(0).normal(size=(multiply.size, 10))
+    x[:] = 0
+    close(multiply.many(vectors), case.hessian @ vectors)
+    close(multiply(vectors[:, 0]), case.hessian @ vectors[:, 0])
+
+
 def test_several_vectors_with_the_net_s_own_losses(monkeypatch):
     """They may depend on the examples in a call, so all examples must fit into one."""
     case, penalty = Case("tanh"), keras.regularizers.L2(0.3)
