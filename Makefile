@@ -7,6 +7,7 @@
 #   make replicate do the verdicts repeat with fresh seeds? (runs/replication)
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
 #   make test      the tests              make lint    ruff
+#   make faults    kills, full disks, damaged and hostile files, wrong flags, in full (FAULTS_SEED=7: other ones)
 #   make bench     timed comparisons      make smoke   everything at toy size, a few minutes
 #   make peers     the Hessian by other libraries: do they agree, and how fast are they? (NET=mlp, NET=resnet: larger)
 #   make clean     remove .venv, .venv-peers, runs/ and caches
@@ -16,7 +17,7 @@ OUT ?= runs
 NET ?= dense
 BIN = .venv/bin
 
-.PHONY: report papers landscape dynamics paths all replicate figures test lint bench peers smoke clean
+.PHONY: report papers landscape dynamics paths all replicate figures test lint faults bench peers smoke clean
 
 report: .venv/users
 	$(BIN)/hw1 reproduce --out=$(OUT)
@@ -39,6 +40,9 @@ figures: .venv/users
 
 test: .venv/developers
 	$(BIN)/python -m pytest
+
+faults: .venv/developers
+	FAULTS=full $(BIN)/python -m pytest tests/faults
 
 lint: .venv/developers
 	$(BIN)/ruff check .
