@@ -194,7 +194,7 @@ def _minima(rows, settings) -> str:
     values = listed(f"{show(ratio, 2)} ({net})" for net, ratio in ratios.items())
     clauses = {
         1: "each solution is a minimum on the line",
-        0: "whether each solution is a minimum on the line remains open",
+        0: "a minimum at each solution is neither shown nor excluded, as the interval contains 1",
         -1: "not every solution is a minimum on the line",
     }
     signs = {net: sign(ratio, 1) for net, ratio in ratios.items()}
