@@ -45,11 +45,11 @@ def answer(
         ValueError: a worker has another version of Python, of a library or of this package.
     """
     with _client(address) as client:
-        made_by = _check_workers(client)
+        workers = _check_workers(client)
         asked, futures = {}, {}
         for name, (module, settings) in questions.items():
             try:
-                asked[name] = _Question(name, module, settings, out, made_by)
+                asked[name] = _Question(name, module, settings, out, workers)
             except Exception as error:
                 yield name, 0.0, error
                 continue
@@ -68,9 +68,10 @@ def answer(
 class _Question:
     """A question whose units are being computed: its record and how far it is."""
 
-    def __init__(self, name, module, settings, out, made_by):
+    def __init__(self, name, module, settings, out, workers):
         """Opens the record; raises what `hw1.question.prepare` and `hw1.records.Record` raise."""
-        self.name, self.out, self.seconds = name, out, 0.0
+        self.name, self.out, self.seconds, self.workers = name, out, 0.0, workers
+        made_by = environment.describe() | {"device": _device(workers)}
         self.settings, (_, self.about) = question.prepare(module, settings)
         self.record = question.open_record(module, self.settings, out, name, self.about, made_by)
         left, total = len(self.record.missing), len(self.record.units)
@@ -91,9 +92,10 @@ class _Question:
         """Writes the rows of a unit; gives what `answer` yields when the question is done or has failed."""
         if isinstance(result, Exception):
             return self.name, self.seconds, result
-        rows, seconds = result
+        rows, seconds, worker = result
+        self.workers |= worker  # which may have joined after the others
         try:
-            self.record.add(unit, rows, seconds)
+            self.record.add(unit, rows, seconds, _device(self.workers))
         except Exception as error:
             return self.name, self.seconds, error
         self.seconds += seconds
@@ -112,8 +114,10 @@ class _Question:
         return self.name, self.seconds, None
 
 
-def compute(name: str, settings, sha256: str | None, unit: dict, code: dict) -> tuple[list[dict], float]:
-    """On a worker: the rows of a unit and the seconds that it took.
+def compute(
+    name: str, settings, sha256: str | None, unit: dict, code: dict
+) -> tuple[list[dict], float, dict[str, str]]:
+    """On a worker: the rows of a unit, the seconds that it took, and the worker's address with its processor.
 
     Args:
         name: of the question.
@@ -129,7 +133,7 @@ def compute(name: str, settings, sha256: str | None, unit: dict, code: dict) -> 
         raise ValueError(f"worker {_address()} differs: {differences}; install the same there")
     with _alone:
         module = catalogue.experiment(name)
-        return question.compute(module, settings, _data(settings, sha256), unit)
+        return *question.compute(module, settings, _data(settings, sha256), unit), {_address(): _cpu()}
 
 
 @functools.lru_cache(maxsize=2)
@@ -166,13 +170,18 @@ def _differences(here: dict, there: dict) -> str:
     )
 
 
-def _worker() -> tuple[dict, dict]:
-    """On a worker: its versions and its device."""
-    return _code(), environment.describe()["device"]
+@functools.cache
+def _cpu() -> str:
+    return environment.describe()["device"]["cpu"]
 
 
-def _check_workers(client) -> dict:
-    """What computes the units, as `hw1.environment.describe` gives it; ValueError if a worker has other versions."""
+def _worker() -> tuple[dict, str]:
+    """On a worker: its versions and its processor."""
+    return _code(), _cpu()
+
+
+def _check_workers(client) -> dict[str, str]:
+    """The addresses of the workers and their processors; ValueError if a worker has other versions."""
     try:
         found = client.run(_worker)
     except ImportError as error:
@@ -180,9 +189,12 @@ def _check_workers(client) -> dict:
     for address, (code, _) in found.items():
         if differences := _differences(_code(), code):
             raise ValueError(f"worker {address} differs: {differences}; install the same there")
-    devices = [device for _, device in found.values()]
-    cpus = ", ".join(sorted({device["cpu"] for device in devices}))
-    return environment.describe() | {"device": {"cpu": cpus, "cores": len(devices), "workers": len(devices)}}
+    return {address: cpu for address, (_, cpu) in found.items()}
+
+
+def _device(workers: dict[str, str]) -> dict:
+    """Workers as a record describes them: each takes a core."""
+    return {"cpu": ", ".join(sorted(set(workers.values()))), "cores": len(workers), "workers": len(workers)}
 
 
 @contextlib.contextmanager

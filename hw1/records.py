@@ -85,6 +85,7 @@ class Record:
             "columns": self._columns,
             "sha256": {},
             "wall_time_seconds": 0.0,
+            "unit_seconds": [],
             "earlier": [],
         }
         # Table → unit's values → its lines in the CSV; "rows" last, because it decides which units are done.
@@ -102,6 +103,7 @@ class Record:
                 self._tables[table] = {key: value for key, value in lines.items() if key in done}
             self._about["sha256"] = {table: _sha256(self._path(table).read_bytes()) for table in self._tables}
             self._about.pop("writing", None)
+            self._about.setdefault("unit_seconds", [])  # older records have none
         if self.missing:
             now = made_by or environment.describe()
             before = {name: self._about.get(name) for name in now}
@@ -115,7 +117,7 @@ class Record:
         """The units still to be done, in order."""
         return [unit for key, unit in self.units.items() if key not in self._tables[ROWS]]
 
-    def add(self, unit: dict, rows: list[dict], seconds: float) -> None:
+    def add(self, unit: dict, rows: list[dict], seconds: float, device: dict | None = None) -> None:
         """Writes one unit: first the JSON, which announces it, then other tables, the CSV, which decides, and the JSON.
 
         Args:
@@ -123,6 +125,7 @@ class Record:
             rows: dicts of column → value, without the columns of the unit; at least one for the CSV. Those of
                 another table name it as "table". What the row of a net of status "diverged" lacks is written as NaN.
             seconds: the time that the unit took.
+            device: what has computed the units until now, if that is more than what the record was opened with.
 
         Raises:
             ValueError: there is no row, or its columns are not those of its table.
@@ -147,6 +150,9 @@ class Record:
             self._tables[table] = done[table]
         self._about["sha256"] = coming
         self._about["wall_time_seconds"] = round(self._about["wall_time_seconds"] + seconds, 3)
+        self._about["unit_seconds"].append({"unit": list(key), "seconds": round(seconds, 3)})
+        if device:
+            self._about["device"] = device
         self._write_json()
 
     def _refuse_other(self, recorded: dict) -> None:

@@ -53,7 +53,7 @@ def reproduce(
         out: folder of the results; made if needed.
         only: names of the questions to answer. Empty: all of them.
         traceback: show where each failure arose.
-        jobs: questions that run at once, each in a process of its own; 1 for this process.
+        jobs: questions that run at once, each in a process of its own; 1 for this process. Not used on a cluster.
         overrides: setting → value, for the questions that have it and allow the value.
         cluster: address of a Dask scheduler whose workers compute the units; "local:4" for so many processes here.
             None: this machine, without Dask.
@@ -63,14 +63,15 @@ def reproduce(
         ValueError: the cluster has other versions.
     """
     names = [name for name in catalogue.names() if not only or name in only]
-    if expected := _expected(names, size):
-        names = sorted(names, key=expected.get, reverse=True) if jobs > 1 else names  # the long ones first
+    expected, of_unit = _expected(names)
+    if jobs > 1 or cluster:  # the long ones first; on a cluster those of long units, which set the end
+        names = sorted(names, key=lambda name: (of_unit if cluster else expected).get(name, 0), reverse=True)
     answer = functools.partial(_answer, size, out, traceback, overrides or {})
     on_cluster = functools.partial(_on_cluster, cluster, size, out, traceback, overrides or {})
     failed = []
     with files.lock(out):
         command.say(f"{len(names)} questions at size {size}, results to {out}: {', '.join(names)}")
-        if expected and not cluster:
+        if expected and size == "report" and not cluster:
             minutes = max(sum(expected.values()) / jobs, *expected.values()) / 60
             command.say(f"about {minutes:.0f} minutes on two cores like those of the committed results; Ctrl-C stops")
         can_fork = "fork" in multiprocessing.get_all_start_methods()  # not on Windows
@@ -83,12 +84,14 @@ def reproduce(
     return failed
 
 
-def _expected(names: list[str], size: str) -> dict[str, float]:
-    """Name → seconds that the committed run of the question took; nothing where that is not known."""
+def _expected(names: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Name → seconds that the committed run of the question took, and those of a unit; nothing if one is not known."""
     try:
-        return {name: records.about(records.COMMITTED, name)["wall_time_seconds"] for name in names if size == "report"}
+        runs = {name: records.about(records.COMMITTED, name) for name in names}
     except (OSError, ValueError):
-        return {}
+        return {}, {}
+    whole = {name: run["wall_time_seconds"] for name, run in runs.items()}
+    return whole, {name: seconds / runs[name]["units_total"] for name, seconds in whole.items()}
 
 
 def _answer(size: str, out: str, traceback: bool, overrides: dict, name: str) -> tuple[str, float, str | None]:

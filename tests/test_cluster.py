@@ -13,7 +13,7 @@ import time
 import pytest
 from toys import ROOT
 
-from hw1 import reproduce
+from hw1 import files, question, reproduce
 
 distributed = pytest.importorskip("distributed")
 
@@ -81,6 +81,18 @@ def test_the_bytes_are_those_of_one_machine(at_smoke_size, tmp_path, capsys):
     assert about["device"]["workers"] == 2
 
 
+def test_a_worker_that_joins_later_is_recorded(toy, tmp_path):
+    """With the first unit that it computes."""
+    with files.lock(tmp_path):
+        settings = question.make_settings(toy, "smoke")
+        one = cluster._Question("toy", toy, settings, tmp_path, {"tcp://a:1": "A"})
+        for unit, name, count in zip(one.record.missing, ("A", "B"), (1, 2), strict=True):
+            rows = list(toy.run(settings, None, **unit))
+            one.take(unit, (rows, 1.5, {f"tcp://{name.lower()}:1": name}), quiet=True)
+            device = json.loads((tmp_path / "toy.json").read_text())["device"]
+            assert device == {"cpu": "A, B"[: 3 * count - 2], "cores": count, "workers": count}
+
+
 def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size, tmp_path, monkeypatch):
     """One line says how to go on; the same command, here without a cluster, ends with the same bytes."""
     out = tmp_path / "out"
@@ -112,7 +124,7 @@ def test_a_worker_of_another_version_is_refused_before_the_first_unit(tmp_path):
 
 def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
     """Data travel by name and SHA-256."""
-    from hw1 import catalogue, question
+    from hw1 import catalogue
 
     settings = question.make_settings(catalogue.experiment("gradient_norm"), "smoke")
     monkeypatch.setattr(cluster, "_address", lambda: "tcp://a:1")

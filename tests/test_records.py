@@ -68,6 +68,7 @@ def test_json_describes_the_run(tmp_path):
     assert found["device"]["cores"] >= 1
     assert found["device"]["cpu"]
     assert found["wall_time_seconds"] == 3
+    assert found["unit_seconds"] == [{"unit": [size], "seconds": 1.5} for size in ("8", "64")]
     text = (tmp_path / "toy.json").read_text()
     assert str(tmp_path) not in text
     assert str(ROOT) not in text
