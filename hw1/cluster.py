@@ -123,7 +123,7 @@ def compute(
         name: of the question.
         settings: as `hw1.question.prepare` gives them.
         sha256: of the data; None without data.
-        unit: of `module.units(settings)`.
+        unit: of `hw1.question.units`.
         code: the versions of the side that asks.
 
     Raises:

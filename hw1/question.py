@@ -3,11 +3,13 @@
 An experiment is a module with
 
     Settings   a frozen dataclass; its fields are made by `option` or inherited from `Repeated`, `Images`, `OneLoss`
+               (`hw1.settings`)
     SIZES      size → settings that differ from the defaults
     COLUMNS    table → its columns; "rows" is the CSV of the question, others are further CSVs
     units      settings → a list of dicts, one a unit of work
     run        settings, data and a unit → rows, dicts of column → value without the columns of the unit
     suited     optional: settings, data → setting → value that suits the data and why (see `prepare`)
+    BY_SEED    optional: True if the rows of a seed depend on no other seed, so that `--by_seed` may divide units
 
 Example:
     settings = make_settings(random_labels, "smoke", epochs=2)
@@ -15,90 +17,18 @@ Example:
 """
 
 import dataclasses
-import math
 import os
 import time
-import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from hw1 import files, records
-from hw1.spelling import read, wanted, write  # noqa: F401 - commands take `read` from here
+from hw1.settings import Images, OneLoss, Repeated, check, fields, option  # noqa: F401 - experiments take them from here
+from hw1.spelling import read, write  # noqa: F401 - commands take `read` from here
 
 # Columns that most questions have.
 LOSSES_AND_ACCURACIES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
-
-
-def option(
-    default,
-    help: str,
-    minimum: float | None = None,
-    maximum: float = math.inf,
-    at_most: str | None = None,
-    choices: Iterable | None = None,
-    unique: bool = True,
-    ascending: bool = False,
-    one_for: str | None = None,
-):
-    """Makes a field of `Settings`.
-
-    Args:
-        default: its value at size report.
-        help: one line, with the unit. What comes before its first comma, semicolon or bracket names the setting in the
-            report, such as "step size of Adam" or "training loss in nats".
-        minimum: the least allowed value. None: integers must be at least 1 and floats above 0.
-        maximum: the largest allowed value, if there is one.
-        at_most: name of the setting that bounds it: a batch is at most "train". None: no bound.
-        choices: the allowed values. None: any.
-        unique: whether the entries of a tuple must all be different.
-        ascending: whether the entries of a tuple are sorted.
-        one_for: name of a setting for each of whose entries a tuple has one, or one for all. Where that setting is
-            given and this is not, it is the largest default, for all.
-    """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "at_most": at_most, "choices": choices}
-    return dataclasses.field(
-        default=default, metadata=metadata | {"unique": unique, "ascending": ascending, "one_for": one_for}
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Repeated:
-    """Settings of every question: its independent repetitions."""
-
-    seeds: int = option(5, "independent repetitions (initial weights, batch order and, of images, the split)")
-    first_seed: int = option(0, "seed of the first repetition; the others have the numbers that follow", minimum=0)
-
-    @property
-    def all_seeds(self) -> range:
-        """The seeds of all repetitions."""
-        return range(self.first_seed, self.first_seed + self.seeds)
-
-
-@dataclasses.dataclass(frozen=True)
-class Images(Repeated):
-    """Settings of the questions on images."""
-
-    data: str = option("mnist10k", "data set: a name of hw1.datasets or a path")
-    train: int = option(5000, "training examples")
-    test: int = option(5000, "test examples")
-    splits: str = option(
-        "seed",
-        "division into training and test set, drawn anew by each seed or fixed as the data set has it",
-        choices=("seed", "fixed"),
-    )
-    pixels: float | None = option(
-        None, "value of white, by which pixels are divided; told by the pixels where that is possible"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class OneLoss(Images):
-    """Settings of the questions that compare nets at one training loss."""
-
-    hidden: tuple[int, ...] = option((30, 20), "widths of the hidden layers", unique=False)
-    target_loss: float = option(0.05, "training loss in nats to which every net is trained")
-    updates: int = option(20000, "largest number of optimizer steps")
 
 
 def make_settings(module: ModuleType, size: str = "report", **overrides):
@@ -125,22 +55,22 @@ def make_settings(module: ModuleType, size: str = "report", **overrides):
         if counted in given and field.name not in given and len(value) != len(given[counted]):
             value = (max(value),)
         settings = dataclasses.replace(settings, **{field.name: value})
-    module.units(settings)  # raises for settings that do not fit together
+    units(module, settings)  # raises for settings that do not fit together
     return settings
 
 
-def check(settings) -> None:
-    """Raises ValueError with flag, value and what would be right, if a setting is wrong."""
-    for field, kind, many in fields(type(settings)):
-        value = getattr(settings, field.name)
-        entries = value if many else (value,)
-        right = isinstance(entries, tuple) and entries and all(_is_right(field, kind, entry) for entry in entries)
-        if not right or (field.metadata.get("unique", True) and len(set(entries)) < len(entries)):
-            raise ValueError(f"--{field.name}={write(value)}: must be {wanted(field, kind, many, value)}")
-    for field, _, many in fields(type(settings)):
-        value, bound = getattr(settings, field.name), field.metadata.get("at_most")
-        if bound and max(value if many else (value,)) > getattr(settings, bound):
-            raise ValueError(f"--{field.name}={write(value)}: must be at most --{bound}={getattr(settings, bound)}")
+def units(module: ModuleType, settings) -> list[dict]:
+    """The units of work in the order of the CSV: those of the module, and by `by_seed` one for each seed of each.
+
+    Raises:
+        ValueError: the settings do not fit together, or the seeds are computed together.
+    """
+    whole = module.units(settings)
+    if not getattr(settings, "by_seed", False):
+        return whole
+    if not getattr(module, "BY_SEED", False):
+        raise ValueError(f"--by_seed: the seeds of {name_of(module)} are computed together; leave it out")
+    return [unit | {"seed": seed} for unit in whole for seed in settings.all_seeds]
 
 
 def run_units(
@@ -200,14 +130,22 @@ def open_record(module: ModuleType, settings, out: str | Path, name: str, about:
     recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
     if recorded.get("pixels") is None:
         recorded.pop("pixels", None)  # older records have no such setting
-    return records.Record(Path(out), name, module.COLUMNS, recorded, module.units(settings), about, made_by)
+    if not recorded.get("by_seed"):
+        recorded.pop("by_seed", None)
+    return records.Record(Path(out), name, module.COLUMNS, recorded, units(module, settings), about, made_by)
 
 
 def compute(module: ModuleType, settings, data, unit: dict) -> tuple[list[dict], float]:
     """The rows of a unit, which depend on nothing that was computed before, and the seconds that it took."""
     _make_deterministic()
-    start = time.perf_counter()
-    return list(module.run(settings, data, **unit)), time.perf_counter() - start
+    start, by_seed = time.perf_counter(), getattr(settings, "by_seed", False)
+    if by_seed:
+        unit = dict(unit)
+        settings = dataclasses.replace(settings, seeds=1, first_seed=unit.pop("seed"), by_seed=False)
+    rows = list(module.run(settings, data, **unit))
+    if by_seed:  # the seed is a column of the unit
+        rows = [{column: value for column, value in row.items() if column != "seed"} for row in rows]
+    return rows, time.perf_counter() - start
 
 
 def name_of(module: ModuleType) -> str:
@@ -218,28 +156,6 @@ def name_of(module: ModuleType) -> str:
 def label(data: str) -> str:
     """What rows and records call a data set: its name, or the last part of its path."""
     return Path(data).name or data
-
-
-def fields(settings: type) -> Iterator[tuple[dataclasses.Field, type, bool]]:
-    """Yields each field with the type of its entries and whether it is a tuple of them."""
-    hints = typing.get_type_hints(settings)
-    for field in dataclasses.fields(settings):
-        kind = hints[field.name]
-        yield field, (*typing.get_args(kind), kind)[0], typing.get_origin(kind) is tuple
-
-
-def _is_right(field: dataclasses.Field, kind: type, value: object) -> bool:
-    minimum, choices = field.metadata.get("minimum"), field.metadata.get("choices")
-    if value is None:
-        return field.default is None
-    if choices:
-        return value in choices
-    if kind not in (int, float):
-        return isinstance(value, kind) and value != ""
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        return False
-    maximum = field.metadata.get("maximum", math.inf)
-    return (value > 0 if minimum is None else value >= minimum) and value <= maximum and value < math.inf
 
 
 def prepare(module: ModuleType, settings) -> tuple[object, tuple[object, dict | None]]:
@@ -278,7 +194,7 @@ def prepare(module: ModuleType, settings) -> tuple[object, tuple[object, dict | 
         about.setdefault("notes", []).append(f"{flag} is a default; {reason}: {instead} is taken")
         settings = dataclasses.replace(settings, **{name: value})
     check(settings)
-    module.units(settings)
+    units(module, settings)
     return settings, loaded
 
 

@@ -130,6 +130,8 @@ def _on_cluster(
 def _allowed(module, overrides: dict[str, object]) -> dict[str, object]:
     """The overrides that a question has as settings and whose values it allows; trajectories, say, has one split."""
     choices = {field.name: field.metadata.get("choices") for field, *_ in question.fields(module.Settings)}
+    if not getattr(module, "BY_SEED", False):
+        choices.pop("by_seed", None)
     return {
         name: value
         for name, value in overrides.items()
@@ -225,10 +227,16 @@ def main(argv: list[str] | None = None) -> None:
         "division into training and test set, see a question's --help [seed]",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "by_seed",
+        False,
+        "a unit for each seed where seeds do not depend on each other: shorter ones, for many workers [false]",
+        flag_values=values,
+    )
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         command.check_names(values.only)
-    overrides = {"first_seed": values.first_seed, "splits": values.splits}
+    overrides = {"first_seed": values.first_seed, "splits": values.splits, "by_seed": values.by_seed}
     with command.exit_on_error(traceback=values.traceback):
         names = tuple(values.only or catalogue.names(values.part))
         if reproduce(values.size, values.out, names, values.traceback, values.jobs, overrides, values.cluster):

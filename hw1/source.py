@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hw1 import catalogue
 
-SHARED = Path(__file__).with_name("question.py")  # the settings that questions inherit
+SHARED = Path(__file__).with_name("settings.py")  # those that questions inherit
 
 
 def docstring(name: str) -> str:

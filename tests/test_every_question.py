@@ -1,15 +1,21 @@
 """What holds for every question at smoke size: rows, records, resuming, and errors of one line."""
 
+import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hw1 import catalogue, command, question, records, reproduce
 
 ROOT = Path(__file__).parents[1]
+BY_SEED = [name for name in catalogue.names() if getattr(catalogue.experiment(name), "BY_SEED", False)]
+if "EVERY_SEED" not in os.environ:  # the others take minutes
+    BY_SEED = ["sensitivity", "batch_growth"]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,23 @@ def test_an_interrupted_question_ends_with_the_same_bytes(runs, tmp_path, monkey
     whole = (tmp_path / "sensitivity.csv").read_bytes()
     assert whole.startswith(begun)
     assert whole == (runs / "sensitivity.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", BY_SEED)
+def test_units_divided_by_seed_give_the_same_rows_but_for_rounding(runs, tmp_path, name):
+    """So no row depends on another seed."""
+    module = catalogue.experiment(name)
+    settings = question.make_settings(module, "smoke")
+    question.run_units(module, dataclasses.replace(settings, by_seed=True), tmp_path)
+    for table, columns in module.COLUMNS.items():
+        whole, apart = (records.read(folder, name, table) for folder in (runs, tmp_path))
+        floats = [column for column in columns if whole[column].dtype.kind == "f"]
+        exact = [column for column in columns if column not in floats]
+        whole, apart = (frame.sort_values(exact, kind="stable", ignore_index=True) for frame in (whole, apart))
+        assert whole[exact].equals(apart[exact])
+        for column in floats:
+            tolerance = 1e-5 * np.abs(whole[column]).max()
+            np.testing.assert_allclose(apart[column], whole[column], rtol=1e-3, atol=tolerance, err_msg=column)
 
 
 def test_a_command_says_nothing_but_its_own(tmp_path):

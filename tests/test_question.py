@@ -1,5 +1,6 @@
 """Questions, with toys: settings and their ranges, what is computed and written, determinism, seeds and splits."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -100,6 +101,27 @@ def test_answer_tells_of_its_progress(toy, tmp_path):
     states.clear()
     question.run_units(toy, settings, tmp_path, watch=watch)
     assert states == [(2, 2, None)]
+
+
+def test_units_may_be_divided_by_seed(toy, tmp_path):
+    """The rows are the same, and each is a unit; a question whose seeds belong together refuses."""
+    toy.Settings = dataclasses.make_dataclass(
+        "Settings",
+        [("by_seed", bool, question.option(False, "apart"))],
+        bases=(toy.Settings, question.Repeated),
+        frozen=True,
+    )
+    whole = question.run_units(toy, question.make_settings(toy, "smoke"), tmp_path / "whole")
+    with pytest.raises(ValueError, match="--by_seed: the seeds of toy are computed together; leave it out"):
+        question.make_settings(toy, "smoke", by_seed=True)
+    toy.BY_SEED = True
+    toy.run = lambda settings, data, size: ({"seed": s, "value": size / (3 + s)} for s in settings.all_seeds)
+    settings, states = question.make_settings(toy, "smoke", by_seed=True, first_seed=0), []
+    apart = question.run_units(toy, settings, tmp_path / "apart", watch=lambda *state: states.append(state[2]))
+    assert apart.read_bytes() == whole.read_bytes()
+    assert states == [None, *({"size": size, "seed": seed} for size in (8, 64) for seed in (0, 1))]
+    with pytest.raises(ValueError, match="by_seed is 'absent' there but True here"):
+        question.run_units(toy, settings, tmp_path / "whole")
 
 
 def test_the_files_may_have_another_name(toy, tmp_path):

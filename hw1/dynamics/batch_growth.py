@@ -75,6 +75,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {"rows": ["schedule", "seed", "epoch", "updates", *question.LOSSES_AND_ACCURACIES, "status"]}
 
 

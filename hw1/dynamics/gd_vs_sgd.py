@@ -110,6 +110,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": ["net", "method", "seed", "updates", *question.LOSSES_AND_ACCURACIES, *DISTORTIONS, "status"],
     "curves": ["net", "method", "seed", "step", *question.LOSSES_AND_ACCURACIES],

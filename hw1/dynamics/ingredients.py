@@ -105,6 +105,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": ["removed", "rate", "learning_rate", "seed", "updates", *question.LOSSES_AND_ACCURACIES, "status"],
 }

@@ -96,6 +96,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": [
         "alpha",

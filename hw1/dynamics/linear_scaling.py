@@ -83,6 +83,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": ["batch_size", "rule", "learning_rate", "seed", "updates", *question.LOSSES_AND_ACCURACIES, "status"],
     "training": ["batch_size", "rule", "seed", "epoch", *question.LOSSES_AND_ACCURACIES],

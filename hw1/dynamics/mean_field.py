@@ -97,6 +97,7 @@ SIZES = {
 }
 
 _MEASURED = ["gap", "loss_gap", "fluctuation", "descent_fluctuation", *question.LOSSES_AND_ACCURACIES, "descent_loss"]
+BY_SEED = True
 COLUMNS = {
     "rows": ["width", "schedule", "seed", "time", "learning_rate", "batch_size", *_MEASURED, "status"],
     "batches": ["width", "rule", "seed", "time", "learning_rate", "batch_size", *_MEASURED, "status"],

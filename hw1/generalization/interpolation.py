@@ -53,6 +53,7 @@ SIZES = {
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "points": 121, "updates": 200000},
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": ["pair", "seed", "alpha", *question.LOSSES_AND_ACCURACIES, "status"],
 }

@@ -72,6 +72,7 @@ SIZES = {
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "epochs": 400, "batch_size": 250},
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": ["pixels", "fraction", "seed", "epoch", *question.LOSSES_AND_ACCURACIES, "status"],
 }

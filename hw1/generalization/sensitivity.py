@@ -54,6 +54,7 @@ SIZES = {
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "updates": 200000},
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": [
         "batch_size",

@@ -66,6 +66,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": [
         "batch_size",

@@ -113,6 +113,7 @@ SIZES = {
     },
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": [
         "net",

@@ -59,6 +59,7 @@ SIZES = {
     "paper": {"data": "mnist", "train": 60000, "test": 10000, "points": 1000, "steps": 20000},
 }
 
+BY_SEED = True
 COLUMNS = {
     "rows": ["task", "seed", "step", "loss", "gradient_norm", "status"],
     "accuracy": ["task", "seed", "step", *question.LOSSES_AND_ACCURACIES],
