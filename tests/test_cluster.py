@@ -156,3 +156,19 @@ def test_without_a_cluster_nothing_of_dask_is_imported(tmp_path):
         "assert not {'dask', 'distributed'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_the_simulation_takes_what_its_units_take_at_least(monkeypatch):
+    """Divided by seed there are more units, of the same sum, and the longest is no longer than before."""
+    from benchmarks import cluster as benchmark
+
+    monkeypatch.setattr(benchmark, "WORKERS", (4,))
+    monkeypatch.setattr(benchmark, "SIMULATED", 0.2)
+    for size in ("report", "paper"):
+        whole, apart = (benchmark._lengths(size, by_seed) for by_seed in (False, True))
+        assert len(apart) > 2 * len(whole)
+        assert sum(apart) == pytest.approx(sum(whole))
+        assert max(apart) <= max(whole)
+    rows = benchmark._simulated()
+    assert len(rows) == 4
+    assert all(row["ratio"] >= 1 for row in rows)
