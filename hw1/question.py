@@ -207,7 +207,8 @@ def compute(module: ModuleType, settings, data, unit: dict) -> tuple[list[dict],
     """The rows of a unit, which depend on nothing that was computed before, and the seconds that it took."""
     _make_deterministic()
     start = time.perf_counter()
-    return list(module.run(settings, data, **unit)), time.perf_counter() - start
+    rows = list(module.run(settings, data, **unit))
+    return rows, max(time.perf_counter() - start, 0.0)  # a clock may be set back
 
 
 def name_of(module: ModuleType) -> str:

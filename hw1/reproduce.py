@@ -103,7 +103,7 @@ def _answer(size: str, out: str, traceback: bool, overrides: dict, name: str) ->
         if traceback:
             print_exc()
         wrong = f"error: {command.describe(error)}"
-    return name, time.perf_counter() - start, wrong
+    return name, max(time.perf_counter() - start, 0.0), wrong
 
 
 def _on_cluster(

@@ -54,12 +54,12 @@ ALLOWED = {
     "measures": {"datasets", "evaluation", "models"},
     # The commands: nothing but the report and the replication, which need the ledger, imports one.
     "__main__": {"catalogue", "command", "source"},
-    "plot": {"catalogue", "command", "findings"},
+    "plot": {"catalogue", "command", "findings", "records"},
     "claims": {"catalogue", "command", "files", "findings", "records", "statistics"},
     "cluster": {"catalogue", "command", "environment", "findings.drawing", "question"},
     "reproduce": {"catalogue", "cluster", "command", "files", "question", "records"},
     "replicate": {"catalogue", "claims", "command", "files", "findings", "records", "reproduce"},
-    "report": {"catalogue", "claims", "command", "findings", "records", "replicate", "source", "statistics"},
+    "report": {"catalogue", "claims", "command", "files", "findings", "records", "replicate", "source", "statistics"},
     "saved": {"command", "copies", "evaluation", "models", "quiet"},
     "inputs": {"command", "datasets", "evaluation"},
     "barriers": {"command", "environment", "files", "findings.style", "inputs", "measures", "saved"},
@@ -124,7 +124,7 @@ def rules_of(module):
         assert part in ALLOWED, f"{part} has no rules"
         return ALLOWED[part] | (set() if part in catalogue.PARTS else {part})
     if below == ["drawing"]:
-        return {"catalogue", "records"}
+        return {"catalogue", "files", "records"}
     return {"nets", "statistics", *SHARED, f"findings.{'.'.join(below)}_figure"}  # a long finding draws apart
 
 

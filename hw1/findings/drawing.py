@@ -1,8 +1,11 @@
 """CSV → figure: draws a question's figure from its rows, as PNG and PDF."""
 
+import io
 from pathlib import Path
 
-from hw1 import catalogue, records
+from hw1 import catalogue, files, records
+
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 
 def draw(name: str, folder: str | Path) -> list[Path]:
@@ -23,11 +26,12 @@ def draw(name: str, folder: str | Path) -> list[Path]:
     rows, tables = records.read(folder, name), records.tables(folder, name)
     figure = finding.figure(rows, records.settings(folder, name), **tables)
     target = Path(folder, "figures")
-    paths = [target / f"{name}.png", target / f"{name}.pdf"]
     try:
         target.mkdir(exist_ok=True)
-        figure.savefig(paths[0], metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     except OSError as error:
-        raise OSError(f"cannot draw into {target} ({error.strerror or error}); the rows are kept") from error
-    return paths
+        raise files.unwritable(target, error) from error
+    for kind, metadata in METADATA.items():
+        image = io.BytesIO()
+        figure.savefig(image, format=kind, metadata=metadata)
+        files.replace(target / f"{name}.{kind}", image.getvalue())
+    return [target / f"{name}.{kind}" for kind in METADATA]
