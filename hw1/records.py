@@ -323,8 +323,9 @@ def _load_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        begun = any(path.with_suffix(suffix).exists() for suffix in (".csv", ".json"))
-        command = f"python -m hw1.reproduce --only={path.stem.partition('.')[0]} --out={path.parent}"
+        question = path.stem.partition(".")[0]
+        begun = any(path.with_name(f"{question}{suffix}").exists() for suffix in (".csv", ".json"))
+        command = f"python -m hw1.reproduce --only={question} --out={path.parent}"
         raise FileNotFoundError(f"{path} is missing; {f'{MOVE}, ' if begun else ''}make it with: {command}") from None
     except OSError as error:
         raise OSError(f"{path} cannot be read ({error.strerror}); {MOVE}") from error
