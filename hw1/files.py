@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import filelock
 
+UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 _locked: set[Path] = set()  # folders that this process has locked
@@ -75,6 +77,21 @@ def replace(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()  # Half a file only takes room on a full disk.
         raise unwritable(path.parent, error) from error
+
+
+def save(figure, folder: Path, name: str) -> list[Path]:
+    """Writes a Matplotlib figure as PNG and PDF without their dates, and gives their paths; makes the folder."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    paths = []
+    for kind, metadata in UNDATED.items():
+        image = io.BytesIO()
+        figure.savefig(image, format=kind, metadata=metadata)
+        paths.append(folder / f"{name}.{kind}")
+        replace(paths[-1], image.getvalue())
+    return paths
 
 
 def unwritable(folder: Path, error: OSError) -> OSError:

@@ -324,7 +324,7 @@ def _load_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         question = path.stem.partition(".")[0]
-        begun = any(path.with_name(f"{question}{suffix}").exists() for suffix in (".csv", ".json"))
+        begun = any(os.path.lexists(path.with_name(f"{question}{suffix}")) for suffix in (".csv", ".json"))
         command = f"python -m hw1.reproduce --only={question} --out={path.parent}"
         raise FileNotFoundError(f"{path} is missing; {f'{MOVE}, ' if begun else ''}make it with: {command}") from None
     except OSError as error:

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from faults import children
 
+import hw1.report.__main__ as report
+
 NOBODY = 65534
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -240,6 +242,30 @@ def test_a_folder_goes_away_during_the_run(faults, whole, tmp_path, instead):
             away.rename(folder)
 
         survives(fault, folder, whole, partial(children.answer, folder, children.toy(move)), back)
+
+
+# Reports
+
+
+@pytest.mark.parametrize(("broken", "remedy"), [("its file", "--out"), ("its parts", "TMPDIR")])
+def test_a_report_has_no_room(faults, tmp_path, monkeypatch, broken, remedy):
+    """Neither where it is written nor where it is set: the earlier one stays, and no part of the new one."""
+    out = tmp_path / "Report.pdf"
+    out.write_bytes(b"earlier")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(report.typst, "compile", lambda *arguments, **options: b"new")
+    for _ in faults(f"disk: no room for a report ({broken})", 1, 1):
+        with monkeypatch.context() as patch:
+            patch.setattr(*((os, "fsync") if broken == "its file" else (report.shutil, "copy")), full)
+            place = tmp_path if broken == "its file" else tempfile.gettempdir()
+            with pytest.raises(OSError, match=rf"{place} \(No space left on device\): .*{remedy}"):
+                report._typeset("supplement.typ", {}, tmp_path, [], out)
+        assert children.held(tmp_path) == {"Report.pdf": b"earlier"}
+        report._typeset("supplement.typ", {}, tmp_path, [], out)
+        assert children.held(tmp_path) == {"Report.pdf": b"new"}
 
 
 # A real question
