@@ -52,7 +52,7 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
         if not is_free:
             process = "unknown"
             with contextlib.suppress(OSError):  # Windows lets no other process read what is locked
-                process = (folder / ".lock").read_text().strip() or process
+                process = (folder / ".lock").read_text(errors="replace").strip() or process
             remedy = "wait for it, or name another folder with --out"
             raise OSError(f"another run (process {process}) is using {folder}; {remedy}")
         _locked.add(place)

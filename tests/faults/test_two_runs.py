@@ -20,20 +20,21 @@ def whole(tmp_path_factory):
     return children.undisturbed(tmp_path_factory.mktemp("whole"))
 
 
-def test_a_run_on_another_machine_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("content", "named"), [(ELSEWHERE.encode(), ELSEWHERE), (b"", "unknown"), (b"\xff", "\ufffd")])
+def test_a_run_on_another_machine_is_named(tmp_path, monkeypatch, content, named):
     """Where locks reach all machines, the second run stops and names machine and process of the first."""
-    (tmp_path / ".lock").write_text(ELSEWHERE)
+    (tmp_path / ".lock").write_bytes(content)
     monkeypatch.setattr(filelock, "lock_descriptor", lambda *arguments, **options: False)
     done = children.forked(children.answer, tmp_path)
-    children.refusal(done, f"process {ELSEWHERE}) is using {tmp_path}", "--out")
-    assert (tmp_path / ".lock").read_text() == ELSEWHERE
+    children.refusal(done, f"process {named}) is using {tmp_path}", "--out")
+    assert (tmp_path / ".lock").read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("name", [ELSEWHERE, f"4711 on {socket.gethostname()}", "4711", "", "\0\xff\n" * 9])
 def test_the_name_of_a_process_that_is_gone_blocks_nobody(tmp_path, name):
     """The lock decides, not what the file says: a machine may have lost its power."""
-    (tmp_path / ".lock").write_text(name)
+    (tmp_path / ".lock").write_text(name, encoding="latin-1")
     with files.lock(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
 
