@@ -235,7 +235,7 @@ def figure(points: list[dict], names: list[str]) -> Figure:
 
 def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> None:
     """Writes `paths.csv`, `paths.json` and the figure; OSError if the folder cannot be written."""
-    points, text, target = rows(curves), io.StringIO(), Path(folder, "figures")
+    points, text = rows(curves), io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(points)
@@ -243,10 +243,7 @@ def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> No
         files.replace(Path(folder, "paths.csv"), text.getvalue())
         record = {"barriers": barriers(curves)} | about | environment.describe()
         files.replace(Path(folder, "paths.json"), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-        fig = figure(points, names)
-        target.mkdir(exist_ok=True)
-        fig.savefig(target / "paths.png", metadata={"Software": None})
-        fig.savefig(target / "paths.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        files.save(figure(points, names), Path(folder, "figures"), "paths")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -57,7 +57,7 @@ def judge(folder: str | Path, names: Iterable[str] | None = None) -> pd.DataFram
 
 def answered(name: str, folder: str | Path) -> bool:
     """Whether a folder has all units of a question."""
-    return Path(folder, f"{name}.csv").exists() and records.about(folder, name)["complete"]
+    return records.is_begun(folder, name) and records.about(folder, name)["complete"]
 
 
 def same_nets(folder: str | Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -109,16 +109,20 @@ def read(folder: str | Path) -> pd.DataFrame:
         FileNotFoundError: there is none.
         ValueError: it is damaged.
     """
-    path = Path(folder, "claims.csv")
+    return read_table(Path(folder, "claims.csv"), COLUMNS, f"python -m hw1.claims --out={folder}")
+
+
+def read_table(path: Path, columns: Iterable[str], made_with: str) -> pd.DataFrame:
+    """Reads a CSV that a command made of records; errors as in `read`, which name the command."""
     try:
-        ledger = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+        table = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+        if tuple(table.columns) != tuple(columns):
+            raise ValueError(f"its columns must be {', '.join(columns)}")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; make it with: python -m hw1.claims --out={folder}") from None
-    if tuple(ledger.columns) != COLUMNS:
-        raise ValueError(
-            f"{path} must have the columns {', '.join(COLUMNS)}; make it anew with: python -m hw1.claims --out={folder}"
-        )
-    return ledger
+        raise FileNotFoundError(f"{path} is missing; make it with: {made_with}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or old ({error}); make it anew with: {made_with}") from error
+    return table
 
 
 def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
@@ -146,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
     with command.exit_on_error(traceback=values.traceback):
-        if not any(Path(values.out, f"{name}.csv").exists() for name in catalogue.names()):
+        if not any(records.is_begun(values.out, name) for name in catalogue.names()):
             raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: python -m hw1.reproduce")
         ledger = write(values.out, values.with_committed)
         own = ledger[ledger.folder == _written(values.out)]

@@ -6,11 +6,9 @@
 Figures go to figures/ in the same folder, as PNG and PDF.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from hw1 import catalogue, command
+from hw1 import catalogue, command, records
 from hw1.findings import drawing
 
 
@@ -24,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
         command.parse(values, argv, __doc__)
         command.check_names(values.only)
     with command.exit_on_error(traceback=values.traceback):
-        names = values.only or [name for name in catalogue.names() if Path(values.out, f"{name}.csv").exists()]
+        names = values.only or [name for name in catalogue.names() if records.is_begun(values.out, name)]
         if not names:
             raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: hw1 reproduce")
         for name in names:

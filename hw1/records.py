@@ -17,6 +17,7 @@ Example:
     read(folder, "sensitivity")  # a pandas.DataFrame
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -71,7 +72,7 @@ class Record:
         Raises:
             ValueError: the folder has a record with other settings or data, or its files are damaged. They
                 stay as they are.
-            OSError: the folder cannot be written.
+            OSError: the folder cannot be written, or a file cannot be read.
         """
         self.csv, self._json = _csv(folder, question), Path(folder, f"{question}.json")
         self._columns = {table: list(names) for table, names in columns.items()}
@@ -92,10 +93,12 @@ class Record:
         self._tables: dict[str, dict[tuple[str, ...], list[list[str]]]] = {
             table: {} for table in sorted(columns, key=lambda table: table == ROWS)
         }
-        if self.csv.exists() or self._json.exists():
+        self._seen = _content(self._json)
+        recorded = None
+        if is_begun(folder, question) or os.path.lexists(self._json):
             recorded = _load_json(self._json)
             self._refuse_other(recorded)
-        if self.csv.exists() or (self._json.exists() and recorded["sha256"]):
+        if recorded and (recorded["sha256"] or is_begun(folder, question)):
             self._about = recorded
             done = self._load_rows(ROWS)
             for table in self._tables:  # a unit that was killed between the tables is not done
@@ -130,7 +133,8 @@ class Record:
         Raises:
             ValueError: there is no row, or its columns are not those of its table.
             TypeError: a value is neither a number nor a string.
-            OSError: the folder cannot be written, or the disk is full. What was written before stays.
+            OSError: the folder cannot be written, the disk is full, or another run has written the record since.
+                What was written before stays.
         """
         key, lines = _key(unit), {table: [] for table in self._tables}
         for row in rows:
@@ -192,9 +196,22 @@ class Record:
         return text.getvalue()
 
     def _write_json(self, more: dict | None = None) -> None:
+        """Writes the JSON unless it changed since this run last saw it: locks do not reach every machine."""
+        if _content(self._json) != self._seen:
+            raise OSError(
+                f"{self._json} is gone or was changed by another run; nothing more is written to {self.csv.parent}: "
+                "stop that run and give the same command again, or name another folder with --out"
+            )
         done, total = len(self._tables[ROWS]), len(self.units)
         about = self._about | {"units_done": done, "units_total": total, "complete": done == total} | (more or {})
-        files.replace(self._json, signed(about))
+        text = signed(about)
+        files.replace(self._json, text)
+        self._seen = text.encode()
+
+
+def is_begun(folder: str | os.PathLike, question: str) -> bool:
+    """Whether a folder has the CSV of a question, or what stands in its place, such as a link to nowhere."""
+    return os.path.lexists(_csv(folder, question))
 
 
 def read(folder: str | os.PathLike, question: str, table: str = ROWS) -> pd.DataFrame:
@@ -202,6 +219,7 @@ def read(folder: str | os.PathLike, question: str, table: str = ROWS) -> pd.Data
 
     Raises:
         FileNotFoundError: there is no such CSV. The message has the command that makes it.
+        OSError: the CSV or its record cannot be read.
         ValueError: the CSV or its record is damaged.
     """
     path, run = _csv(folder, question, table), about(folder, question)
@@ -269,6 +287,12 @@ def _line(question: str, columns: list[str], unit: dict, row: dict) -> list[str]
     return [_text(row[column], column) for column in columns]
 
 
+def _content(path: Path) -> bytes | None:
+    """What is in a file; None if it cannot be read."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -294,7 +318,9 @@ def _load_json(path: Path) -> dict:
         about = json.loads(_load_text(path))
         if _signature(about) != about[OWN]:
             raise ValueError(f"it is not as it was written: {OWN} is not that of the rest")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if about["question"] != path.stem:
+            raise ValueError(f"it is the record of {about['question']}")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or old ({type(error).__name__}: {error}); {MOVE}") from error
     return about
 
@@ -303,6 +329,9 @@ def _load_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        begun = any(path.with_suffix(suffix).exists() for suffix in (".csv", ".json"))
-        command = f"python -m hw1.reproduce --only={path.stem.partition('.')[0]} --out={path.parent}"
+        question = path.stem.partition(".")[0]
+        begun = any(os.path.lexists(path.with_name(f"{question}{suffix}")) for suffix in (".csv", ".json"))
+        command = f"python -m hw1.reproduce --only={question} --out={path.parent}"
         raise FileNotFoundError(f"{path} is missing; {f'{MOVE}, ' if begun else ''}make it with: {command}") from None
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror}); {MOVE}") from error

@@ -13,6 +13,7 @@ became of it: "repeats" (the same verdict), "flips" (held and did not hold, or a
 "decided now" or "still undecided".
 """
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -67,7 +68,8 @@ def first_fresh_seed(names) -> int:
 def read(folder: str | Path) -> pd.DataFrame | None:
     """The table of a folder; None if it has none."""
     path = Path(folder, "replication.csv")
-    return pd.read_csv(path, keep_default_na=False, na_values=["nan"]) if path.exists() else None
+    made_with = f"python -m hw1.replicate --out={folder}"
+    return claims.read_table(path, COLUMNS, made_with) if os.path.lexists(path) else None
 
 
 def main(argv: list[str] | None = None) -> None:

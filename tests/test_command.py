@@ -258,5 +258,5 @@ def test_second_command_on_a_folder_stops(run_toy, tmp_path):
     with files.lock(tmp_path / "runs"):
         second = run_toy()
     assert second.returncode == 1
-    assert re.fullmatch(rf"error: another run \(process {os.getpid()}\) is using .*\n", second.stderr)
+    assert re.fullmatch(rf"error: another run \(process {os.getpid()} on .+\) is using .*\n", second.stderr)
     assert not (tmp_path / "runs" / "toy.json").exists()

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -60,14 +61,14 @@ def test_second_run_on_a_folder_stops_until_the_first_is_gone(tmp_path):
         try:
             assert first.stdout.readline() == "locked\n"
             with (
-                pytest.raises(OSError, match=rf"process {first.pid}\) is using .*runs.*--out"),
+                pytest.raises(OSError, match=rf"process {first.pid} on .+\) is using .*runs.*--out"),
                 files.lock(folder),
             ):
                 pytest.fail("two processes hold one folder")
         finally:
             first.send_signal(signal.SIGKILL)
     with files.lock(folder):
-        assert (folder / ".lock").read_text() == f"{os.getpid()}\n"
+        assert (folder / ".lock").read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
 
 
 def test_lock_may_be_nested_and_is_released_at_the_end(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hw1 import catalogue, records
+from hw1 import catalogue, files, records
 
 
 def draw(name: str, folder: str | Path) -> list[Path]:
@@ -22,12 +22,4 @@ def draw(name: str, folder: str | Path) -> list[Path]:
     finding = catalogue.finding(name)
     rows, tables = records.read(folder, name), records.tables(folder, name)
     figure = finding.figure(rows, records.settings(folder, name), **tables)
-    target = Path(folder, "figures")
-    paths = [target / f"{name}.png", target / f"{name}.pdf"]
-    try:
-        target.mkdir(exist_ok=True)
-        figure.savefig(paths[0], metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    except OSError as error:
-        raise OSError(f"cannot draw into {target} ({error.strerror or error}); the rows are kept") from error
-    return paths
+    return files.save(figure, Path(folder, "figures"), name)

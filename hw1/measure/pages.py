@@ -298,8 +298,4 @@ def _typeset(cards, drawn, svgs, out: Path) -> None:
         (folder / "content.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         layout = Path(__file__).with_name("card.typ").read_text(encoding="utf-8")
         (folder / "card.typ").write_text(layout, encoding="utf-8")
-        typst.compile(str(folder / "card.typ"), output=str(folder / "card.pdf"))
-        try:
-            out.write_bytes((folder / "card.pdf").read_bytes())
-        except OSError as error:
-            raise files.unwritable(out.parent, error) from error
+        files.replace(out, typst.compile(str(folder / "card.typ")))

@@ -21,7 +21,7 @@ import pandas as pd
 import typst
 from absl import flags
 
-from hw1 import catalogue, claims, command, records, replicate, source
+from hw1 import catalogue, claims, command, files, records, replicate, source
 from hw1.findings import drawing, words
 from hw1.report import answer
 from hw1.statistics import Interval
@@ -152,20 +152,21 @@ def _typeset(
             raise ValueError(
                 f"{name} is not finished in {results}; continue with: hw1 reproduce --only={name} --out={results}"
             )
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        for name in names:
-            shutil.copy(drawing.draw(name, results)[1], work)
-        for file in (layout, "layout.typ"):
-            shutil.copy(Path(__file__).with_name(file), work)
-        for scale in SCALES:
-            (work / "content.json").write_text(json.dumps(content | {"scale": scale}, ensure_ascii=False))
-            typst.compile(work / layout, output=work / "out.pdf", root=work, ignore_system_fonts=True)
-            if most_pages is None or _pages(work / layout, work) <= most_pages:
-                break
-        partial = out.with_name(f"{out.name}.tmp")
-        shutil.copy(work / "out.pdf", partial)
-        partial.replace(out)
+    figures = [drawing.draw(name, results)[1] for name in names]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder)
+            for file in (*figures, Path(__file__).with_name(layout), Path(__file__).with_name("layout.typ")):
+                shutil.copy(file, work)
+            for scale in SCALES:
+                (work / "content.json").write_text(json.dumps(content | {"scale": scale}, ensure_ascii=False))
+                pdf = typst.compile(work / layout, root=work, ignore_system_fonts=True)
+                if most_pages is None or _pages(work / layout, work) <= most_pages:
+                    break
+    except OSError as error:
+        remedy = "make room there, or name another folder with the variable TMPDIR"
+        raise OSError(f"cannot set {out} in {tempfile.gettempdir()} ({error.strerror or error}): {remedy}") from error
+    files.replace(out, pdf)
 
 
 def _pages(layout: Path, work: Path) -> int:
