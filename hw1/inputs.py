@@ -1,6 +1,8 @@
 """Data for the commands that measure saved nets: flags, and the form in which a net takes inputs and labels."""
 
+import contextlib
 import math
+import re
 
 import numpy as np
 from absl import flags
@@ -155,34 +157,61 @@ def parts(data, model, pixels: float = 1.0) -> tuple[tuple, tuple]:
 
 
 def check_pixels(model, x, y, pixels: float) -> None:
-    """Raises ValueError if a classifier does far better on images whose pixels have another range.
+    """Tries a classifier on images whose pixels have other ranges: 0 to 1, 0 to 255, -1 to 1, and standardised.
 
-    That is: it is right far more often, or its loss is far below that of guessing where it was above.
+    Where it is better there, it was probably trained there, and what is measured here is that of another function.
 
     Args:
         model: a built Keras model that outputs logits.
-        x: inputs, shape [n, ...]; those that do not lie between 0 and 255 are no such images and not checked.
+        x: inputs, shape [n, ...]; those that lie neither between 0 and 255 nor between -1 and 1 are not checked.
         y: labels, shape [n].
         pixels: see `parts`.
+
+    Raises:
+        ValueError: it is right far more often there, or its loss is far below that of guessing where it was above.
+            Where it is right more often by less than that, but by more than three standard errors, a line says so.
     """
     from hw1 import evaluation
 
     if not isinstance(x, np.ndarray) or not (np.issubdtype(x.dtype, np.floating) or x.dtype == np.uint8):
         return
     x, y = (each[:CHECKED] for each in (x, y))
-    if x.min() < 0 or x.max() > max(pixels, 255):
+    low, top = (-1, 1) if x.min() < 0 else (0, pixels if x.max() <= pixels else 255)  # raw arrays may be bytes
+    if x.min() < low or x.max() > top or x.min() == x.max():
         return
-    top = pixels if x.max() <= pixels else 255  # arrays taken as they are may be bytes
-    other = 1 if top > 1 else 255
-    real = x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float32)
-    try:
-        here, there = (evaluation.evaluate(model, part, y) for part in (x, real * np.float32(other / top)))
-    except ValueError:  # the other range does not fit the model
-        return
+    unit = ((x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float32)) - np.float32(low)) / np.float32(
+        top - low
+    )
+    others = {
+        f"from {a} to {b}": np.float32(a) + np.float32(b - a) * unit
+        for a, b in ((0, 1), (0, 255), (-1, 1))
+        if (a, b) != (low, top)
+    }
+    others["with mean 0 and variance 1"] = (unit - unit.mean()) / unit.std()
+    here = evaluation.evaluate(model, x, y)
     guess = np.log(model.output_shape[-1]) if isinstance(getattr(model, "output_shape", None), tuple) else np.inf
+    found = {}
+    for name, images in others.items():
+        with contextlib.suppress(ValueError):  # a range that does not fit the model
+            found[name] = evaluation.evaluate(model, images, y)
+    if not found:
+        return
+    best = max(accuracy for _, accuracy in found.values())
+    name, there = next(
+        (name, there) for name, there in found.items() if best - there[1] <= _noise(best, there[1], len(y))
+    )
+    flag = re.fullmatch("from 0 to (1|255)", name) if low == 0 and top == pixels else None
+    remedy = f"use --pixels={flag[1]}" if flag else "save them so in an .npz, and give it with --raw"
+    text = (
+        f"on these inputs, from {low} to {top:g}, the net is right on {here[1]:.0%}, with a loss of {here[0]:.3g}; on "
+        f"those {name} it is right on {there[1]:.0%}, with a loss of {there[0]:.3g}: {remedy}"
+    )
     if there[1] > here[1] + 0.2 or there[0] < guess / 2 < guess < here[0]:
-        remedy = f"use --pixels={other}" if top == pixels else "leave out --raw, or divide them by 255"
-        raise ValueError(
-            f"on these images with pixels from 0 to {top:g} the net is right on {here[1]:.0%}, with a loss of "
-            f"{here[0]:.3g}; from 0 to {other} it is right on {there[1]:.0%}, with a loss of {there[0]:.3g}: {remedy}"
-        )
+        raise ValueError(text)
+    if there[1] - here[1] > _noise(here[1], there[1], len(y)):
+        command.say(f"{text}, if it was trained on these")
+
+
+def _noise(accuracy, other, n) -> float:
+    """Three standard errors, at most, of the difference of two accuracies on the same n examples."""
+    return 3 * math.sqrt((2 - accuracy - other) / n)

@@ -143,3 +143,41 @@ def test_white_of_the_data_and_white_of_the_net_are_two_flags(tmp_path, monkeypa
     found = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("test_"))
     expected = references.evaluate(dense(3), np.float32(x / 100 * 255), y)[0]
     assert float(found["test_loss"]) == pytest.approx(expected, rel=1e-4)
+
+
+RANGES = {
+    "from 0 to 1": lambda x: x,
+    "from 0 to 255": lambda x: 255 * x,
+    "from -1 to 1": lambda x: 2 * x - 1,
+    "with mean 0 and variance 1": lambda x: (x - x.mean()) / x.std(),
+}
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.4])  # the net is right on all, and on most
+@pytest.mark.parametrize("trained", RANGES)
+@pytest.mark.parametrize("given", list(RANGES)[:3])
+def test_inputs_of_another_range_than_the_net_was_trained_on(trained, given, noise, capsys):
+    """They are refused where it matters much, and said where it matters; those of its own range pass in silence."""
+    rng = np.random.default_rng(0)
+    patterns, y = (rng.random((6, 9)) < 0.3).astype(np.float32), np.resize(np.arange(6), 600)
+    x = np.clip(patterns[y] + rng.normal(0, noise, (600, 9)), 0, 1).astype(np.float32)
+    to = RANGES[trained]
+    means = np.stack([to(x)[y == c].mean(axis=0) for c in range(6)])
+    scale = 1 / to(x).var()  # the classifier of nearest means, in the units of its own inputs
+    model = keras.Sequential([keras.Input((9,)), L.Dense(6)])
+    model.set_weights([scale * means.T, -scale * (means**2).sum(axis=1) / 2])
+    x = RANGES[given](x)
+    here, best = ((np.argmax(model(each), axis=1) == y).mean() for each in (x, to((x - x.min()) / np.ptp(x))))
+    try:
+        inputs.check_pixels(model, x, y, 255.0 if given == "from 0 to 255" else 1.0)
+        said = capsys.readouterr().err
+    except ValueError as error:
+        said = str(error)
+    if given == trained or best < here + 0.05:
+        assert said == ""
+    elif best > here + 0.2:
+        named = next(name for name in RANGES if f"on those {name}" in said)  # where another range does as well, that
+        assert ("use --pixels=" in said) == (given[:6] == named[:6] == "from 0")
+        assert ("--raw" in said) != ("use --pixels=" in said)
+        if noise == 0.1:
+            assert named == trained
