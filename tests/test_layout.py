@@ -193,7 +193,7 @@ def has_code(path):
 
 
 def test_tests_mirror_the_package():
-    """A package with code has a folder of tests of its own name; every other one is of faults, which are of no package."""
+    """A package with code has a folder of tests of its own name; that of faults belongs to no package."""
     packages = {
         path.relative_to(PACKAGE).parts[0]
         for path in PACKAGE.rglob("*.py")
