@@ -6,11 +6,9 @@
 Figures go to figures/ in the same folder, as PNG and PDF.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from hw1 import catalogue, command
+from hw1 import command
 from hw1.findings import drawing
 
 
@@ -23,10 +21,8 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         command.check_names(values.only)
+        names = values.only or command.answered(values.out)
     with command.exit_on_error(traceback=values.traceback):
-        names = values.only or [name for name in catalogue.names() if Path(values.out, f"{name}.csv").exists()]
-        if not names:
-            raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: hw1 reproduce")
         for name in names:
             command.say(f"{name}: {', '.join(map(str, drawing.draw(name, values.out)))}")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hw1 import files, records
-from hw1.spelling import read, wanted, write  # noqa: F401 - commands take `read` from here
+from hw1.spelling import LARGEST, read, wanted, write  # noqa: F401 - commands take `read` from here
 
 # Columns that most questions have.
 LOSSES_AND_ACCURACIES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
@@ -239,6 +239,7 @@ def _is_right(field: dataclasses.Field, kind: type, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return False
     maximum = field.metadata.get("maximum", math.inf)
+    maximum = min(maximum, LARGEST) if kind is int else maximum
     return (value > 0 if minimum is None else value >= minimum) and value <= maximum and value < math.inf
 
 

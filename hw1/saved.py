@@ -169,23 +169,24 @@ def _attribute(layer, inner) -> str:
 # What is measured of it
 
 
-def taken(path: str | Path, probabilities: bool = False):
-    """The net of a file as it is measured: in single precision, and without a last softmax or sigmoid if told so."""
-    model = single_precision(load(path))
+def taken(path: str, probabilities: bool = False, loss: str | None = None):
+    """The net that --net names as it is measured: in single precision, and if told so without its softmax or sigmoid.
+
+    Raises:
+        ValueError: naming the flag, if the file holds no net, or one of probabilities where the loss takes logits.
+    """
     try:
-        return logits(model) if probabilities else model
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def check_kind(path: str | Path, model, loss: str | None = None) -> None:
-    """Raises ValueError for a net of probabilities where the loss takes logits, naming the flag that helps."""
-    ending = last_activation(model)
-    if ending and loss in (None, "crossentropy", "binary"):
-        raise ValueError(
-            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
-            "net without it"
-        )
+        model = single_precision(load(path))
+        model = logits(model) if probabilities else model
+        ending = last_activation(model)
+        if ending and loss in (None, "crossentropy", "binary"):
+            raise ValueError(
+                f"it gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
+                "net without it"
+            )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--net={path}: {error}") from error
+    return model
 
 
 def single_precision(model):

@@ -229,23 +229,24 @@ WRONG_FLAGS = {
     "--net=a.keras --net=b.keras b.keras": "no flag",
     "--net=a.keras --net=b.keras --out=data.npz": "is a file, not a folder",
 }
-WRONG_INPUT = {
-    "--net=a.keras --net=missing.keras": "there is no file missing.keras",
+    "--net=a.keras --net=missing.keras": "--net=missing.keras: there is no file missing.keras",
     "--net=a.keras --net=text.keras": "text.keras is not a .keras file",
+    "--net=softmax.keras --net=softmax.keras": "not logits",
+    "--net=softmax.keras --net=a.keras --probabilities": "a.keras: model .* all nets that are named",
+    "--net=a.keras --net=b.keras --data=nothing": "--data=nothing: there is no data set",
+    "--net=a.keras --net=b.keras --train=12": "--train=12",
+}
+WRONG_INPUT = {
     "--net=a.keras --net=wider.keras": "differ in architecture",
     "--net=a.keras --net=relu.keras": "computes another function",
     "--net=a.keras --net=a.keras": "the two nets are equal",
     "--net=large.keras --net=large.keras": r"takes \[n, 4, 4\]",
-    "--net=softmax.keras --net=softmax.keras": "not logits",
-    "--net=softmax.keras --net=a.keras --probabilities": "a.keras: model .* all nets that are named",
-    "--net=a.keras --net=b.keras --data=nothing": "there is no data set",
-    "--net=a.keras --net=b.keras --train=12": "12",
 }
 
 
 @pytest.mark.parametrize("arguments", [*WRONG_FLAGS, *WRONG_INPUT])
 def test_errors_are_one_line(command, monkeypatch, arguments):
-    """Exit code 2 for wrong flags and 1 for wrong input, no table, before any search."""
+    """Exit code 2 for wrong flags and what they name, 1 for what does not fit; no table, before any search."""
     monkeypatch.setattr(paths, "string", None)
     code, table, error = command(*arguments.split())
     assert code == (2 if arguments in WRONG_FLAGS else 1)

@@ -48,7 +48,7 @@ ALLOWED = {
     "records": {"environment", "files"},
     "source": {"catalogue"},
     "question": {"datasets", "files", "records", "spelling"},
-    "command": {"catalogue", "files", "findings.drawing", "question"},
+    "command": {"catalogue", "files", "findings.drawing", "question", "spelling"},
     "training": {"datasets", "evaluation", "models"},
     "recipe": {"models", "training"},
     "measures": {"datasets", "evaluation", "models"},
