@@ -250,7 +250,7 @@ def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> No
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 when interrupted."""
+    """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 if interrupted."""
     values = inputs.define_flags()
     flags.DEFINE_multi_string("net", [], "the file of a net; to be given twice (required)", flag_values=values)
     for name, default, text in (

@@ -228,7 +228,6 @@ WRONG_FLAGS = {
     "--net=a.keras --net=b.keras --net_c=b.keras": "net_c",
     "--net=a.keras --net=b.keras b.keras": "no flag",
     "--net=a.keras --net=b.keras --out=data.npz": "is a file, not a folder",
-}
     "--net=a.keras --net=missing.keras": "--net=missing.keras: there is no file missing.keras",
     "--net=a.keras --net=text.keras": "text.keras is not a .keras file",
     "--net=softmax.keras --net=softmax.keras": "not logits",

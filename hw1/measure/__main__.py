@@ -17,7 +17,7 @@ NUMBERS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 when interrupted."""
+    """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 if interrupted."""
     values = _flags()
     with command.exit_on_error(code=2):
         command.parse(values, argv, hw1.measure.__doc__)
