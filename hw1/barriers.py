@@ -245,8 +245,11 @@ def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> No
         files.replace(Path(folder, "paths.json"), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         fig = figure(points, names)
         target.mkdir(exist_ok=True)
-        fig.savefig(target / "paths.png", metadata={"Software": None})
-        fig.savefig(target / "paths.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        paths = [target / "paths.png", target / "paths.pdf"]
+        for path in filter(Path.is_symlink, paths):
+            path.unlink()  # so that what it leads to is not overwritten
+        fig.savefig(paths[0], metadata={"Software": None})
+        fig.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
 def main(argv: list[str] | None = None) -> None:

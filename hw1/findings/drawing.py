@@ -26,6 +26,8 @@ def draw(name: str, folder: str | Path) -> list[Path]:
     paths = [target / f"{name}.png", target / f"{name}.pdf"]
     try:
         target.mkdir(exist_ok=True)
+        for path in filter(Path.is_symlink, paths):
+            path.unlink()  # so that what it leads to is not overwritten
         figure.savefig(paths[0], metadata={"Software": None})
         figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     except OSError as error:

@@ -300,6 +300,8 @@ def _typeset(cards, drawn, svgs, out: Path) -> None:
         (folder / "card.typ").write_text(layout, encoding="utf-8")
         typst.compile(str(folder / "card.typ"), output=str(folder / "card.pdf"))
         try:
+            if out.is_symlink():
+                out.unlink()  # so that what it leads to is not overwritten
             out.write_bytes((folder / "card.pdf").read_bytes())
         except OSError as error:
             raise files.unwritable(out.parent, error) from error

@@ -121,6 +121,7 @@ def out_of_bounds(minimum, maximum, kind):
 def wrong_values(kind, minimum=None, maximum=math.inf, choices=None, many=False, unique=True, good=None):
     """Texts that no flag of this kind takes."""
     if choices:
+        choices = [*choices]
         wrong = ["", "nonsense", f"{choices[0]}x", f"{choices[0]};{choices[-1]}", *STRANGE]
     elif kind is bool:
         wrong = NO_SWITCH
@@ -164,7 +165,7 @@ def wrong_flag(job, rng):
     elif isinstance(parser, flags.FloatParser):
         values = wrong_values(float, parser.lower_bound)
     elif isinstance(parser, flags.IntegerParser):
-        values = wrong_values(int, parser.lower_bound)
+        values = [value for value in wrong_values(int, parser.lower_bound) if value != "0x10"]  # which these take
     elif flag.name == "only":
         values = ["", ",", "sharpnes", "sharpness,sharpness", "sharpness,", "sharpness;spectrum", *STRANGE]
     elif job == "report":
