@@ -12,6 +12,7 @@ import nets
 import numpy as np
 import pytest
 import references
+import toys
 
 from hw1 import barriers
 from hw1.measures import paths
@@ -80,7 +81,8 @@ def command(folder, monkeypatch, capsys):
         sizes = [f"--{name}={value}" for name, value in SMALL.items()]
         code = 0
         try:
-            barriers.main(["paths", "--data=data.npz", "--train=11", "--test=11", *sizes, *arguments])
+            defaults = ["--data=data.npz", "--train=11", "--test=11", *sizes]
+            barriers.main(["paths", *toys.beside(defaults, arguments), *arguments])
         except SystemExit as end:
             code = end.code or 0
         return code, *capsys.readouterr()

@@ -10,6 +10,7 @@ import keras
 import nets
 import numpy as np
 import pytest
+import toys
 
 from hw1 import measure
 from hw1.measure import cards, rows
@@ -51,7 +52,7 @@ def command(folder, monkeypatch, capsys):
         defaults = ["--data=data.npz", "--train=11", "--test=11", "--examples=6", "--manifold=3", "--seed=1"]
         code = 0
         try:
-            measure.main(["measure", *defaults, *arguments])
+            measure.main(["measure", *toys.beside(defaults, arguments), *arguments])
         except SystemExit as end:
             code = end.code or 0
         return code, *capsys.readouterr()
