@@ -33,7 +33,8 @@ def load(path: str | Path):
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError: it does not hold a Keras model, or holds one with code of its own.
+        ValueError: it does not hold a Keras model, or one with code of its own, links to other files, or more weights
+            than it has bytes for.
     """
     from hw1 import quiet  # noqa: F401, I001
     import h5py
