@@ -247,7 +247,7 @@ def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> No
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the command. Exits with 2 for wrong flags, 1 for an error during the work, 130 when interrupted."""
+    """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 if interrupted."""
     values = inputs.define_flags()
     flags.DEFINE_multi_string("net", [], "the file of a net; to be given twice (required)", flag_values=values)
     for name, default, text in (
@@ -269,16 +269,16 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         _check(values)
-    with command.exit_on_error(traceback=values.traceback, interrupted="nothing was written"):
+    untouched = {"traceback": values.traceback, "interrupted": "nothing was written"}
+    with command.exit_on_error(code=2, **untouched):
         models = [saved.taken(path, values.probabilities) for path in values.net]
-        for path, model in zip(values.net, models, strict=True):
-            saved.check_kind(path, model)
         data = inputs.load(values)
         _check_batch(values, len(data.y_train))
+    with command.exit_on_error(**untouched):
         searched = ("points", "pivots", "steps", "cycles", "learning_rate", "batch_size", "bezier", "seed", "pixels")
         options = {name: values[name].value for name in searched}
         curves, names = list(between(*models, data, **options)), [Path(path).name for path in values.net]
-        names = names if names[0] != names[1] else values.net
+        names = [command.printable(name) for name in (names if names[0] != names[1] else values.net)]
         print(table(curves, names))
         if values.out:
             about = {"nets": values.net, "data": data.name, "sha256": data.sha256, "settings": options}
@@ -295,8 +295,6 @@ def _check(values) -> None:
     _check_batch(values, values.train)
     if values.out and Path(values.out, "paths.csv").exists():
         raise ValueError(f"--out={values.out}: it holds a paths.csv already; name another folder or remove it")
-    if values.out and Path(values.out).exists() and not Path(values.out).is_dir():
-        raise ValueError(f"--out={values.out} is a file, not a folder; name another")
 
 
 def _check_batch(values, images: int) -> None:

@@ -1,6 +1,8 @@
 """What every command shares: flags, messages, progress, exit codes. Importing a module of hw1 defines no flag."""
 
 import contextlib
+import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +12,11 @@ from types import ModuleType
 from absl import flags
 from tqdm import tqdm
 
-from hw1 import catalogue, files, question
+from hw1 import catalogue, files, question, spelling
 from hw1.findings import drawing
 
+CHOSEN = ("out", "only", "cluster", "results", "loss")  # flags that are left out rather than empty
+LONGEST = 2000  # characters of a message
 EXPECTED = (flags.Error, ValueError, TypeError, OSError)  # errors that a message explains; others are bugs
 
 
@@ -115,29 +119,82 @@ def base_flags(out: str | None = "runs") -> flags.FlagValues:
     return values
 
 
-def parse(values: flags.FlagValues, argv: list[str] | None, text: str | None) -> None:
+def parse(values: flags.FlagValues, argv: list[str] | None, text: str | None, folder: str = "out") -> None:
     """Reads the command line into `values`. With --help prints `text` and the flags, and exits.
 
+    Args:
+        values: the flags.
+        argv: the command and its arguments. None: those of the process.
+        text: what the command does.
+        folder: name of the flag that gives a folder, if there is one.
+
     Raises:
-        flags.Error: a flag is unknown or malformed.
-        ValueError: there is an argument that is no flag.
+        flags.Error: a flag is unknown or has no value.
+        ValueError: a flag is malformed, empty or given twice, there is an argument that is no flag, or a file where the
+            folder is to be.
     """
-    rest = values(sys.argv if argv is None else argv)[1:]
+    argv = sys.argv if argv is None else argv
+    if foreign := [argument for argument in argv if re.match("--?(flagfile|undefok)(=|$)", argument)]:
+        raise ValueError(f"{foreign[0]} is no flag of this command; --help lists them")  # but one of the library
+    try:
+        rest = values(argv)[1:]
+    except flags.IllegalFlagValueError as error:
+        raise ValueError(_illegal(values, error)) from error
     if values.help:
         print(f"{(text or '').strip()}\n\nFlags [default]:")
         for name in values:
             print(textwrap.fill(f"--{name}: {values[name].help}", 110, initial_indent="  ", subsequent_indent="      "))
         sys.exit()
-    if "out" in values and values.out == "":
-        raise ValueError("--out= is empty: name a folder, or . for this one")
+    for name in values:
+        flag = values[name]
+        if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
+            raise ValueError(f"--{name}={flag.value} is the last of {flag.present} values of --{name}: give it once")
+        if flag.present and flag.value in ("", []) and name in CHOSEN:
+            remedy = "name a folder, or . for this one" if name == folder else "leave it out, or give a value"
+            raise ValueError(f"--{name}= is empty: {remedy}")
+        if isinstance(flag.value, int) and flag.value > spelling.LARGEST:
+            raise ValueError(f"--{name}={flag.value}: must be at most {spelling.LARGEST}")
     if rest:
         raise ValueError(f"{rest[0]!r} is no flag; flags are written --name=value, --help lists them")
+    if folder in values and values[folder].value:
+        _check_folder(folder, values[folder].value)
+
+
+def _illegal(values, error) -> str:
+    """An error of a flag's parser with what would be right, where the parser does not say so."""
+    said, kind = str(error), values[re.match(r"flag --(\w+)=", str(error))[1]].parser
+    wanted = "true or false" if isinstance(kind, flags.BooleanParser) else kind.syntactic_help
+    if isinstance(kind, flags.EnumParser) or not wanted:
+        return said
+    return f"{said.removesuffix(f': {error.__context__}').removeprefix('flag ')}: must be {wanted}"
+
+
+def _check_folder(name: str, folder: str) -> None:
+    """Raises ValueError if a path cannot be a folder: it, or what it is to be in, is a file."""
+    try:
+        place = next(place for place in (Path(folder), *Path(folder).parents) if place.exists())
+        is_folder = place.is_dir()
+    except OSError as error:
+        raise ValueError(f"--{name}={folder} cannot be a folder ({error.strerror}); name another") from error
+    if not is_folder:
+        which = "" if place == Path(folder) else f": {place}"
+        raise ValueError(f"--{name}={folder}{which} is a file, not a folder; name another")
 
 
 def check_names(only: Iterable[str]) -> None:
-    """Raises ValueError unless what --only has are questions."""
+    """Raises ValueError unless what --only has are different questions."""
+    only = list(only)
     if unknown := [name for name in only if name not in catalogue.names()]:
         raise ValueError(f"--only={unknown[0]}: must be some of {', '.join(catalogue.names())}")
+    if twice := [name for name in only if only.count(name) > 1]:
+        raise ValueError(f"--only={','.join(only)}: must be different questions, but {twice[0]} is there twice")
+
+
+def answered(out: str) -> list[str]:
+    """The questions of which a folder has rows; ValueError if there is none."""
+    if names := [name for name in catalogue.names() if os.path.lexists(Path(out, f"{name}.csv"))]:
+        return names
+    raise ValueError(f"--out={out} holds no CSV of a question; make them with: hw1 reproduce --out={out}")
 
 
 @contextlib.contextmanager
@@ -162,12 +219,18 @@ def exit_on_error(
 def describe(error: Exception) -> str:
     """One line about an error; the type too, where the message alone may not explain it."""
     text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
     return text if text and isinstance(error, EXPECTED) else f"{type(error).__name__}: {text}"
 
 
 def say(text: str) -> None:
-    """Prints to stderr at once, above any bars."""
-    tqdm.write(text, file=sys.stderr)
+    """Prints a line to stderr at once, above any bars."""
+    tqdm.write(printable(text), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, such as the escape sequence in the name of a file, written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def aligned(lines: Iterable[tuple[str, ...]]) -> str:

@@ -58,11 +58,12 @@ def load(values: flags.FlagValues):
             data = read(values.data, **wanted, **options)
         except datasets.SizeError:
             data = read(values.data, **given, **options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         text = str(error).replace("--pixels", "--white").replace(" (in Python pixels=…)", "")
         if "images must have" in text or "make no square" in text:
             text += "; inputs that are no images go into an .npz, which --raw takes as it is"
-        raise ValueError(text) from error
+        flag = "--train={train} --test={test}".format(**wanted) if isinstance(error, datasets.SizeError) else ""
+        raise ValueError(f"{flag or f'--data={values.data}'}: {text}") from error
     for note in data.notes:
         command.say(note)
     return data

@@ -42,6 +42,15 @@ def widths(name: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def check_widths(flag: str, names: Sequence[str]) -> None:
+    """Raises ValueError, naming the flag that gives them, unless `widths` can read all names."""
+    for name in names:
+        try:
+            widths(name)
+        except ValueError as error:
+            raise ValueError(f"--{flag}={','.join(names)}: {error}") from error
+
+
 def _check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), not {dropout!r}")

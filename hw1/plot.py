@@ -8,7 +8,7 @@ Figures go to figures/ in the same folder, as PNG and PDF.
 
 from absl import flags
 
-from hw1 import catalogue, command, records
+from hw1 import command
 from hw1.findings import drawing
 
 
@@ -21,10 +21,8 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         command.check_names(values.only)
+        names = values.only or command.answered(values.out)
     with command.exit_on_error(traceback=values.traceback):
-        names = values.only or [name for name in catalogue.names() if records.is_begun(values.out, name)]
-        if not names:
-            raise FileNotFoundError(f"{values.out} holds no CSV of a question; make them with: hw1 reproduce")
         for name in names:
             command.say(f"{name}: {', '.join(map(str, drawing.draw(name, values.out)))}")
 

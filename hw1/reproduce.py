@@ -143,7 +143,7 @@ def _at_once(jobs: int, function: Callable, arguments: list) -> Iterator:
     """As `map`, in so many processes, yielding what is done first. They are forked and so inherit the lock."""
     context = multiprocessing.get_context("fork")  # before TensorFlow, which would not survive it, is imported
     news = context.SimpleQueue() if sys.stderr.isatty() else None
-    with ProcessPoolExecutor(jobs, context, _work_beside_others, (os.getpid(), news)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(arguments)), context, _work_beside_others, (os.getpid(), news)) as pool:
         futures = [pool.submit(function, argument) for argument in arguments]
         try:
             with _bars(news):

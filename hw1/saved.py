@@ -1,6 +1,9 @@
 """Saved nets: .keras, .h5 and SavedModel folders → Keras models, without running code from the file."""
 
+import contextlib
+import io
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -9,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hw1 import command
+from hw1 import command, limits
 
+_WEIGHTS = "model.weights.h5"  # in a .keras file
+_LONGEST = 2**23  # bytes of a configuration; nets of a thousand layers have less than a tenth
 _REMEDY = 'save the net by model.save("my_net.keras")'
 
 
@@ -28,7 +33,8 @@ def load(path: str | Path):
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError: it does not hold a Keras model, or holds one with code of its own.
+        ValueError: it does not hold a Keras model, or one with code of its own, links to other files, or more weights
+            than it has bytes for.
     """
     from hw1 import quiet  # noqa: F401, I001
     import h5py
@@ -64,12 +70,19 @@ def _plain(model):
 
 def _archive(path):
     """A model from a .keras file."""
+    import h5py
     import keras
 
     with zipfile.ZipFile(path) as archive:
-        if "config.json" in archive.namelist():
-            _check_no_code(json.loads(archive.read("config.json")))
-    return keras.saving.load_model(path, compile=False)  # in safe mode, the default
+        limits.check_archive(path, archive)
+        members = {member.filename: member for member in archive.infolist()}
+        if "config.json" in members:
+            _check_no_code(_parsed(archive.open("config.json").read(_LONGEST + 1)))
+        if _WEIGHTS in members:
+            with h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file:
+                _check_weights(path, file)
+    with _few_weights(sum(member.file_size for member in members.values())):
+        return keras.saving.load_model(path, compile=False)  # in safe mode, the default
 
 
 def _hdf5(path):
@@ -78,16 +91,61 @@ def _hdf5(path):
     import keras
 
     with h5py.File(path, "r") as file:
+        _check_weights(path, file)
         config, version = file.attrs.get("model_config"), str(file.attrs.get("keras_version", ""))
     if config is None:
         raise ValueError(f"it holds weights only, no layers; {_REMEDY}")
     config = config if version.startswith("3") else _current(config)
-    _check_no_code(json.loads(config))
+    _check_no_code(_parsed(config))
     with tempfile.TemporaryDirectory() as folder:
         twin = shutil.copy(path, folder)
         with h5py.File(twin, "r+") as file:
             file.attrs["model_config"] = config
-        return keras.saving.load_model(twin, compile=False)
+        with _few_weights(path.stat().st_size):
+            return keras.saving.load_model(twin, compile=False)
+
+
+def _check_weights(path, group) -> None:
+    """Raises ValueError if HDF5 leads to other files, or claims more numbers than it stores."""
+    import h5py
+
+    claimed = stored = 0
+    groups = [group]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if isinstance(group.get(name, getlink=True), h5py.SoftLink | h5py.ExternalLink):
+                raise ValueError(f"its {name!r} is a link, perhaps to another file, which Keras does not write")
+            part = group[name]
+            if isinstance(part, h5py.Group):
+                groups.append(part)
+            elif isinstance(part, h5py.Dataset):
+                if part.external or part.is_virtual:
+                    raise ValueError(f"its {name!r} is stored in another file, which Keras does not do")
+                claimed, stored = claimed + part.nbytes, stored + part.id.get_storage_size()
+    limits.check_inflated(path, claimed, stored)
+
+
+@contextlib.contextmanager
+def _few_weights(stored: int):
+    """The context in which a model is made anew that has no more weights than its file, of so many bytes, can hold."""
+    import keras
+
+    from hw1.evaluation.tracing import Replacement, method
+
+    made = 0
+
+    def init(variable, initializer, shape=None, *arguments, **options):
+        nonlocal made
+        made += math.prod(shape or ())
+        if made > max(limits.LARGE // 4, stored):
+            raise ValueError(f"its layers have more than {made:,} weights, for which its {stored:,} bytes have no room")
+        return original(variable, initializer, shape, *arguments, **options)
+
+    replacement = Replacement(keras.Variable, "__init__", method)
+    original = replacement.original
+    with replacement.by(init):
+        yield
 
 
 def _current(config: str) -> str:
@@ -95,6 +153,13 @@ def _current(config: str) -> str:
     if '"hard_sigmoid"' in config:
         raise ValueError("its `hard_sigmoid` is another function in Keras 3 (slope 1/6, in Keras 2 1/5)")
     return re.sub(r', "time_major": false|"time_major": false, ', "", config)
+
+
+def _parsed(config: str | bytes):
+    """A configuration as JSON values."""
+    if len(config) > _LONGEST:
+        raise ValueError(f"its configuration is longer than {_LONGEST:,} bytes, which Keras does not write")
+    return json.loads(config)
 
 
 def _check_no_code(config) -> None:
@@ -127,7 +192,9 @@ def _saved_model(path):
         raise ValueError(
             f"it is a net written as the class {config['class_name']}, which is not in the file; {_REMEDY}"
         )
-    with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(True):
+    parts = [part for part in (path / "variables").rglob("*") if limits.check_regular(part) is None]
+    stored = sum(part.stat().st_size for part in parts)
+    with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(True), _few_weights(stored):
         model = saving_utils.model_from_config(config)
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     graph = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
@@ -169,23 +236,24 @@ def _attribute(layer, inner) -> str:
 # What is measured of it
 
 
-def taken(path: str | Path, probabilities: bool = False):
-    """The net of a file as it is measured: in single precision, and without a last softmax or sigmoid if told so."""
-    model = single_precision(load(path))
+def taken(path: str, probabilities: bool = False, loss: str | None = None):
+    """The net that --net names as it is measured: in single precision, and if told so without its softmax or sigmoid.
+
+    Raises:
+        ValueError: naming the flag, if the file holds no net, or one of probabilities where the loss takes logits.
+    """
     try:
-        return logits(model) if probabilities else model
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def check_kind(path: str | Path, model, loss: str | None = None) -> None:
-    """Raises ValueError for a net of probabilities where the loss takes logits, naming the flag that helps."""
-    ending = last_activation(model)
-    if ending and loss in (None, "crossentropy", "binary"):
-        raise ValueError(
-            f"{path} gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
-            "net without it"
-        )
+        model = single_precision(load(path))
+        model = logits(model) if probabilities else model
+        ending = last_activation(model)
+        if ending and loss in (None, "crossentropy", "binary"):
+            raise ValueError(
+                f"it gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
+                "net without it"
+            )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--net={path}: {error}") from error
+    return model
 
 
 def single_precision(model):

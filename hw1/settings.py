@@ -11,7 +11,7 @@ import math
 import typing
 from collections.abc import Iterable, Iterator
 
-from hw1.spelling import wanted, write
+from hw1.spelling import LARGEST, wanted, write
 
 
 def option(
@@ -119,4 +119,5 @@ def _is_right(field: dataclasses.Field, kind: type, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return False
     maximum = field.metadata.get("maximum", math.inf)
+    maximum = min(maximum, LARGEST) if kind is int else maximum
     return (value > 0 if minimum is None else value >= minimum) and value <= maximum and value < math.inf

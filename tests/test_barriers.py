@@ -12,6 +12,7 @@ import nets
 import numpy as np
 import pytest
 import references
+import toys
 
 from hw1 import barriers
 from hw1.measures import paths
@@ -80,7 +81,8 @@ def command(folder, monkeypatch, capsys):
         sizes = [f"--{name}={value}" for name, value in SMALL.items()]
         code = 0
         try:
-            barriers.main(["paths", "--data=data.npz", "--train=11", "--test=11", *sizes, *arguments])
+            defaults = ["--data=data.npz", "--train=11", "--test=11", *sizes]
+            barriers.main(["paths", *toys.beside(defaults, arguments), *arguments])
         except SystemExit as end:
             code = end.code or 0
         return code, *capsys.readouterr()
@@ -228,24 +230,24 @@ WRONG_FLAGS = {
     "--net=a.keras --net=b.keras --net_c=b.keras": "net_c",
     "--net=a.keras --net=b.keras b.keras": "no flag",
     "--net=a.keras --net=b.keras --out=data.npz": "is a file, not a folder",
+    "--net=a.keras --net=missing.keras": "--net=missing.keras: there is no file missing.keras",
+    "--net=a.keras --net=text.keras": "text.keras is not a .keras file",
+    "--net=softmax.keras --net=softmax.keras": "not logits",
+    "--net=softmax.keras --net=a.keras --probabilities": "a.keras: model .* all nets that are named",
+    "--net=a.keras --net=b.keras --data=nothing": "--data=nothing: there is no data set",
+    "--net=a.keras --net=b.keras --train=12": "--train=12",
 }
 WRONG_INPUT = {
-    "--net=a.keras --net=missing.keras": "there is no file missing.keras",
-    "--net=a.keras --net=text.keras": "text.keras is not a .keras file",
     "--net=a.keras --net=wider.keras": "differ in architecture",
     "--net=a.keras --net=relu.keras": "computes another function",
     "--net=a.keras --net=a.keras": "the two nets are equal",
     "--net=large.keras --net=large.keras": r"takes \[n, 4, 4\]",
-    "--net=softmax.keras --net=softmax.keras": "not logits",
-    "--net=softmax.keras --net=a.keras --probabilities": "a.keras: model .* all nets that are named",
-    "--net=a.keras --net=b.keras --data=nothing": "there is no data set",
-    "--net=a.keras --net=b.keras --train=12": "12",
 }
 
 
 @pytest.mark.parametrize("arguments", [*WRONG_FLAGS, *WRONG_INPUT])
 def test_errors_are_one_line(command, monkeypatch, arguments):
-    """Exit code 2 for wrong flags and 1 for wrong input, no table, before any search."""
+    """Exit code 2 for wrong flags and what they name, 1 for what does not fit; no table, before any search."""
     monkeypatch.setattr(paths, "string", None)
     code, table, error = command(*arguments.split())
     assert code == (2 if arguments in WRONG_FLAGS else 1)

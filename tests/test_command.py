@@ -114,7 +114,7 @@ def test_a_file_is_no_folder_of_results(toy, tmp_path, capsys):
     """The message says what it is, and the file stays."""
     path = tmp_path / "f"
     path.write_text("mine")
-    assert exit_code(lambda argv: command.main(toy, argv), f"--out={path}") == 1
+    assert exit_code(lambda argv: command.main(toy, argv), f"--out={path}") == 2
     assert capsys.readouterr().err == f"error: --out={path} is a file, not a folder; name another\n"
     assert path.read_text() == "mine"
 

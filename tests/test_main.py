@@ -70,10 +70,10 @@ def test_a_job_by_its_name(capsys, name):
 
 
 def test_a_job_ends_with_its_own_exit_code(tmp_path, capsys):
-    """1 for an error during the work."""
-    assert exit_code(main.main, "plot", f"--out={tmp_path / 'typo'}") == 1
+    """2 for a flag that names nothing."""
+    assert exit_code(main.main, "plot", f"--out={tmp_path / 'typo'}") == 2
     assert "holds no CSV of a question" in capsys.readouterr().err
-    assert exit_code(main.main, "measure", f"--net={tmp_path / 'missing.keras'}", "--train=5", "--examples=5") == 1
+    assert exit_code(main.main, "measure", f"--net={tmp_path / 'missing.keras'}", "--train=5", "--examples=5") == 2
     assert "there is no file" in capsys.readouterr().err
     assert {plot.__name__, measure.__name__} <= set(main.JOBS.values())
 

@@ -65,8 +65,9 @@ def test_wrong_settings_are_named_with_what_would_be_right(toy, tmp_path, name, 
 
 def test_right_settings_pass(toy):
     """The edges of the ranges, and integers where floats are meant."""
+    most = {"seeds": 2**31 - 1, "repeated": 2**31 - 1}
     settings = question.make_settings(
-        toy, noise=0, epochs=0, rate=1, rates=(1, 2.5), train=1, bias=False, seeds=10**400, share=1, repeated=10**400
+        toy, noise=0, epochs=0, rate=1, rates=(1, 2.5), train=1, bias=False, share=1, **most
     )
     assert (settings.rate, settings.rates, settings.train) == (1, (1, 2.5), 1)
 

@@ -72,6 +72,12 @@ def exit_code(main, *arguments):
     return caught.value.code or 0
 
 
+def beside(defaults, arguments):
+    """The defaults of flags that are not among the arguments: no flag may be given twice."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    return [default for default in defaults if default.partition("=")[0] not in given]
+
+
 def python(code, *arguments):
     """The command line that runs `code` in an interpreter of its own."""
     return [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]

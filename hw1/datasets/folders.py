@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hw1 import limits
 from hw1.datasets.readers import KEYS, WHOLE, Raw, idx_sets, naming, read_idx
-from hw1.datasets.tables import read_tables
+from hw1.datasets.tables import opened_image, pixel_bytes, read_tables
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # those that Keras reads
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
@@ -67,13 +68,16 @@ def _files(folder: Path) -> dict[str, list[Path]]:
 def _by_class(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images [n, height, width(, channels)] as bytes, and the name of each one's class [n]."""
     import keras
-    from PIL import Image
 
     files = _files(folder)
-    forms = {}
+    forms, inflated, stored = {}, 0, 0
     for path in (path for paths in files.values() for path in paths):
-        with naming(path, "image"), Image.open(path) as image:
+        limits.check_regular(path)
+        with naming(path, "image"), opened_image(path) as image:
+            inflated, stored = inflated + pixel_bytes(image), stored + path.stat().st_size
+            limits.check_inflated(path, pixel_bytes(image), path.stat().st_size)
             forms.setdefault(image.size, {}).setdefault(image.mode, path)
+    limits.check_inflated(folder, inflated, stored)
     if len(forms) > 1:
         sizes = " and ".join(f"{width} × {height}" for width, height in list(forms)[:2])
         raise ValueError(f"{folder} has images of different sizes, such as {sizes}; resize them to one")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw1 import limits
 from hw1.datasets.dataset import KEYS
 
 FOLDER = Path(__file__).parents[1] / "data"
@@ -99,6 +100,8 @@ def read_npz(path: Path) -> Raw:
     with naming(path, ".npz file"):
         if not zipfile.is_zipfile(path):
             raise ValueError("not a zip archive")
+        with zipfile.ZipFile(path) as archive:
+            limits.check_archive(path, archive)
         with np.load(path, allow_pickle=False) as archive:
             called = {key.lower(): key for key in archive.files}
             keys = max(NPZ_KEYS, key=lambda keys: [len(keys) > 2, all(key in called for key in keys)][::-1])
@@ -162,20 +165,22 @@ def _read_idx(path: Path, ndim: int) -> np.ndarray:
 
     Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
     """
-    with naming(path, "IDX file"), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        data = file.read()
     magic, header = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
+    with naming(path, "IDX file"), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        data = file.read(header)
+        shape = np.frombuffer(data[4:], ">u4").tolist() if len(data) == header and data[:4] == magic else []
+        expected = header + math.prod(shape)
+        limits.check_inflated(path, expected, path.stat().st_size)
+        data += file.read(expected - header + 1)  # one more tells of trailing bytes
     if data[:4] != magic or len(data) < header:
         kind = "images" if ndim == 3 else "labels"
         raise ValueError(
             f"{path} is not an IDX file of {kind}: its first bytes are {data[:header].hex() or 'none'}, "
             f"but must be {magic.hex()} and then {ndim} sizes of 4 bytes"
         )
-    shape = np.frombuffer(data[4:header], ">u4").tolist()
-    expected = header + math.prod(shape)
     if len(data) != expected:
-        fault = "is truncated" if len(data) < expected else "has trailing bytes"
-        raise ValueError(f"{path} {fault}: {len(data)} bytes, not {expected} as the shape {shape} in it requires")
+        found = f"is truncated: {len(data)}" if len(data) < expected else "has trailing bytes: more"
+        raise ValueError(f"{path} {found} bytes, not {expected} as the shape {shape} in it requires")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 

@@ -1,14 +1,19 @@
 """Tables → arrays: a row is an image with its label, in CSV as Kaggle has it or in Parquet as Hugging Face has it."""
 
+import functools
+import gzip
 import io
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from hw1 import limits
 from hw1.datasets.readers import KEYS, WHOLE, Raw, naming
 
 TABLES = (".csv", ".csv.gz", ".parquet")
+LONGEST = 2**24  # bytes of a line of a CSV: a million pixels with their commas take less
 LABELS = ("label", "labels", "class", "y", "target")  # names of a column of labels, in lower case
 
 
@@ -42,6 +47,7 @@ def read_tables(folder: Path) -> Raw | None:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images [n, height, width(, channels)] and labels [n] of one table."""
+    limits.check_regular(path)
     frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     if len(frame.columns) < 2 or not len(frame):
         raise ValueError(f"{path} has {len(frame)} rows and {len(frame.columns)} columns, not a label and pixels")
@@ -69,11 +75,30 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return x, y.to_numpy() if y.dtype.kind in "uib" else y.to_numpy().astype(float if y.dtype.kind == "f" else str)
 
 
+def opened_image(file):
+    """A PIL image of which the header is read; ValueError if that claims more pixels than any data set has."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(file)
+
+
+def pixel_bytes(image) -> int:
+    """The bytes that a PIL image takes once it is read."""
+    return image.width * image.height * len(image.getbands())
+
+
 def _csv(path: Path):
     """A CSV as a frame; its columns are named where the first line is no row of numbers."""
     import pandas as pd
 
+    opened = functools.partial(gzip.open if path.suffix.lower() == ".gz" else open, path, "rb")
     with naming(path, "CSV"):
+        with opened() as file:
+            if len(file.readline(LONGEST)) == LONGEST:
+                raise ValueError(f"its first line is longer than {LONGEST:,} bytes, which is no image")
+        limits.check_stream(path, opened)
         first = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
         pixels = pd.to_numeric(first.iloc[1:], errors="coerce")
         return pd.read_csv(path, header=None if pixels.notna().all() else 0)
@@ -84,24 +109,27 @@ def _parquet(path: Path):
     import pandas as pd
 
     try:
-        import pyarrow  # noqa: F401 - tells what is missing before pandas tells it at length
+        import pyarrow.parquet  # tells what is missing before pandas tells it at length
     except ImportError as error:
         raise ValueError(
             f"{path}: reading Parquet needs pyarrow, which is not installed: pip install pyarrow"
         ) from error
     with naming(path, "Parquet file"):
+        about = pyarrow.parquet.ParquetFile(path).metadata
+        inflated = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        limits.check_inflated(path, max(inflated, about.num_rows * about.num_columns), path.stat().st_size)
         return pd.read_parquet(path, engine="pyarrow")
 
 
 def _decoded(path: Path, column) -> np.ndarray:
     """Images of a column of encoded files, bytes or dicts of bytes, as Hugging Face stores them."""
-    from PIL import Image
-
     files = [cell["bytes"] if isinstance(cell, dict) else cell for cell in column]
     if not all(isinstance(file, bytes) for file in files):
         raise ValueError(f"{path} has a column {column.name} of neither images nor pixels")
     with naming(path, "table of images"):
-        images = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+        pictures = [opened_image(io.BytesIO(file)) for file in files]
+        limits.check_inflated(path, sum(map(pixel_bytes, pictures)), sum(map(len, files)))
+        images = [np.asarray(picture) for picture in pictures]
     if len({image.shape for image in images}) > 1:
         raise ValueError(f"{path} has images of different sizes or channels, such as {images[0].shape}; resize them")
     return np.stack(images)

@@ -99,8 +99,7 @@ COLUMNS = {
 
 def units(settings: Settings) -> list[dict]:
     """One unit of work per data set and net."""
-    for hidden in settings.dnns:
-        models.widths(hidden)  # raises for an unreadable net before anything is trained
+    models.check_widths("dnns", settings.dnns)
     if len(settings.target_losses) not in (1, len(settings.data)):
         raise ValueError(
             f"--target_losses={question.write(settings.target_losses)}: must be one number, or one for each of "

@@ -66,8 +66,7 @@ COLUMNS = {
 
 def units(settings: Settings) -> list[dict]:
     """One unit of work per function and net."""
-    for hidden in settings.nets:
-        models.widths(hidden)  # raises for an unreadable net before anything is trained
+    models.check_widths("nets", settings.nets)
     return [{"function": function, "hidden": hidden} for function in settings.functions for hidden in settings.nets]
 
 

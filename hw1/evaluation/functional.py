@@ -9,6 +9,7 @@ architecture are then compiled once. Any other model is traced anew for each mea
 is at the call.
 """
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,13 +17,14 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from hw1.evaluation import losses, tracing
 from hw1.evaluation.cloning import clone
 
 _programs: OrderedDict = OrderedDict()
 _lock = threading.RLock()
-_MOST_PROGRAMS = 64
+_MOST_PROGRAMS, _AT_ONCE = 64, 16  # programs that are kept, and those beyond that are dropped together
 
 
 class Net(NamedTuple):
@@ -142,7 +144,12 @@ def single(outputs):
 
 
 def remember(key, make: Callable):
-    """The result of ``make()`` for `key`, computed once; the 64 most recently used results are kept.
+    """The result of ``make()`` for `key`, computed once; at least the 64 most recently used results are kept.
+
+    The others are dropped 16 at a time, with what TensorFlow keeps of their architectures: graphs, which are cycles,
+    and a kernel for each name and shape of a variable. Random operations that are seeded one by one, such as
+    ``tf.random.normal([2], seed=1)``, begin anew then. What remains of an architecture are the matrix products that
+    oneDNN compiles for each shape, some hundred kilobytes, of which TensorFlow keeps a limited number.
 
     Args:
         key: hashable.
@@ -152,6 +159,10 @@ def remember(key, make: Callable):
         if key not in _programs:
             _programs[key] = make()
         _programs.move_to_end(key)
-        while len(_programs) > _MOST_PROGRAMS:
-            _programs.popitem(last=False)
-        return _programs[key]
+        found = _programs[key]
+        if len(_programs) >= _MOST_PROGRAMS + _AT_ONCE:
+            for _ in range(_AT_ONCE):
+                _programs.popitem(last=False)
+            gc.collect()
+            context.context().clear_kernel_cache()
+        return found

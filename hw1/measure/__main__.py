@@ -17,13 +17,15 @@ NUMBERS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the command. Exits with 2 for wrong flags, 1 for an error during the work, 130 when interrupted."""
+    """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 if interrupted."""
     values = _flags()
     with command.exit_on_error(code=2):
         command.parse(values, argv, hw1.measure.__doc__)
         _check(values)
+    with command.exit_on_error(code=2, traceback=values.traceback):
+        models, data = _read(values)
     with command.exit_on_error(traceback=values.traceback):
-        cards = _measured(values)
+        cards = _measured(values, models, data)
         from hw1.measure import pages
 
         lines = pages.lines_of(cards)
@@ -73,29 +75,30 @@ def _check(values) -> None:
     if values.examples == 1:
         raise ValueError("--examples=1: one example says nothing of others; at least 2")
     inputs.check_flags(values, *NUMBERS)
-    if values.out and Path(values.out).is_file():
-        raise ValueError(f"--out={values.out} is a file; name a folder")
     if values.out and Path(values.out, "card.json").exists():
         raise ValueError(f"--out={values.out}: the folder has a card; name another or remove it")
 
 
-def _measured(values) -> list:
-    """The cards of all nets; after an interruption those until then."""
+def _read(values) -> tuple[list, object]:
+    """The nets and the data set."""
     from hw1 import saved
+
+    models = [saved.taken(path, values.probabilities, values.loss) for path in values.net]
+    return models, inputs.load(values)
+
+
+def _measured(values, models, data) -> list:
+    """The cards of all nets; after an interruption those until then."""
     from hw1.measure import cards
 
     nets = {Path(path).stem if Path(path).is_file() else Path(path).name: path for path in values.net}
     names = [*nets] if len(nets) == len(values.net) else values.net  # paths where two files have one name
-    models = [saved.taken(path, values.probabilities) for path in values.net]
-    for path, model in zip(values.net, models, strict=True):
-        saved.check_kind(path, model, values.loss)
-    data = inputs.load(values)
     options = {name: values[name].value for name in ("loss", "examples", "manifold", "seed", "pixels", *NUMBERS)}
     found = []
     for name, path, model in zip(names, values.net, models, strict=True):
         if len(models) > 1:
             command.say(f"measure: {path}")
-        found.append(cards.card(model, data, name, **options))
+        found.append(cards.card(model, data, command.printable(name), **options))
         if found[-1].is_interrupted:
             break
     return found

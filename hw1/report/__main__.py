@@ -143,10 +143,6 @@ def _typeset(
     Sentences are chosen by the results, so the text of another run may be longer: a document that must not have more
     than so many pages is then set a little smaller, in steps.
     """
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"--out={out}: there is no folder {out.parent}; make it first")
-    if out.is_dir():
-        raise IsADirectoryError(f"--out={out}: is a folder; name the PDF in it, such as {out / 'Report.pdf'}")
     for name in names:
         if not records.about(results, name)["complete"]:
             raise ValueError(
@@ -251,6 +247,16 @@ def _run(results: Path, names: Iterable[str]) -> dict:
     }
 
 
+def _check_paths(results: Path, out: Path) -> None:
+    """Raises ValueError unless there is a folder of results, and one for the PDF."""
+    if not results.is_dir():
+        raise ValueError(f"--results={results}: there is no such folder; name that of a run, such as hw1/results")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out={out}: there is no folder {out.parent}; make it first")
+    if out.is_dir():
+        raise ValueError(f"--out={out}: is a folder; name the PDF in it, such as {out / 'Report.pdf'}")
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command; exit codes as in `hw1.command.main`."""
     values = command.base_flags(out=None)
@@ -266,14 +272,14 @@ def main(argv: list[str] | None = None) -> None:
         "out", None, "the PDF to write [Report.pdf, or Supplement.pdf in --results]", flag_values=values
     )
     with command.exit_on_error(code=2):
-        command.parse(values, argv, __doc__)
-    results = Path(values.results)
+        command.parse(values, argv, __doc__, folder="results")
+        results = Path(values.results)
+        out = Path(values.out or ("Report.pdf" if values.part == "course" else results / "Supplement.pdf"))
+        _check_paths(results, out)
     with command.exit_on_error(traceback=values.traceback):
         if values.part == "course":
-            out = Path(values.out or "Report.pdf")
             build(results, out)
         else:
-            out = Path(values.out or results / "Supplement.pdf")
             supplement(results, out, values.part)
         command.say(f"look first at {out}; figures are in {results}/figures, rows in {results}")
 

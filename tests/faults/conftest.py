@@ -49,8 +49,9 @@ def faults(record_property):
 
 def pytest_terminal_summary(terminalreporter):
     """The table: kind of fault, tries, survived, bytes lost."""
-    reports = {report for group in terminalreporter.stats.values() for report in group if hasattr(report, "nodeid")}
-    lines = [value for report in reports for key, value in report.user_properties if key == KEY]
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    ended = [report for report in reports if getattr(report, "when", None) == "teardown"]
+    lines = [value for report in ended for key, value in report.user_properties if key == KEY]
     if not lines:
         return
     table = [("kind of fault", "tries", "survived", "lost bytes"), *sorted(map(tuple, lines))]

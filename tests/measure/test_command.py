@@ -10,6 +10,7 @@ import keras
 import nets
 import numpy as np
 import pytest
+import toys
 
 from hw1 import measure
 from hw1.measure import cards, rows
@@ -51,7 +52,7 @@ def command(folder, monkeypatch, capsys):
         defaults = ["--data=data.npz", "--train=11", "--test=11", "--examples=6", "--manifold=3", "--seed=1"]
         code = 0
         try:
-            measure.main(["measure", *defaults, *arguments])
+            measure.main(["measure", *toys.beside(defaults, arguments), *arguments])
         except SystemExit as end:
             code = end.code or 0
         return code, *capsys.readouterr()
@@ -148,25 +149,25 @@ WRONG_FLAGS = {
     "--net=net.keras --example=5": "example",
     "--net=net.keras net.keras": "no flag",
     "--net=net.keras --out=text.keras": "is a file",
-}
-WRONG_INPUT = {
-    "--net=missing.keras": "there is no file missing.keras",
+    "--net=missing.keras": "--net=missing.keras: there is no file missing.keras",
     "--net=text.keras": "text.keras is not a .keras file",
     "--net=data.npz": "data.npz could not be loaded as a Keras model",
     "--net=code.keras": "could not be loaded as a Keras model .*`Lambda`",
     "--net=softmax.keras": r"probabilities \(softmax at its end\), not logits: add --probabilities",
     "--net=net.keras --probabilities": "ends neither in a softmax nor in a sigmoid",
+    "--net=net.keras --data=nothing": "--data=nothing: there is no data set",
+    "--net=net.keras --train=12": "--train=12",
+}
+WRONG_INPUT = {
     "--net=net.keras --loss=entropy": "keras.losses knows no loss 'entropy'",
     "--net=two_classes.keras": "label 2 is outside the model's 2 classes",
     "--net=large_images.keras": r"takes \[n, 4, 4\]",
-    "--net=net.keras --data=nothing": "there is no data set",
-    "--net=net.keras --train=12": "12",
 }
 
 
 @pytest.mark.parametrize("arguments", [*WRONG_FLAGS, *WRONG_INPUT])
 def test_errors_are_one_line(command, arguments):
-    """Exit code 2 for wrong flags and 1 for wrong input, no traceback, no table."""
+    """Exit code 2 for wrong flags and what they name, 1 for what does not fit, no traceback, no table."""
     code, table, error = command(*arguments.split())
     assert code == (2 if arguments in WRONG_FLAGS else 1)
     assert re.search((WRONG_FLAGS | WRONG_INPUT)[arguments], error)
