@@ -17,9 +17,9 @@ A path may lead to
   and pixels, or in Parquet a column of encoded images; or a folder of such tables with train and test in their names;
 - a folder with a folder of images for each class, in train and test or without a division.
 
-Without a division into training and test images, both are drawn from all. Pickled data are refused, and so is what would
-inflate beyond what data do (`hw1.limits`). A damaged file is an error that names it. Nothing is downloaded unless the
-name is one of `DOWNLOADED`.
+Without a division into training and test images, both are drawn from all. Pickled data are refused, and so is what
+would inflate beyond what data do (`hw1.limits`). A damaged file is an error that names it. Nothing is downloaded unless
+the name is one of `DOWNLOADED`.
 """
 
 from hw1.datasets.dataset import KEYS, Dataset, SizeError, Splits
