@@ -64,6 +64,7 @@ def replace(path: Path, content: str | bytes) -> None:
     """Writes a file whole or not at all: a temporary file beside it, flushed to disk, takes its place."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:
+        temporary.unlink(missing_ok=True)  # if it is a link, what it leads to is not overwritten
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()

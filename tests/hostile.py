@@ -201,7 +201,9 @@ def parquet_that_inflates(folder, rng):
     from pyarrow import parquet
 
     table = pa.table({"label": pa.array(np.zeros(10**7, np.uint8)), "a": pa.array(np.zeros(10**7, np.uint8))})
-    with parquet.ParquetWriter(folder / "bomb.parquet", table.schema) as writer:
+    with parquet.ParquetWriter(
+        folder / "bomb.parquet", table.schema, compression="zstd", use_dictionary=False
+    ) as writer:
         for _ in range(30):
             writer.write_table(table)
     return "bomb.parquet", "times as many, and is not read"
