@@ -32,6 +32,16 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch, broke
     assert contents(tmp_path) == {"file": "newer\r\nµ\n".encode()}
 
 
+def test_no_link_is_followed(tmp_path):
+    """Neither in the place of the file nor in that of the temporary one."""
+    (tmp_path / "other").write_text("kept")
+    for name in ("file", "file.tmp"):
+        (tmp_path / name).symlink_to(tmp_path / "other")
+    files.replace(tmp_path / "file", "new")
+    assert contents(tmp_path) == {"file": b"new", "other": b"kept"}
+    assert not (tmp_path / "file").is_symlink()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     """A file is in the place of the folder or above it."""
     (tmp_path / "file").write_text("")
