@@ -49,14 +49,17 @@ def test_a_net_that_changes_leaves_its_sisters_alone(no_programs):
 
 
 def test_programs_are_kept_only_up_to_a_number(no_programs):
-    """The most recently used stay."""
-    for key in range(functional._MOST_PROGRAMS):
+    """The most recently used stay; the others go several at a time."""
+    most = functional._MOST_PROGRAMS + functional._AT_ONCE
+    for key in range(most - 1):
         evaluation.remember(key, lambda key=key: f"program {key}")
     assert evaluation.remember(0, lambda: "made again") == "program 0"
-    evaluation.remember("new", lambda: "new")
-    assert evaluation.remember(0, lambda: "made again") == "program 0"
-    assert evaluation.remember(1, lambda: "made again") == "made again"
+    assert len(no_programs) == most - 1
+    assert evaluation.remember("new", lambda: "new") == "new"
     assert len(no_programs) == functional._MOST_PROGRAMS
+    assert evaluation.remember(0, lambda: "made again") == "program 0"
+    assert evaluation.remember(functional._AT_ONCE + 1, lambda: "made again") == f"program {functional._AT_ONCE + 1}"
+    assert evaluation.remember(1, lambda: "made again") == "made again"
 
 
 def test_measuring_draws_no_random_numbers(no_programs):

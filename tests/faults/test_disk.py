@@ -143,7 +143,7 @@ def failing(number, code, lasts, folder):
 
 def test_a_write_fails_at_any_place(faults, whole, begun):
     """No room, no quota, a broken disk or one that was made read-only, once or from then on."""
-    fault = faults("disk: a write, flush or replacement fails", 12, 500)
+    fault = faults("disk: a write, flush or replacement fails", 8, 500)
     for number, chance in enumerate(fault):
         units = chance.randrange(3)
         folder = begun(units, number)
@@ -191,7 +191,7 @@ def test_something_else_is_in_the_place_of_the_folder(faults, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     before = children.held(tmp_path)
-    places = {"file": "is a file, not a folder", "link": "is a link to nowhere", "file/runs": "Not a directory"}
+    places = {"file": "is a file, not a folder", "link": "is a link to nowhere", "file/runs": "is a file, not a folder"}
     fault = faults("disk: something else in the place of the folder", len(places), len(places))
     for _, (name, said) in zip(fault, places.items(), strict=True):
         folder = tmp_path / name
@@ -271,11 +271,12 @@ def test_a_report_has_no_room(faults, tmp_path, monkeypatch, broken, remedy):
 # A real question
 
 
+@pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="in full only: in short the toy meets full disks")
 def test_a_real_question_on_a_full_disk(faults, at_smoke_size, tmp_path):
     """Limited in the size of its files, it loses nothing and ends with the same bytes afterwards."""
     name = "redundancy"
     whole = children.held(at_smoke_size(name))
-    fault = faults("disk: a real question, no file may be larger", 1, 6)
+    fault = faults("disk: a real question, no file may be larger", 6, 6)
     for number, chance in enumerate(fault):
         folder = tmp_path / f"runs{number}"
         limit = chance.randrange(1000, len(whole[f"{name}.csv"]))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 
+import pytest
 from faults import children
 
 from hw1 import catalogue, records
@@ -53,11 +54,14 @@ def survives(fault, chance, arguments, folder, make, whole, seconds, alone=False
     assert fault.lost == 0
 
 
+@pytest.mark.skipif(
+    os.environ.get("FAULTS") != "full", reason="in full only: in short two questions at once are killed"
+)
 def test_a_question_is_killed(faults, at_smoke_size, tmp_path):
-    """In full, questions drawn from the whole catalogue."""
-    fault = faults("kill: a question", 1, 22)
+    """Drawn from the whole catalogue."""
+    fault = faults("kill: a question", 22, 22)
     for number, chance in enumerate(fault):
-        name = chance.choice(catalogue.names()) if fault.tries > 1 else CHEAP[0]
+        name = chance.choice(catalogue.names())
         answers, folder = at_smoke_size(name), tmp_path / str(number)
         seconds = 1 + records.about(answers, name)["wall_time_seconds"]
         arguments = (name, "--size=smoke", f"--out={folder}")

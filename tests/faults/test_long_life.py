@@ -39,7 +39,7 @@ print(resident() - before)
 """
 # Architectures before and while memory is read, nets of each, programs that are kept, whether Python collects cycles by
 # itself: it does so rarely where there are as many objects as TensorFlow has.
-SHORT, FULL = (6, 12, 3, 8, 0), (20, 200, 10, 64, 1)
+SHORT, FULL = (4, 6, 2, 8, 0), (20, 200, 10, 64, 1)
 EACH, MOST = 10**6, 200 * 10**6  # bytes for an architecture in short, and for all in full
 
 

@@ -68,7 +68,7 @@ def test_another_error_of_locking_is_said(tmp_path, monkeypatch):
 def test_two_machines_whose_locks_do_not_meet(faults, tmp_path):
     """Mounted so that a lock stays on its machine, both begin: at most one goes on, and no unit is overwritten."""
     units = [{"size": size} for size in range(6)]
-    fault = faults("two runs: locks that do not meet (nolock)", 50, 2000)
+    fault = faults("two runs: locks that do not meet (nolock)", 15, 2000)
     refused = 0
     for number, chance in enumerate(fault):
         folder = tmp_path / str(number)

@@ -1,5 +1,7 @@
 """Question continuation: barriers, lines and flatness against nets rebuilt here, the decay, bad settings."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import references
@@ -21,17 +23,32 @@ def run(rate=0.4, **changes):
     return tables
 
 
-@pytest.fixture
-def trainings(monkeypatch):
-    """The members of each training, in the order of the calls."""
+@contextlib.contextmanager
+def watched():
+    """Gives the members of each training, in the order of the calls."""
     train, seen = training.train, []
 
     def watch(*arguments, **options):
         seen.append(train(*arguments, **options))
         return seen[-1]
 
-    monkeypatch.setattr(training, "train", watch)
-    return seen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", watch)
+        yield seen
+
+
+@pytest.fixture
+def trainings():
+    """What `watched` gives."""
+    with watched() as seen:
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    """The rows of the unit where only the batch size changes, and its trainings."""
+    with watched() as seen:
+        return run(), seen
 
 
 def at(member, place):
@@ -62,10 +79,9 @@ def test_the_steps_have_these_rates(trainings):
         np.testing.assert_allclose(weights, theta, atol=1e-4)
 
 
-def test_lines_and_barriers_are_those_of_the_nets(trainings):
+def test_lines_and_barriers_are_those_of_the_nets(smoke):
     """Each loss and error anew by a loop over interpolated nets, on the images of the seed."""
-    tables = run()
-    starts, partners, small, large, *_ = trainings
+    tables, (starts, partners, small, large, *_) = smoke
     for number, seed in enumerate((0, 1)):
         a, b, c = (members[number] for members in (starts, small, large))
         before = np.flatnonzero(b.evaluated <= 80)[-1]
@@ -151,23 +167,26 @@ def test_both_continuations_begin_at_the_end_of_the_first_phase():
     assert all(row["loss_barrier"] < 1e-6 and row["length"] < 1e-4 for row in tables["barriers"])
 
 
-def test_partners_share_the_images_and_not_the_start(trainings):
+def test_partners_share_the_images_and_not_the_start(smoke, at_smoke_size):
     """In the unit where only the batch size changes; the others have no independent line."""
-    tables = run()
-    starts, partners, *_ = trainings
+    tables, (starts, partners, *_) = smoke
     for start, partner in zip(starts, partners, strict=True):
         np.testing.assert_array_equal(start.data.x_train, partner.data.x_train)
         kernels = [member.model.get_weights()[0] for member in (start, partner)]
         assert np.linalg.norm(kernels[0] - kernels[1]) > 0.5 * np.linalg.norm(kernels[0])
     assert not np.array_equal(starts[0].data.x_train, starts[1].data.x_train)
     assert "independent" in {row["line"] for row in tables["barriers"]}
-    assert not {"independent", "A to small, path"} & {row["line"] for row in run(0.2)["barriers"]}
+    barriers = records.read(at_smoke_size("continuation"), "continuation", "barriers")
+    lines = barriers.groupby("learning_rate").line.agg(set)
+    alone = {"independent", "A to small, path"}
+    assert len(lines) > 1
+    assert all(alone <= found if rate == 0.4 else not alone & found for rate, found in lines.items())
 
 
-def test_the_path_is_no_higher_than_the_line_and_longer():
+def test_the_path_is_no_higher_than_the_line_and_longer(smoke):
     """It begins as the line, and its highest point is kept only where it is lower."""
     found = {
-        (row["line"], row["seed"]): row for row in run()["barriers"] if (row["at"], row["part"]) == ("end", "train")
+        (row["line"], row["seed"]): row for row in smoke[0]["barriers"] if (row["at"], row["part"]) == ("end", "train")
     }
     for seed in (0, 1):
         line, path = found["A to small", seed], found["A to small, path", seed]
