@@ -59,9 +59,12 @@ def answer(
         with tqdm(desc="units", total=len(futures), unit="unit", disable=None) as bar:
             for name, unit, result in _results(client, address, futures):
                 bar.update()
-                if name in asked and (done := asked[name].take(unit, result, quiet=not bar.disable)):
+                if done := asked[name].take(unit, result, quiet=not bar.disable):
                     del asked[name]
-                    client.cancel([future for future, (other, _) in futures.items() if other == name])
+                    others = [future for future, (other, _) in futures.items() if other == name]
+                    for future in others:
+                        del futures[future]
+                    client.cancel(others)
                     yield done
 
 
@@ -101,8 +104,7 @@ class _Question:
         self.seconds += seconds
         left, total = len(self.record.missing), len(self.record.units)
         if not quiet:
-            said = ", ".join(f"{key}={value}" for key, value in unit.items())
-            command.say(f"{self.name}: {total - left}/{total} {said} ({seconds:.1f} s)")
+            command.say(f"{self.name}: {total - left}/{total} {_said(unit)} ({seconds:.1f} s)")
         return None if left else self.finish()
 
     def finish(self):
@@ -225,21 +227,41 @@ def _client(address: str):
 
 
 def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
-    """Yields name, unit, and the result or what went wrong, as units are done; OSError if the scheduler vanished."""
-    waiting = distributed.as_completed(futures, raise_errors=False)
-    for future in waiting:
-        name, unit = futures[future]
-        if future.status == "finished":
-            try:
-                yield name, unit, future.result()
-            except (OSError, distributed.CancelledError) as error:
-                raise _vanished(address) from error
-        elif future.status == "error":
-            error = future.exception()
-            yield name, unit, error
-        elif client.status != "running" or client.scheduler_comm is None or client.scheduler_comm.closed():
+    """Yields name, unit, and the result or what went wrong, as units are done; OSError if the scheduler vanished.
+
+    A future leaves `futures` as its result is taken, and the cluster then forgets it: the results of a worker that dies
+    would otherwise be computed anew. Futures that the caller takes out of `futures` are passed over.
+    """
+    for future in distributed.as_completed(futures, raise_errors=False):
+        if future not in futures:
+            continue
+        name, unit = futures.pop(future)
+        if future.cancelled():
             raise _vanished(address)
+        try:
+            result = future.result()
+        except distributed.CancelledError as error:
+            raise _vanished(address) from error
+        except distributed.KilledWorker as error:
+            count = error.allowed_failures + 1
+            result = OSError(f"{count} workers died one after the other at {_said(unit)}, perhaps for lack of memory")
+        except Exception as error:
+            if not _is_connected(client):
+                raise _vanished(address) from error
+            result = error
+        del future
+        yield name, unit, result
+
+
+def _is_connected(client) -> bool:
+    return client.status == "running" and client.scheduler_comm is not None and not client.scheduler_comm.closed()
+
+
+def _said(unit: dict) -> str:
+    return ", ".join(f"{key}={value}" for key, value in unit.items())
 
 
 def _vanished(address) -> OSError:
-    return OSError(f"the scheduler at {address} is gone; what was written is kept, and the same command goes on")
+    return OSError(
+        f"the scheduler at {address} is gone or was restarted; what was written is kept, and the same command goes on"
+    )

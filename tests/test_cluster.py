@@ -99,12 +99,50 @@ def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size,
     monkeypatch.setattr(cluster, "WAIT", 5)
     with dask(tmp_path) as (address, (scheduler, _)):
         when_there(out / "gradient_norm.csv", scheduler.kill)
-        with pytest.raises(OSError, match=f"the scheduler at {address} is gone; what was written is kept"):
+        with pytest.raises(OSError, match=f"the scheduler at {address} is gone or was restarted; what was written is"):
             reproduce.reproduce("smoke", str(out), ["gradient_norm"], cluster=address)
     begun = rows(out)
     assert reproduce.reproduce("smoke", str(out), ["gradient_norm"]) == []
     assert rows(out) == rows(at_smoke_size("gradient_norm"))
     assert rows(out)["gradient_norm.csv"].startswith(begun["gradient_norm.csv"])
+
+
+def test_results_that_were_taken_are_forgotten(tmp_path):
+    """Else those of a worker that dies would be computed anew."""
+    with dask(tmp_path) as (address, _), distributed.Client(address) as client:
+        futures = {client.submit(abs, -n, pure=False): ("toy", {"n": n}) for n in range(3)}
+        found = {unit["n"]: result for _, unit, result in cluster._results(client, address, futures)}
+        assert found == {0: 0, 1: 1, 2: 2}
+        until = time.monotonic() + 30
+        while any(client.has_what().values()) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not any(client.has_what().values())
+
+
+def test_units_that_another_cancels_are_no_success(tmp_path):
+    """As when somebody restarts the workers, or the scheduler is back before its going was noticed."""
+    with (
+        dask(tmp_path) as (address, _),
+        distributed.Client(address, set_as_default=False) as other,
+        distributed.Client(address) as client,
+    ):
+        futures = {client.submit(time.sleep, n, pure=False, priority=-n): ("toy", {"n": n}) for n in (0, 60)}
+        results = cluster._results(client, address, futures)
+        assert next(results) == ("toy", {"n": 0}, None)
+        other.restart(wait_for_workers=False)
+        with pytest.raises(OSError, match=f"the scheduler at {address} is gone or was restarted"):
+            list(results)
+
+
+def test_a_unit_that_kills_its_workers_is_named(tmp_path, monkeypatch):
+    """Dask gives it up after some; other units go on."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
+    with dask(tmp_path, workers=3) as (address, _), distributed.Client(address) as client:
+        calls = {client.submit(os._exit, 1, pure=False): ("toy", {"size": 8, "seed": 0})}
+        calls |= {client.submit(abs, -1, pure=False, priority=-1): ("toy", {"size": 8, "seed": 1})}
+        found = {unit["seed"]: result for _, unit, result in cluster._results(client, address, calls)}
+    assert found[1] == 1
+    assert str(found[0]) == "2 workers died one after the other at size=8, seed=0, perhaps for lack of memory"
 
 
 def test_a_worker_of_another_version_is_refused_before_the_first_unit(tmp_path):
