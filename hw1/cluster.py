@@ -7,16 +7,19 @@ dies loses its unit only, which Dask gives to another. Data travel by name and S
 A unit takes a worker alone, whatever its number of threads: TensorFlow's random state belongs to the process.
 """
 
+import asyncio
 import contextlib
 import functools
 import hashlib
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import distributed
+from distributed.comm import connect
 from tqdm import tqdm
 
 from hw1 import catalogue, command, environment, question
@@ -209,6 +212,7 @@ def _client(address: str):
     with contextlib.ExitStack() as stack:
         try:
             if local is None:
+                stack.enter_context(ThreadPoolExecutor(1)).submit(asyncio.run, _greet(address)).result()
                 client = distributed.Client(address, timeout=WAIT)
             else:
                 cluster = distributed.LocalCluster(
@@ -217,13 +221,20 @@ def _client(address: str):
                 client = distributed.Client(stack.enter_context(cluster), timeout=WAIT)
             stack.enter_context(client)
             client.wait_for_workers(1, timeout=WAIT)
-        except (OSError, TimeoutError, ValueError) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # Dask's own and those of its transports
+            reason = " ".join(str(error).split()) or "what listens there is no scheduler"
             raise OSError(
                 f"--cluster={address}: no scheduler with a worker answered within {WAIT} s ({reason}); start them with "
                 "dask scheduler and dask worker, or give local:4"
             ) from error
         yield client
+
+
+async def _greet(address: str) -> None:
+    """Exchanges a first message with a scheduler; raises where `Client` waits for ever, if another program listens."""
+    arguments = distributed.Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=WAIT, **arguments), WAIT)
+    await comm.close()
 
 
 def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:

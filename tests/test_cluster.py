@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -173,10 +174,19 @@ def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
         cluster.compute("gradient_norm", settings, "1" * 64, {"task": "sinc"}, cluster._code())
 
 
-@pytest.mark.parametrize("address", ["local:0", "local:two", "tcp://127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize(
+    "address", ["local:0", "local:two", "tcp://127.0.0.1:9", "nowhere", "tls://127.0.0.1:9", "another program"]
+)
 def test_no_cluster_is_one_line(address, tmp_path, monkeypatch, capsys):
-    """A number of processes that is none, and a scheduler that is not there."""
+    """A number of processes that is none, and a scheduler that is not there, or a program that never answers."""
     monkeypatch.setattr(cluster, "WAIT", 1)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        if address == "another program":
+            address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        _check_one_line(address, tmp_path, capsys)
+
+
+def _check_one_line(address, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         reproduce.main(
             ["reproduce", "--size=smoke", "--only=trajectories", f"--out={tmp_path}", f"--cluster={address}"]
