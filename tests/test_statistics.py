@@ -136,7 +136,7 @@ def test_what_the_images_of_a_seed_do_is_left_out():
 
 
 def test_deviations_that_are_equal_stay_equal():
-    """Those of two seeds are all ±1/√2, so the correlation is a share of cells, whatever the last bits and the order."""
+    """Those of two seeds are all ±1/√2, so no last bit and no order of rows may tell them apart."""
     values = np.random.default_rng(2).random((2, 9, 2))
     rows = [(cell, seed, *values[seed, cell]) for cell in range(9) for seed in (0, 1)]
     frame = pd.DataFrame(rows, columns=["size", "seed", "a", "b"])
