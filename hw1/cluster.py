@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -185,6 +186,11 @@ def _worker() -> tuple[dict, str]:
     return _code(), _cpu()
 
 
+def dask_setup(worker) -> None:
+    """In a worker on this machine: leaves Ctrl-C to the process that began it; Dask calls this by its name."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _check_workers(client) -> dict[str, str]:
     """The addresses of the workers and their processors; ValueError if a worker has other versions."""
     try:
@@ -216,7 +222,11 @@ def _client(address: str):
                 client = distributed.Client(address, timeout=WAIT)
             else:
                 cluster = distributed.LocalCluster(
-                    n_workers=int(local), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                    n_workers=int(local),
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=50,
+                    preload=[__name__],  # whose dask_setup is called
                 )
                 client = distributed.Client(stack.enter_context(cluster), timeout=WAIT)
             stack.enter_context(client)

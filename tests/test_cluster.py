@@ -108,6 +108,26 @@ def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size,
     assert rows(out)["gradient_norm.csv"].startswith(begun["gradient_norm.csv"])
 
 
+def test_ctrl_c_ends_processes_of_this_machine_in_one_line(tmp_path):
+    """A terminal sends it to all of them."""
+    arguments = ["--size=smoke", "--only=gradient_norm,redundancy", f"--out={tmp_path}", "--cluster=local:2"]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "hw1.reproduce", *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 300
+    while not list(tmp_path.glob("*.csv")) and command.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(command.pid, signal.SIGINT)
+    _, said = command.communicate(timeout=120)
+    assert command.returncode == 130
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("interrupted: finished units are kept")
+
+
 def test_results_that_were_taken_are_forgotten(tmp_path):
     """Else those of a worker that dies would be computed anew."""
     with dask(tmp_path) as (address, _), distributed.Client(address) as client:
