@@ -7,16 +7,20 @@ dies loses its unit only, which Dask gives to another. Data travel by name and S
 A unit takes a worker alone, whatever its number of threads: TensorFlow's random state belongs to the process.
 """
 
+import asyncio
 import contextlib
 import functools
 import hashlib
 import logging
+import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import distributed
+from distributed.comm import connect
 from tqdm import tqdm
 
 from hw1 import catalogue, command, environment, question
@@ -59,9 +63,12 @@ def answer(
         with tqdm(desc="units", total=len(futures), unit="unit", disable=None) as bar:
             for name, unit, result in _results(client, address, futures):
                 bar.update()
-                if name in asked and (done := asked[name].take(unit, result, quiet=not bar.disable)):
+                if done := asked[name].take(unit, result, quiet=not bar.disable):
                     del asked[name]
-                    client.cancel([future for future, (other, _) in futures.items() if other == name])
+                    others = [future for future, (other, _) in futures.items() if other == name]
+                    for future in others:
+                        del futures[future]
+                    client.cancel(others)
                     yield done
 
 
@@ -101,8 +108,7 @@ class _Question:
         self.seconds += seconds
         left, total = len(self.record.missing), len(self.record.units)
         if not quiet:
-            said = ", ".join(f"{key}={value}" for key, value in unit.items())
-            command.say(f"{self.name}: {total - left}/{total} {said} ({seconds:.1f} s)")
+            command.say(f"{self.name}: {total - left}/{total} {_said(unit)} ({seconds:.1f} s)")
         return None if left else self.finish()
 
     def finish(self):
@@ -180,6 +186,11 @@ def _worker() -> tuple[dict, str]:
     return _code(), _cpu()
 
 
+def dask_setup(worker) -> None:
+    """In a worker on this machine: leaves Ctrl-C to the process that began it; Dask calls this by its name."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _check_workers(client) -> dict[str, str]:
     """The addresses of the workers and their processors; ValueError if a worker has other versions."""
     try:
@@ -207,16 +218,21 @@ def _client(address: str):
     with contextlib.ExitStack() as stack:
         try:
             if local is None:
+                stack.enter_context(ThreadPoolExecutor(1)).submit(asyncio.run, _greet(address)).result()
                 client = distributed.Client(address, timeout=WAIT)
             else:
                 cluster = distributed.LocalCluster(
-                    n_workers=int(local), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                    n_workers=int(local),
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=50,
+                    preload=[__name__],  # whose dask_setup is called
                 )
                 client = distributed.Client(stack.enter_context(cluster), timeout=WAIT)
             stack.enter_context(client)
             client.wait_for_workers(1, timeout=WAIT)
-        except (OSError, TimeoutError, ValueError) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # Dask's own and those of its transports
+            reason = " ".join(str(error).split()) or "what listens there is no scheduler"
             raise OSError(
                 f"--cluster={address}: no scheduler with a worker answered within {WAIT} s ({reason}); start them with "
                 "dask scheduler and dask worker, or give local:4"
@@ -224,22 +240,49 @@ def _client(address: str):
         yield client
 
 
+async def _greet(address: str) -> None:
+    """Exchanges a first message with a scheduler; raises where `Client` waits for ever, if another program listens."""
+    arguments = distributed.Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=WAIT, **arguments), WAIT)
+    await comm.close()
+
+
 def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
-    """Yields name, unit, and the result or what went wrong, as units are done; OSError if the scheduler vanished."""
-    waiting = distributed.as_completed(futures, raise_errors=False)
-    for future in waiting:
-        name, unit = futures[future]
-        if future.status == "finished":
-            try:
-                yield name, unit, future.result()
-            except (OSError, distributed.CancelledError) as error:
-                raise _vanished(address) from error
-        elif future.status == "error":
-            error = future.exception()
-            yield name, unit, error
-        elif client.status != "running" or client.scheduler_comm is None or client.scheduler_comm.closed():
+    """Yields name, unit, and the result or what went wrong, as units are done; OSError if the scheduler vanished.
+
+    A future leaves `futures` as its result is taken, and the cluster then forgets it: the results of a worker that dies
+    would otherwise be computed anew. Futures that the caller takes out of `futures` are passed over.
+    """
+    for future in distributed.as_completed(futures, raise_errors=False):
+        if future not in futures:
+            continue
+        name, unit = futures.pop(future)
+        if future.cancelled():
             raise _vanished(address)
+        try:
+            result = future.result()
+        except distributed.CancelledError as error:
+            raise _vanished(address) from error
+        except distributed.KilledWorker as error:
+            count = error.allowed_failures + 1
+            result = OSError(f"{count} workers died one after the other at {_said(unit)}, perhaps for lack of memory")
+        except Exception as error:
+            if not _is_connected(client):
+                raise _vanished(address) from error
+            result = error
+        del future
+        yield name, unit, result
+
+
+def _is_connected(client) -> bool:
+    return client.status == "running" and client.scheduler_comm is not None and not client.scheduler_comm.closed()
+
+
+def _said(unit: dict) -> str:
+    return ", ".join(f"{key}={value}" for key, value in unit.items())
 
 
 def _vanished(address) -> OSError:
-    return OSError(f"the scheduler at {address} is gone; what was written is kept, and the same command goes on")
+    return OSError(
+        f"the scheduler at {address} is gone or was restarted; what was written is kept, and the same command goes on"
+    )

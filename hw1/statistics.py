@@ -273,6 +273,7 @@ def correlation_given(frame: pd.DataFrame, a: str, b: str, cells: str | list[str
     """
     groups = frame.groupby(cells)[[a, b]]
     deviations = (frame[[a, b]] - groups.transform("mean")) / groups.transform("std")
+    deviations = deviations.round(9)  # equal ones stay equal, such as those of two seeds, which are ±1/√2
     found = rank_correlation(frame.assign(**deviations), a, b, by)
     if found.seeds < 4:
         return found._replace(low=np.nan, high=np.nan)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -99,12 +100,70 @@ def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size,
     monkeypatch.setattr(cluster, "WAIT", 5)
     with dask(tmp_path) as (address, (scheduler, _)):
         when_there(out / "gradient_norm.csv", scheduler.kill)
-        with pytest.raises(OSError, match=f"the scheduler at {address} is gone; what was written is kept"):
+        with pytest.raises(OSError, match=f"the scheduler at {address} is gone or was restarted; what was written is"):
             reproduce.reproduce("smoke", str(out), ["gradient_norm"], cluster=address)
     begun = rows(out)
     assert reproduce.reproduce("smoke", str(out), ["gradient_norm"]) == []
     assert rows(out) == rows(at_smoke_size("gradient_norm"))
     assert rows(out)["gradient_norm.csv"].startswith(begun["gradient_norm.csv"])
+
+
+def test_ctrl_c_ends_processes_of_this_machine_in_one_line(tmp_path):
+    """A terminal sends it to all of them."""
+    arguments = ["--size=smoke", "--only=gradient_norm,redundancy", f"--out={tmp_path}", "--cluster=local:2"]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "hw1.reproduce", *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 300
+    while not list(tmp_path.glob("*.csv")) and command.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(command.pid, signal.SIGINT)
+    _, said = command.communicate(timeout=120)
+    assert command.returncode == 130
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("interrupted: finished units are kept")
+
+
+def test_results_that_were_taken_are_forgotten(tmp_path):
+    """Else those of a worker that dies would be computed anew."""
+    with dask(tmp_path) as (address, _), distributed.Client(address) as client:
+        futures = {client.submit(abs, -n, pure=False): ("toy", {"n": n}) for n in range(3)}
+        found = {unit["n"]: result for _, unit, result in cluster._results(client, address, futures)}
+        assert found == {0: 0, 1: 1, 2: 2}
+        until = time.monotonic() + 30
+        while any(client.has_what().values()) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not any(client.has_what().values())
+
+
+def test_units_that_another_cancels_are_no_success(tmp_path):
+    """As when somebody restarts the workers, or the scheduler is back before its going was noticed."""
+    with (
+        dask(tmp_path) as (address, _),
+        distributed.Client(address, set_as_default=False) as other,
+        distributed.Client(address) as client,
+    ):
+        futures = {client.submit(time.sleep, n, pure=False, priority=-n): ("toy", {"n": n}) for n in (0, 60)}
+        results = cluster._results(client, address, futures)
+        assert next(results) == ("toy", {"n": 0}, None)
+        other.restart(wait_for_workers=False)
+        with pytest.raises(OSError, match=f"the scheduler at {address} is gone or was restarted"):
+            list(results)
+
+
+def test_a_unit_that_kills_its_workers_is_named(tmp_path, monkeypatch):
+    """Dask gives it up after some; other units go on."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
+    with dask(tmp_path, workers=3) as (address, _), distributed.Client(address) as client:
+        calls = {client.submit(os._exit, 1, pure=False): ("toy", {"size": 8, "seed": 0})}
+        calls |= {client.submit(abs, -1, pure=False, priority=-1): ("toy", {"size": 8, "seed": 1})}
+        found = {unit["seed"]: result for _, unit, result in cluster._results(client, address, calls)}
+    assert found[1] == 1
+    assert str(found[0]) == "2 workers died one after the other at size=8, seed=0, perhaps for lack of memory"
 
 
 def test_a_worker_of_another_version_is_refused_before_the_first_unit(tmp_path):
@@ -135,10 +194,19 @@ def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
         cluster.compute("gradient_norm", settings, "1" * 64, {"task": "sinc"}, cluster._code())
 
 
-@pytest.mark.parametrize("address", ["local:0", "local:two", "tcp://127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize(
+    "address", ["local:0", "local:two", "tcp://127.0.0.1:9", "nowhere", "tls://127.0.0.1:9", "another program"]
+)
 def test_no_cluster_is_one_line(address, tmp_path, monkeypatch, capsys):
-    """A number of processes that is none, and a scheduler that is not there."""
+    """A number of processes that is none, and a scheduler that is not there, or a program that never answers."""
     monkeypatch.setattr(cluster, "WAIT", 1)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        if address == "another program":
+            address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        _check_one_line(address, tmp_path, capsys)
+
+
+def _check_one_line(address, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         reproduce.main(
             ["reproduce", "--size=smoke", "--only=trajectories", f"--out={tmp_path}", f"--cluster={address}"]

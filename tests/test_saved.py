@@ -13,7 +13,7 @@ from tensorflow.python.keras import layers as layers_2
 from tensorflow.python.keras.engine import sequential as sequential_2
 from tensorflow.python.keras.engine import training as training_2
 
-from hw1 import measure, saved
+from hw1 import limits, measure, saved
 
 X = np.random.default_rng(0).random((5, 8, 8, 1)).astype("float32")
 STEPS = np.random.default_rng(1).normal(size=(5, 6, 4)).astype("float32")
@@ -101,6 +101,49 @@ def test_no_code_from_an_h5_file_runs(tmp_path):
         with pytest.raises(ValueError, match=f"{name}.h5 could not be loaded .*`Lambda`"):
             measure.load(tmp_path / f"{name}.h5")
     assert not Path(path).exists()
+
+
+@pytest.fixture
+def sparse(tmp_path):
+    """The .h5 file of a net whose weights, mostly zeros, were compressed afterwards; and the net."""
+    net = keras.Sequential([keras.Input((300,)), keras.layers.Dense(300, use_bias=False, name="dense")])
+    kernel = np.zeros((300, 300), np.float32)
+    kernel[::50] = np.random.default_rng(0).normal(size=(6, 300))
+    net.layers[0].kernel.assign(kernel)
+    net.save(tmp_path / "net.h5")
+    with h5py.File(tmp_path / "net.h5") as file, h5py.File(tmp_path / "small.h5", "w") as small:
+        small.attrs.update(file.attrs)
+        file.visititems(lambda name, part: _compress(small, name, part))
+    return tmp_path / "small.h5", net
+
+
+def _compress(file, name, part):
+    """Copies a part of an HDF5 file, with its numbers compressed."""
+    if isinstance(part, h5py.Group):
+        copied = file.create_group(name)
+    else:
+        copied = file.create_dataset(name, data=part[()], compression="gzip")
+    copied.attrs.update(part.attrs)
+
+
+def test_compressed_weights_are_read(sparse, monkeypatch):
+    """What a net may have of weights is told by those in the file, not by the bytes of the file."""
+    path, net = sparse
+    monkeypatch.setattr(limits, "LARGE", 1000)
+    assert path.stat().st_size < net.count_params()
+    np.testing.assert_array_equal(saved.load(path).get_weights()[0], net.get_weights()[0])
+
+
+def test_groups_that_hold_themselves_and_weights_of_many_names_are_counted_once(sparse):
+    """A search that follows them would never end, and a file of a few weights could have room for many."""
+    path, net = sparse
+    with h5py.File(path, "r+") as file:
+        file["model_weights/again"] = file["model_weights"]
+        found = []
+        file.visititems(lambda name, part: found.append(part) if isinstance(part, h5py.Dataset) else None)
+        for number in range(9):
+            file[f"again_{number}"] = found[0]
+        assert saved._check_weights(path, file) == 4 * net.count_params()
 
 
 def test_what_holds_no_layers_is_refused(tmp_path):

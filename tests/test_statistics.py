@@ -135,6 +135,17 @@ def test_what_the_images_of_a_seed_do_is_left_out():
     assert np.isnan(statistics.correlation_given(hidden[hidden.seed < 3], "a", "b", "size").low)
 
 
+def test_deviations_that_are_equal_stay_equal():
+    """Those of two seeds are all ±1/√2, so no last bit and no order of rows may tell them apart."""
+    values = np.random.default_rng(2).random((2, 9, 2))
+    rows = [(cell, seed, *values[seed, cell]) for cell in range(9) for seed in (0, 1)]
+    frame = pd.DataFrame(rows, columns=["size", "seed", "a", "b"])
+    signs = np.sign(values[1] - values[0])
+    exact = scipy.stats.spearmanr(*signs.T)[0]
+    for rows in (frame, frame.sort_values("seed"), frame[::-1]):
+        assert statistics.correlation_given(rows, "a", "b", "size").value == pytest.approx(exact)
+
+
 def test_the_jackknife_of_a_mean_is_its_t_interval():
     """And two seeds are too few for it."""
     values = np.array([1.0, 2.5, 2.0, 4.0])

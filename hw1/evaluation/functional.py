@@ -147,9 +147,11 @@ def remember(key, make: Callable):
     """The result of ``make()`` for `key`, computed once; at least the 64 most recently used results are kept.
 
     The others are dropped 16 at a time, with what TensorFlow keeps of their architectures: graphs, which are cycles,
-    and a kernel for each name and shape of a variable. Random operations that are seeded one by one, such as
-    ``tf.random.normal([2], seed=1)``, begin anew then. What remains of an architecture are the matrix products that
-    oneDNN compiles for each shape, some hundred kilobytes, of which TensorFlow keeps a limited number.
+    and a kernel for each name and shape of a variable. Random operations that keep their state in a kernel begin anew
+    then: with a seed of their own, such as ``tf.random.normal([2], seed=1)``, or, after ``tf.random.set_seed``, in a
+    tf.function. Those of Keras and ``tf.data`` keep it elsewhere and go on. What remains of an architecture are the
+    matrix products that oneDNN compiles for each shape, some hundred kilobytes, of which TensorFlow keeps a limited
+    number.
 
     Args:
         key: hashable.
