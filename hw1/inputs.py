@@ -10,6 +10,14 @@ from absl import flags
 from hw1 import command
 
 CHECKED = 500  # examples on which the range of pixels is tried
+_NO_IMAGES = (  # in what is said of a file whose inputs may be meant as they are
+    "images must have",
+    "make no square",
+    "columns called",
+    "must not be negative",
+    "do not tell the value of white",
+    "that are no numbers",
+)
 
 
 def define_flags() -> flags.FlagValues:
@@ -60,8 +68,13 @@ def load(values: flags.FlagValues):
             data = read(values.data, **given, **options)
     except (ValueError, OSError) as error:
         text = str(error).replace("--pixels", "--white").replace(" (in Python pixels=…)", "")
-        if "images must have" in text or "make no square" in text:
-            text += "; inputs that are no images go into an .npz, which --raw takes as it is"
+        if values.raw and not str(values.data).endswith(".npz"):
+            text += "; --raw takes an .npz: save inputs and targets by np.savez(file, x=inputs, y=targets)"
+        elif any(part in text for part in _NO_IMAGES):
+            text += (
+                "; inputs that are no images, or standardised, go into an .npz (np.savez(file, x=inputs, y=targets)), "
+                "which --raw takes as it is"
+            )
         flag = "--train={train} --test={test}".format(**wanted) if isinstance(error, datasets.SizeError) else ""
         raise ValueError(f"{flag or f'--data={values.data}'}: {text}") from error
     for note in data.notes:

@@ -56,7 +56,13 @@ def _loaded(path, reader):
     try:
         return _plain(reader(path))
     except Exception as error:  # Keras has no specific exception for a bad file
-        reason = " ".join(str(error).split())[:500]
+        reason = " ".join(str(error).split())
+        if own := re.search(r"(?:Could not locate \w+|Unknown \w+:?) '([\w>]+)'", reason):
+            raise ValueError(
+                f"{path} has {own[1]!r}, whose code is not in the file: in Python import that code and call "
+                f"hw1.measure.card(keras.saving.load_model({path.name!r}), data)"
+            ) from error
+        reason = reason[:500]
         raise ValueError(f"{path} could not be loaded as a Keras model ({type(error).__name__}: {reason})") from error
 
 
@@ -250,13 +256,19 @@ def taken(path: str, probabilities: bool = False, loss: str | None = None):
     """
     try:
         model = single_precision(load(path))
-        model = logits(model) if probabilities else model
         ending = last_activation(model)
-        if ending and loss in (None, "crossentropy", "binary"):
+        of_several = ending == "sigmoid" and model.output_shape[-1] != 1 and loss is None
+        if ending and not probabilities and loss in (None, "crossentropy", "binary"):
             raise ValueError(
                 f"it gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
-                "net without it"
+                f"net without it{', and --loss=binary' if of_several else ''}"
             )
+        if of_several:
+            raise ValueError(
+                f"its sigmoid gives each of {model.output_shape[-1]} outputs a probability of its own, which the "
+                "cross-entropy of a softmax is not for: in hw1 measure add --loss=binary"
+            )
+        model = logits(model) if probabilities else model
     except (OSError, ValueError) as error:
         raise ValueError(f"--net={path}: {error}") from error
     return model

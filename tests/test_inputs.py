@@ -138,7 +138,7 @@ def test_white_of_the_data_and_white_of_the_net_are_two_flags(tmp_path, monkeypa
     np.savez("data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(SystemExit):
         measure.main(["measure", "--net=net.keras", "--data=data.npz"])
-    assert "give it, such as --white=255 or the largest, --white=100\n" in capsys.readouterr().err
+    assert "give it, such as --white=255 or the largest, --white=100; " in capsys.readouterr().err
     measure.main(["measure", "--net=net.keras", "--data=data.npz", "--white=100", "--pixels=255", "--minutes=1e-9"])
     found = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("test_"))
     expected = references.evaluate(dense(3), np.float32(x / 100 * 255), y)[0]

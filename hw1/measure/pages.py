@@ -263,7 +263,7 @@ def summary(cards) -> list[str]:
     first = cards[0]
     lines = [
         f"Loss: {first.loss}. Hessian on {', '.join(str(n) for n in dict.fromkeys(card.n for card in cards))} training "
-        f"examples of {first.data['train']}; data: {first.data['name']}.",
+        f"examples of {first.data['train']}; data: {first.data['name']}{_scale(first)}.",
         "After ± the standard error: of random probes, of what Lanczos leaves and of the choice of examples. "
         "“for ± 5 %” is the number of examples that brings the last of these to 5 % of the value.",
     ]
@@ -275,6 +275,11 @@ def summary(cards) -> list[str]:
     if any(card.is_interrupted for card in cards):
         lines.append("The measurement was interrupted; this is what was measured until then.")
     return lines
+
+
+def _scale(card) -> str:
+    """By what the inputs were multiplied, in words."""
+    return "" if card.settings.pixels == 1 else f", inputs times {card.settings.pixels:g}"
 
 
 def _typeset(cards, drawn, svgs, out: Path) -> None:

@@ -10,6 +10,7 @@ from hw1.measure import population
 SIZE = (3.4, 2.5)  # inches
 MOST_LAYERS = 20  # of the bars
 MOST_PLANES = 4
+WIDEST = 50  # characters that fit above a figure
 _LOOKS = [{"color": colour, **line} for colour, line in zip(style.COLOURS, style.LINES, strict=False)]
 
 
@@ -85,7 +86,7 @@ def _spectrum(cards, looks):
             values = card.pictures["eigenvalues"]
             axes.plot(values, np.full(len(values), 2e-7 * 3**number), "|", color=looks[card.name]["color"], ms=6)
     axes.set(xlabel="eigenvalue λ of H", ylabel="density", ylim=(1e-7, None))
-    _legend(axes, cards)
+    _legend(picture)
     return picture
 
 
@@ -136,7 +137,7 @@ def _layers(cards, looks):
         axes.ticklabel_format(axis="x", scilimits=(-3, 4))
     panels[0].set_yticks(range(len(order)), [layer if len(layer) < 22 else f"…{layer[-20:]}" for layer in order])
     panels[0].invert_yaxis()
-    _legend(panels[-1], cards)
+    _legend(picture)
     return picture
 
 
@@ -163,7 +164,7 @@ def _eigenvector(cards, looks):
         axes.plot(found["steps"], found["loss"], label=card.name, **looks[card.name])
         axes.plot(found["steps"], found["quadratic"], color=looks[card.name]["color"], linestyle=":", linewidth=0.8)
     axes.set(xlabel="‖Δθ‖ along the eigenvector", ylabel="loss")
-    _legend(axes, cards)
+    _legend(picture)
     return picture
 
 
@@ -184,7 +185,7 @@ def _random(cards, looks):
         for number, loss in enumerate(found["loss"]):
             axes.plot(found["steps"], loss, label=card.name if not number else None, **looks[card.name])
     axes.set(xlabel="step", ylabel="loss", xticks=(-1, -0.5, 0, 0.5, 1))
-    _legend(axes, cards)
+    _legend(picture)
     return picture
 
 
@@ -226,14 +227,15 @@ def _population(cards, looks, markers):
     ]
     picture = Picture("Among other nets", text, f"Percentiles. {_numbers(told)}.")
     axes = picture.figure.subplots()
-    for name, each in found.items():
-        places = [place for place, measure in enumerate(measures) if measure in each]
-        percents = [each[measures[place]] for place in places]
+    for number, (name, each) in enumerate(found.items()):
+        shift = (number - (len(found) - 1) / 2) * 0.6 / len(found)  # equal percentiles side by side
+        places = [place + shift for place, measure in enumerate(measures) if measure in each]
+        percents = [each[measure] for measure in measures if measure in each]
         axes.plot(percents, places, markers[name], color=looks[name]["color"], markersize=5, label=name, clip_on=False)
     axes.set_yticks(range(len(measures)), measures)
     axes.invert_yaxis()
     axes.set(xlabel="percentile", xlim=(0, 100))
-    _legend(axes, cards)
+    _legend(picture)
     return picture
 
 
@@ -248,10 +250,13 @@ def _lines(lines):
     for (pair, found), look in zip(lines.items(), style.looks(lines).values(), strict=True):
         axes.plot(found["alphas"], found["loss"], label=" → ".join(pair), **look)
     axes.set(xlabel="α", ylabel="loss")
-    axes.legend()
+    _legend(picture, least=1)
     return picture
 
 
-def _legend(axes, cards):
-    if len(cards) > 1:
-        axes.legend()
+def _legend(picture, least=2):
+    """Names the nets above the panels, where nothing is drawn that it would hide or be taken for."""
+    handles, names = picture.figure.axes[0].get_legend_handles_labels()
+    if len(names) >= least:
+        columns = min(len(names), max(1, WIDEST // (max(map(len, names)) + 6)))
+        picture.figure.legend(handles, names, loc="outside upper center", ncols=columns)

@@ -61,13 +61,16 @@ def values(measure: str) -> np.ndarray:
 def percentiles(card) -> dict[str, float]:
     """Measure → the share of the population's nets, in per cent, that have a smaller value; ties count half.
 
-    Keskar's sharpness and the course's depend on ε, and the Hessian's on the loss: they are compared only if the
-    settings and the loss are those of the population.
+    Keskar's sharpness and the course's depend on ε, derivatives in the input on its unit, and the Hessian's on the
+    loss: they are compared only if the settings and the loss are those of the population.
     """
     settings, found = card.settings, {}
+    is_unit = settings.pixels == 1
     is_same = {
         "hessian_sharpness": settings.epsilon == 1e-4,
         "keskar_subspace": settings.keskar_epsilon == 1e-3 and settings.manifold == 100,
+        "loss_gradient_norm": is_unit,
+        "jacobian_norm": is_unit,
     }
     if card.loss != "crossentropy":
         return {}

@@ -230,15 +230,21 @@ def sensitivities(work) -> Iterator[Row]:
     """Derivatives with respect to the inputs."""
     x, y = work.parts.get("test", work.parts["train"])
     norms = sensitivity.loss_gradient_norms(work.model, x, y, work.loss)
-    yield row("loss_gradient_norm", norms.mean(), "mean of ‖∂ℓ/∂x‖", len(norms), sampling=sampling.mean(norms))
+    pixels = work.settings.pixels
+    of_inputs = "" if pixels == 1 else f", white = {pixels:g}"
+    yield row(
+        "loss_gradient_norm", norms.mean(), f"mean of ‖∂ℓ/∂x‖{of_inputs}", len(norms), sampling=sampling.mean(norms)
+    )
     squares = sampling.mean(norms**2)
     value = np.sqrt(np.mean(norms**2) / len(norms))
     relative = squares.standard_error / (2 * np.mean(norms**2)) if value else 0.0
     error = sampling.Sampling(value * relative, 0.0)
-    yield row("whole_loss_gradient_norm", value, "‖∂L/∂X‖", len(norms), sampling=error)
+    yield row("whole_loss_gradient_norm", value, f"‖∂L/∂X‖{of_inputs}", len(norms), sampling=error)
     if work.loss is None:
         norms = sensitivity.jacobian_norms(work.model, x)
-        yield row("jacobian_norm", norms.mean(), "mean of ‖∂p/∂x‖_F", len(norms), sampling=sampling.mean(norms))
+        yield row(
+            "jacobian_norm", norms.mean(), f"mean of ‖∂p/∂x‖_F{of_inputs}", len(norms), sampling=sampling.mean(norms)
+        )
 
 
 def outliers(work) -> Iterator[Row]:

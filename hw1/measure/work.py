@@ -100,9 +100,10 @@ class Work:
         for name, (x, y) in parts.items():
             if self.loss is None or (is_binary(self.loss) and is_single):
                 y = labels_of(y)
-                _check_binary(y, self.loss)
             try:
-                examples = evaluation.check(model, x, targets_for(self.loss, y, outputs), self.loss)
+                targets = targets_for(self.loss, y, outputs)
+                _check_binary(targets, self.loss, settings.loss)
+                examples = evaluation.check(model, x, targets, self.loss)
             except ValueError as error:
                 raise ValueError(f"{error}{_hint(str(error))}") from None
             if examples.weight is not None:
@@ -258,19 +259,33 @@ def _loss(given, is_single):
     return LOSSES.get(given, given) if isinstance(given, str) else given
 
 
-def _check_binary(y, loss) -> None:
-    """Raises ValueError for a binary cross-entropy of targets that are no probabilities: it would be below 0."""
-    if is_binary(loss) and isinstance(y, np.ndarray) and y.size and not (y.min() >= 0 and y.max() <= 1):
-        raise ValueError(
-            f"the binary cross-entropy, which one output gets by default, needs targets from 0 to 1, but they go from "
-            f"{y.min():.5g} to {y.max():.5g}: for a regression give loss='mse' (--loss=mse)"
-        )
+def _check_binary(y, loss, given) -> None:
+    """Raises ValueError for a binary cross-entropy of targets that are no probabilities: it would be below 0.
+
+    By default they must be classes: other numbers from 0 to 1 may be those of a regression.
+    """
+    if not is_binary(loss) or not isinstance(y, np.ndarray) or not y.size:
+        return
+    low, high = y.min(), y.max()
+    if not (low >= 0 and high <= 1):
+        wanted, remedy = "targets from 0 to 1", ""
+    elif given is None and not np.isin(y, (0, 1)).all():
+        wanted, remedy = "the classes 0 and 1", ", for probabilities loss='binary' (--loss=binary)"
+    else:
+        return
+    raise ValueError(
+        f"the binary cross-entropy, which one output gets by default, needs {wanted}, but the targets go from "
+        f"{low:.5g} to {high:.5g}: for a regression give loss='mse' (--loss=mse){remedy}"
+    )
 
 
 def _hint(error: str) -> str:
     """What to add to an error of the checks: how the card takes such a net."""
     hints = {
         "rescales pixels from 0 to 255": ": --pixels=255 (in Python pixels=255) multiplies them",
+        "but not of probabilities": "; for several labels at once give loss='binary' (--loss=binary), for a regression "
+        "loss='mse' (--loss=mse)",
+        "the loss takes probabilities": "; for --loss: binary or crossentropy, or leave out --probabilities",
         "gives probabilities": "; hw1.measure.logits(model) (--probabilities) takes it off",
         " takes [": "; --data names the data, and --raw takes inputs that are no images",
     }

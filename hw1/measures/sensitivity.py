@@ -128,5 +128,8 @@ def _differentiable(problem: evaluation.Problem) -> evaluation.Problem:
     """The problem; TypeError unless its inputs are floating point."""
     for array in tf.nest.flatten(problem.examples.x):
         if not np.issubdtype(array.dtype, np.floating):
-            raise TypeError(f"x must be floating point to be differentiated, not {array.dtype}; divide images by 255")
+            raise TypeError(
+                f"x must be floating point to be differentiated, not {array.dtype}; divide images by 255 (in tokens "
+                "there is no derivative)"
+            )
     return problem

@@ -18,6 +18,10 @@ from hw1.measure import cards, rows
 ROOT = Path(measure.__file__).parents[2]
 
 
+class Own(keras.layers.Flatten):
+    """A layer whose code is in no file."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a data set and saved nets: one that fits, others that do not."""
@@ -35,11 +39,14 @@ def folder(tmp_path_factory):
         "other": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
         "two_classes": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(2)],
         "large_images": [keras.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)],
+        "sigmoid": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="sigmoid")],
+        "own": [keras.Input((3, 3)), Own(), keras.layers.Dense(3)],
         "code": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(3)],
     }
     for number, (name, parts) in enumerate(layers.items()):
         nets.with_random_weights(keras.Sequential(parts), np.random.default_rng(number)).save(folder / f"{name}.keras")
     (folder / "text.keras").write_text("no net")
+    (folder / "table.csv").write_text("a,b,target_0,target_1\n0.5,0.25,1,0\n0.25,0.5,0,1\n")
     return folder
 
 
@@ -110,6 +117,17 @@ def test_probabilities_are_taken_off(command, folder):
         assert float(found["value"]) == pytest.approx(float(row["value"]), rel=1e-4, abs=1e-9), name
 
 
+def test_a_sigmoid_of_several_outputs_is_measured_by_the_loss_it_is_for(command, folder):
+    """The mean over the outputs of their binary cross-entropies, of labels as one-hot rows: Keras's."""
+    code, table, _ = command("--net=sigmoid.keras", "--probabilities", "--loss=binary", "--minutes=1e-9")
+    data = np.load(folder / "data.npz")
+    model = keras.saving.load_model(folder / "sigmoid.keras")
+    expected = keras.losses.BinaryCrossentropy()(np.eye(3)[data["y_test"]], model(data["x_test"]))
+    found = dict(line.split()[:2] for line in table.splitlines() if line.startswith("test_"))
+    assert code == 0
+    assert float(found["test_loss"]) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_an_interruption_keeps_what_was_measured(command, folder, monkeypatch):
     """Exit code 130, a table and a card of the rows until then; the rest is named."""
     keskar = cards.steps.keskar
@@ -154,12 +172,18 @@ WRONG_FLAGS = {
     "--net=data.npz": "data.npz could not be loaded as a Keras model",
     "--net=code.keras": "could not be loaded as a Keras model .*`Lambda`",
     "--net=softmax.keras": r"probabilities \(softmax at its end\), not logits: add --probabilities",
+    "--net=sigmoid.keras": r"\(sigmoid at its end\).*add --probabilities.*, and --loss=binary",
+    "--net=sigmoid.keras --probabilities": "3 outputs a probability of its own.*--loss=binary",
+    "--net=own.keras": r"own.keras has 'Own', whose code is not in the file: in Python .*card\(keras.saving.load_model",
     "--net=net.keras --probabilities": "ends neither in a softmax nor in a sigmoid",
+    "--net=net.keras --data=table.csv": "columns called label.*--raw",
+    "--net=net.keras --data=table.csv --raw": "--raw takes an .npz",
     "--net=net.keras --data=nothing": "--data=nothing: there is no data set",
     "--net=net.keras --train=12": "--train=12",
 }
 WRONG_INPUT = {
     "--net=net.keras --loss=entropy": "keras.losses knows no loss 'entropy'",
+    "--net=sigmoid.keras --probabilities --loss=binary_crossentropy": "for --loss: binary .*leave out --probabilities",
     "--net=two_classes.keras": "label 2 is outside the model's 2 classes",
     "--net=large_images.keras": r"takes \[n, 4, 4\]",
 }

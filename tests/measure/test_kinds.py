@@ -41,6 +41,33 @@ def test_other_targets_of_one_output_are_no_classes(y):
         measure.card(nets.linear([1.0, -2.0]), (np.random.default_rng(0).normal(size=(N, 2)), y), tell=None)
 
 
+def test_a_regression_of_shares_is_no_classification():
+    """Targets between 0 and 1 do not tell: the loss must be given, and is then the one that was given."""
+    x, y = np.random.default_rng(0).normal(size=(N, 2)), np.linspace(0, 1, N)
+    with pytest.raises(ValueError, match=r"--loss=mse.*--loss=binary"):
+        measure.card(nets.linear([1.0, -2.0]), (x, y), tell=None)
+    logits = x @ [1.0, -2.0]
+    losses = {"mse": (logits - y) ** 2, "binary": np.log1p(np.exp(logits)) - y * logits}
+    for loss, each in losses.items():
+        found = measure.card(nets.linear([1.0, -2.0]), (np.float32(x), y), tell=None, loss=loss, minutes=1e-9)
+        assert found["train_loss"].value == pytest.approx(each.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "said"),
+    [
+        (np.random.default_rng(1).normal(size=(N, 3)), None, "--loss=mse"),
+        (np.ones((N, 3)), None, "--loss=binary"),
+        (np.resize([-1, 1], (N, 3)), "binary", "targets from 0 to 1"),
+    ],
+)
+def test_targets_of_several_outputs_that_do_not_fit_the_loss(y, loss, said):
+    """The loss that fits regressions and several labels at once is named; signs are no probabilities."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=said):
+        measure.card(model, (np.ones((N, 2), np.float32), y), tell=None, loss=loss, minutes=1e-9)
+
+
 def test_bytes_for_a_net_of_pixels_up_to_one_are_noticed():
     """Of a net without a bias they change no answer, but the loss."""
     x = np.repeat(np.eye(3)[:, :, None], 3, axis=2)[np.arange(N) % 3]  # a row of each image is white

@@ -130,6 +130,24 @@ def test_nets_are_told_apart_without_colour(cards):
             assert len(hatches) in (0, 2)
 
 
+def test_names_hide_nothing_and_no_net_hides_another(cards):
+    """They stand outside of all panels, inside of the figure; equal percentiles of two nets stand side by side."""
+    twin = dataclasses.replace(cards[0], name="a twin of a rather long name")
+    for picture in pictures.draw([cards[0], twin], pages.lines_of(cards)):
+        figure = picture.figure
+        figure.draw_without_rendering()
+        assert not any(axes.get_legend() for axes in figure.axes)
+        for legend in figure.legends:
+            box = legend.get_window_extent()
+            assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.x1
+        if picture.name == "Among other nets":
+            first, second = ({*zip(*line.get_data(), strict=True)} for line in figure.axes[0].lines)
+            assert first
+            assert not first & second
+
+
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 def test_the_page_renders_in_a_browser(folder, tmp_path):
     """Every figure is decoded, narrow pages do not scroll sideways as a whole, and no request is made."""
@@ -254,6 +272,18 @@ def test_percentiles_count_the_nets_below(cards):
     assert other.percentiles == {}
     for source in population.SOURCES.values():
         assert source.nets
+
+
+def test_derivatives_in_other_units_of_the_input_are_not_compared():
+    """A net of pixels up to 255 has derivatives smaller by that; the unit says so."""
+    x, y = nets.examples(nets.SHAPE, N)
+    found = {pixels: measure.card(nets.mlp((4,)), (np.float32(x), y), tell=None, pixels=pixels) for pixels in (1, 2)}
+    own = {"loss_gradient_norm", "jacobian_norm"}
+    assert own < {*found[1].percentiles}
+    assert {*found[2].percentiles} == {*found[1].percentiles} - own
+    for name in (*own, "whole_loss_gradient_norm"):
+        assert [card[name].unit.endswith(", white = 2") for card in found.values()] == [False, True]
+    assert ["inputs times 2" in pages.summary([card])[0] for card in found.values()] == [False, True]
 
 
 def test_an_error_that_nobody_knows_is_no_number_in_json():
