@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from absl import flags
 
@@ -61,7 +62,10 @@ def answered(name: str, folder: str | Path) -> bool:
 
 
 def same_nets(folder: str | Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields the later and the earlier of two questions whose nets of every batch size and seed are the same."""
+    """Yields the later and the earlier of two questions whose nets of every batch size and seed are the same.
+
+    Losses may differ by rounding: of two such questions, `--by_seed` may divide the units of one only.
+    """
     keys, tables = ["batch_size", "seed", "updates", "train_loss", "test_loss"], {}
     for name in names:
         rows = records.read(folder, name)
@@ -69,7 +73,9 @@ def same_nets(folder: str | Path, names: Iterable[str]) -> Iterator[tuple[str, s
             nets = rows[rows.net == "course"] if "net" in rows else rows
             tables[name] = nets[keys].drop_duplicates().sort_values(keys).reset_index(drop=True)
     for earlier, later in itertools.combinations(tables, 2):
-        if len(tables[earlier]) and tables[earlier].equals(tables[later]):
+        first, second = tables[earlier], tables[later]
+        are_same = len(first) and first[keys[:3]].equals(second[keys[:3]])
+        if are_same and np.allclose(first[keys[3:]], second[keys[3:]], rtol=1e-3, atol=0, equal_nan=True):
             yield later, earlier
 
 

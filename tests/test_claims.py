@@ -246,3 +246,12 @@ def test_a_missing_ledger_is_named_with_its_command(tmp_path):
     """What reads the ledger says how to make it."""
     with pytest.raises(FileNotFoundError, match=r"python -m hw1\.claims"):
         claims.read(tmp_path)
+
+
+def test_the_same_nets_are_told_by_their_losses_but_for_rounding(monkeypatch):
+    """As where the units of one of two questions were divided by seed."""
+    nets = pd.DataFrame({"batch_size": [10, 20], "seed": 0, "updates": 9, "train_loss": 0.05, "test_loss": [0.2, 0.3]})
+    tables = {"a": nets, "rounded": nets.assign(test_loss=nets.test_loss * (1 + 1e-5))}
+    tables |= {"other": nets.assign(test_loss=nets.test_loss * 1.01), "updates": nets.assign(updates=8)}
+    monkeypatch.setattr(records, "read", lambda folder, name: tables[name])
+    assert list(claims.same_nets("", tables)) == [("rounded", "a")]
