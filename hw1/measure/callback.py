@@ -22,7 +22,7 @@ class Flatness(keras.callbacks.Callback):
         edge_of_stability    λ₁ of P⁻¹H / threshold of the optimiser (`hw1.measures.stability`): without momentum
                              λ₁ · learning rate / 2. Above 1 the quadratic along the eigenvector oscillates ever wider.
         trace, trace_error   trace of H with the standard error of its probes (Hutch++)
-        sensitivity          mean over the examples of the norm of the loss's gradient in the input
+        sensitivity          mean over the examples of the norm of the loss's gradient in the input; not of integers
         flatness_seconds     what the measurement took
 
     H is that of the loss the model was compiled with, plus the model's own losses (regularisation), on the given
@@ -75,6 +75,13 @@ class Flatness(keras.callbacks.Callback):
             raise ValueError("Flatness needs a loss: compile the model with one, or give loss=")
         if self.edge:
             stability.check(self.model.optimizer)
+        if not self._has_derivative():
+            command.say("Flatness: the inputs are integers, in which there is no derivative: no sensitivity")
+
+    def _has_derivative(self) -> bool:
+        """Whether the inputs are floating point, as far as they are arrays; tokens are not."""
+        found = [getattr(part, "dtype", "float32") for part in keras.tree.flatten(self._examples[0])]
+        return all("float" in keras.backend.standardize_dtype(dtype) for dtype in found)
 
     def on_epoch_end(self, epoch, logs=None):
         """Measures, and adds to the logs."""
@@ -101,7 +108,8 @@ class Flatness(keras.callbacks.Callback):
         if self.probes:
             estimate = stochastic.trace(lanczos.linear_operator(multiply), self.probes, self.seed)
             found |= {"trace": float(estimate), "trace_error": estimate.standard_error}
-        found["sensitivity"] = sensitivity.loss_gradient_norm(self.model, *self._examples, loss=loss)
+        if self._has_derivative():
+            found["sensitivity"] = sensitivity.loss_gradient_norm(self.model, *self._examples, loss=loss)
         found["flatness_seconds"] = time.perf_counter() - begin
         self._count += 1
         if self._count == 2:

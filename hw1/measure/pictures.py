@@ -48,7 +48,11 @@ def draw(cards, lines) -> list[Picture]:
         _population(cards, looks, markers),
         _lines(lines),
     ]
-    return [picture for picture in drawn if picture]
+    drawn = [picture for picture in drawn if picture]
+    if len(cards) > 1:
+        for picture in drawn:
+            _legend(picture)
+    return drawn
 
 
 def _having(cards, name):
@@ -86,7 +90,6 @@ def _spectrum(cards, looks):
             values = card.pictures["eigenvalues"]
             axes.plot(values, np.full(len(values), 2e-7 * 3**number), "|", color=looks[card.name]["color"], ms=6)
     axes.set(xlabel="eigenvalue λ of H", ylabel="density", ylim=(1e-7, None))
-    _legend(picture)
     return picture
 
 
@@ -137,7 +140,6 @@ def _layers(cards, looks):
         axes.ticklabel_format(axis="x", scilimits=(-3, 4))
     panels[0].set_yticks(range(len(order)), [layer if len(layer) < 22 else f"…{layer[-20:]}" for layer in order])
     panels[0].invert_yaxis()
-    _legend(picture)
     return picture
 
 
@@ -164,7 +166,6 @@ def _eigenvector(cards, looks):
         axes.plot(found["steps"], found["loss"], label=card.name, **looks[card.name])
         axes.plot(found["steps"], found["quadratic"], color=looks[card.name]["color"], linestyle=":", linewidth=0.8)
     axes.set(xlabel="‖Δθ‖ along the eigenvector", ylabel="loss")
-    _legend(picture)
     return picture
 
 
@@ -185,7 +186,6 @@ def _random(cards, looks):
         for number, loss in enumerate(found["loss"]):
             axes.plot(found["steps"], loss, label=card.name if not number else None, **looks[card.name])
     axes.set(xlabel="step", ylabel="loss", xticks=(-1, -0.5, 0, 0.5, 1))
-    _legend(picture)
     return picture
 
 
@@ -235,7 +235,6 @@ def _population(cards, looks, markers):
     axes.set_yticks(range(len(measures)), measures)
     axes.invert_yaxis()
     axes.set(xlabel="percentile", xlim=(0, 100))
-    _legend(picture)
     return picture
 
 
@@ -250,13 +249,12 @@ def _lines(lines):
     for (pair, found), look in zip(lines.items(), style.looks(lines).values(), strict=True):
         axes.plot(found["alphas"], found["loss"], label=" → ".join(pair), **look)
     axes.set(xlabel="α", ylabel="loss")
-    _legend(picture, least=1)
     return picture
 
 
-def _legend(picture, least=2):
+def _legend(picture):
     """Names the nets above the panels, where nothing is drawn that it would hide or be taken for."""
     handles, names = picture.figure.axes[0].get_legend_handles_labels()
-    if len(names) >= least:
+    if names:
         columns = min(len(names), max(1, WIDEST // (max(map(len, names)) + 6)))
         picture.figure.legend(handles, names, loc="outside upper center", ncols=columns)

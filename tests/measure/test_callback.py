@@ -141,6 +141,20 @@ def test_wrong_numbers_are_refused(options, said):
         measure.Flatness(X, Y, **options)
 
 
+def test_a_net_of_tokens_is_followed_without_a_sensitivity(capsys):
+    """There is no derivative in integers; the rest is measured, and a line says so."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 5, (12, 3)), rng.integers(0, 2, 12)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(5, 2), keras.layers.GRU(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    found = model.fit(x, y, epochs=2, verbose=0, callbacks=[measure.Flatness(x, y)]).history
+    assert "no sensitivity" in capsys.readouterr().err
+    assert "sensitivity" not in found
+    assert len(found["trace"]) == 2
+    largest = np.linalg.eigvalsh(references.hessian(model, x, y))[-1]
+    assert found["largest_eigenvalue"][-1] == pytest.approx(largest, rel=1e-3)
+
+
 def test_an_optimiser_of_unknown_edge_is_refused_before_training():
     """Unless its edge is not asked for."""
     with pytest.raises(TypeError, match="not for Nadam"):

@@ -274,6 +274,14 @@ def test_percentiles_count_the_nets_below(cards):
         assert source.nets
 
 
+def test_a_figure_of_one_of_two_nets_says_which(cards):
+    """The other may have had no time for it."""
+    other = dataclasses.replace(cards[1], pictures={})
+    for picture in pictures.draw([cards[0], other], {}):
+        if picture.name == "Random directions":
+            assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["a<b>&c"]
+
+
 def test_derivatives_in_other_units_of_the_input_are_not_compared():
     """A net of pixels up to 255 has derivatives smaller by that; the unit says so."""
     x, y = nets.examples(nets.SHAPE, N)
