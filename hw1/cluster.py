@@ -78,7 +78,7 @@ class _Question:
     def __init__(self, name, module, settings, out, workers):
         """Opens the record; raises what `hw1.question.prepare` and `hw1.records.Record` raise."""
         self.name, self.out, self.seconds, self.workers = name, out, 0.0, workers
-        made_by = environment.describe() | {"device": _device(workers)}
+        made_by = _here() | {"device": _device(workers)}
         self.settings, (_, self.about) = question.prepare(module, settings)
         self.record = question.open_record(module, self.settings, out, name, self.about, made_by)
         left, total = len(self.record.missing), len(self.record.units)
@@ -108,7 +108,7 @@ class _Question:
         self.seconds += seconds
         left, total = len(self.record.missing), len(self.record.units)
         if not quiet:
-            command.say(f"{self.name}: {total - left}/{total} {_said(unit)} ({seconds:.1f} s)")
+            command.say(f"{self.name}: {total - left}/{total} {command.spelled(unit)} ({seconds:.1f} s)")
         return None if left else self.finish()
 
     def finish(self):
@@ -164,7 +164,7 @@ def _code() -> dict[str, str]:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
-    return environment.describe()["versions"] | {"code of hw1": digest.hexdigest()[:12]}
+    return _here()["versions"] | {"code of hw1": digest.hexdigest()[:12]}
 
 
 def _differences(here: dict, there: dict) -> str:
@@ -177,8 +177,13 @@ def _differences(here: dict, there: dict) -> str:
 
 
 @functools.cache
+def _here() -> dict:
+    """What describes this process, which starts git: once."""
+    return environment.describe()
+
+
 def _cpu() -> str:
-    return environment.describe()["device"]["cpu"]
+    return _here()["device"]["cpu"]
 
 
 def _worker() -> tuple[dict, str]:
@@ -265,7 +270,9 @@ def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
             raise _vanished(address) from error
         except distributed.KilledWorker as error:
             count = error.allowed_failures + 1
-            result = OSError(f"{count} workers died one after the other at {_said(unit)}, perhaps for lack of memory")
+            result = OSError(
+                f"{count} workers died one after the other at {command.spelled(unit)}, perhaps for lack of memory"
+            )
         except Exception as error:
             if not _is_connected(client):
                 raise _vanished(address) from error
@@ -276,10 +283,6 @@ def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
 
 def _is_connected(client) -> bool:
     return client.status == "running" and client.scheduler_comm is not None and not client.scheduler_comm.closed()
-
-
-def _said(unit: dict) -> str:
-    return ", ".join(f"{key}={value}" for key, value in unit.items())
 
 
 def _vanished(address) -> OSError:

@@ -92,14 +92,18 @@ def progress(name: str, out: str | Path) -> Iterator[Callable]:
             return
         bar.update()
         if bar.disable:
-            said = ", ".join(f"{key}={value}" for key, value in unit.items())
-            say(f"{name}: {done}/{total} {said} ({seconds:.1f} s)")
+            say(f"{name}: {done}/{total} {spelled(unit)} ({seconds:.1f} s)")
 
     try:
         yield show
     finally:
         if bar is not None:
             bar.close()
+
+
+def spelled(unit: dict) -> str:
+    """A unit of work as lines on it name it."""
+    return ", ".join(f"{key}={value}" for key, value in unit.items())
 
 
 def sized_flags(sizes: Iterable[str], out: str = "runs") -> flags.FlagValues:

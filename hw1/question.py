@@ -27,6 +27,7 @@ from hw1 import files, records
 from hw1.settings import Images, OneLoss, Repeated, check, fields, option  # noqa: F401 - experiments take them from here
 from hw1.spelling import read, write  # noqa: F401 - commands take `read` from here
 
+LATER = ("pixels", "by_seed")  # settings that older records lack: recorded only where they are given
 # Columns that most questions have.
 LOSSES_AND_ACCURACIES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
@@ -128,10 +129,9 @@ def open_record(module: ModuleType, settings, out: str | Path, name: str, about:
         ValueError, OSError: as of `hw1.records.Record`.
     """
     recorded = dataclasses.asdict(settings) | ({"data": about["name"]} if about else {})
-    if recorded.get("pixels") is None:
-        recorded.pop("pixels", None)  # older records have no such setting
-    if not recorded.get("by_seed"):
-        recorded.pop("by_seed", None)
+    for setting in LATER:
+        if not recorded.get(setting):
+            recorded.pop(setting, None)
     return records.Record(Path(out), name, module.COLUMNS, recorded, units(module, settings), about, made_by)
 
 

@@ -79,14 +79,19 @@ def refused(arguments, shown, words, place, capsys):
     assert set(place.parent.rglob("*")) == before, "a file was made"
 
 
+def made(fault, place, maker):
+    """Yields, for each try, its random choices, its folder, and the file there with the words of its refusal."""
+    for number, rng in enumerate(fault):
+        folder = place / str(number)
+        folder.mkdir()
+        yield rng, folder, *maker(folder, rng)
+
+
 @pytest.mark.parametrize("name", hostile.DATA)
 def test_data(faults, place, capsys, tmp_path, name):
     """By a question and by the commands that measure."""
-    for number, rng in enumerate(faults(f"data: {name}", short=1, full=5)):
-        folder = place / str(number)
-        folder.mkdir()
-        value, words = hostile.DATA[name](folder, rng)
-        path = value if value.startswith("/") else f"{number}/{value}"
+    for rng, folder, value, words in made(faults(f"data: {name}", short=1, full=5), place, hostile.DATA[name]):
+        path = value if value.startswith("/") else f"{folder.name}/{value}"
         calls = [["sensitivity"], ["measure", "--net=net.keras"], ["paths", "--net=net.keras", "--net=net.keras"]]
         refused([*rng.choice(calls), f"--data={path}"], path, words, place, capsys)
 
@@ -94,10 +99,7 @@ def test_data(faults, place, capsys, tmp_path, name):
 @pytest.mark.parametrize("name", hostile_nets.NETS)
 def test_nets(faults, place, capsys, monkeypatch, name):
     """By the commands that measure, in the folder of the net, where a module lies that it may ask for."""
-    for number, rng in enumerate(faults(f"net: {name}", short=1, full=5)):
-        folder = place / str(number)
-        folder.mkdir()
-        value, words = hostile_nets.NETS[name](folder, rng)
+    for rng, folder, value, words in made(faults(f"net: {name}", short=1, full=5), place, hostile_nets.NETS[name]):
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(folder)
         calls = [["measure"], ["paths", "--net=../net.keras"]]
