@@ -15,7 +15,7 @@ from hw1.evaluation.checks import check_model
 from hw1.evaluation.cloning import clone
 from hw1.evaluation.functional import Net, compiled, flatten, remember, stateless, unflatten, variables
 from hw1.evaluation.losses import cross_entropy, per_example
-from hw1.evaluation.means import evaluate, evaluate_at, evaluate_sets, objective
+from hw1.evaluation.means import evaluate, evaluate_all, evaluate_at, evaluate_sets, objective
 from hw1.evaluation.problem import Options, Problem, check
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "consists_of",
     "cross_entropy",
     "evaluate",
+    "evaluate_all",
     "evaluate_at",
     "evaluate_sets",
     "flatten",

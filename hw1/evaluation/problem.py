@@ -1,5 +1,6 @@
 """What a measure is computed on: a model, examples and a loss, checked, and the sums of programs over the examples."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TypedDict
 
@@ -108,6 +109,11 @@ class Problem:
             self._compiled[program] = compiled(program, self.model, self.loss, self.regularization, self._architecture)
         return self._compiled[program]
 
+    @functools.cached_property
+    def is_dense(self) -> bool:
+        """Whether the model is a net of matrix products, of which several run faster side by side in one call."""
+        return jit_compile(self.model)
+
     @property
     def key(self) -> tuple | None:
         """What two problems share only if their programs do the same; None if nobody can know.
@@ -133,7 +139,7 @@ class Problem:
         """Yields the examples as tensors (x, targets) for a compiled program, `size` or ``chunk_size`` at a time."""
         return self.examples.chunks(size or self.chunk_size)
 
-    def mean(self, run, *arguments, parameters=None, state=None):
+    def mean(self, run, *arguments, parameters=None, state=None, copies=1):
         """The results of a compiled program that sums over examples, added up over all chunks and divided by n.
 
         Args:
@@ -141,11 +147,12 @@ class Problem:
             arguments: for the program, after parameters, state, inputs and targets.
             parameters: values of the trainable variables; None takes those of the model.
             state: values of the other variables, likewise.
+            copies: nets whose activations the program holds at once.
         """
         parameters = self.parameters if parameters is None else parameters
         state = self.state if state is None else state
         total = None
-        for chunk in self.chunks():
+        for chunk in self.chunks(self.fitting(copies)):
             found = tf.nest.map_structure(lambda t: t.numpy(), run(parameters, state, *chunk, *arguments))
             total = found if total is None else tf.nest.map_structure(np.add, total, found)
         return tf.nest.map_structure(lambda array: array / self.n, total)
@@ -238,7 +245,7 @@ class Problem:
         """How many examples fit into one compiled call that holds the activations of so many nets."""
         if self._given is not None:
             return self._given
-        most = DENSE_CHUNK if jit_compile(self.model) else CHUNK
+        most = DENSE_CHUNK if self.is_dense else CHUNK
         return int(min(most, max(1, MEMORY // (_COPIES * copies * max(1, self._facts.bytes_per_example)))))
 
 

@@ -94,8 +94,7 @@ def line(
     """
     problem = between_models(model_a, model_b, x, y, loss, **options)
     points = _points(problem, model_b, alphas, averaged_over(problem, statistics_x, options.get("chunk_size")))
-    results = [evaluation.evaluate_at(problem, *point) for _, *point in points]
-    return Line(*np.array(results).T)
+    return Line(*evaluation.evaluate_all(problem, (point for _, *point in points)).T)
 
 
 class Barrier(NamedTuple):
@@ -194,13 +193,14 @@ def along(problem, state_b, path: Path, positions, averaged) -> np.ndarray:
     Returns:
         Shape [positions, 2].
     """
-    recompute, found = statistics(averaged), []
-    for position in positions:
-        vector = path.at(position).astype(problem.dtype)
-        parameters = evaluation.unflatten(vector, problem.parameters)
-        state = _state(problem, state_b, position, parameters, recompute)
-        found.append(evaluation.evaluate_at(problem, parameters, state))
-    return np.array(found)
+    recompute = statistics(averaged)
+
+    def points():
+        for position in positions:
+            parameters = evaluation.unflatten(path.at(position).astype(problem.dtype), problem.parameters)
+            yield parameters, _state(problem, state_b, position, parameters, recompute)
+
+    return evaluation.evaluate_all(problem, points())
 
 
 def between_models(model_a, model_b, x, y, loss=None, **options) -> evaluation.Problem:
@@ -284,13 +284,13 @@ def plane(
     u, v = (_coordinates(name, values) for name, values in (("u", u), ("v", v)))
     recompute = statistics(averaged_over(problem, statistics_x, options.get("chunk_size")))
 
-    def at(step):
-        moved = evaluation.unflatten((origin + step).astype(origin.dtype), problem.parameters)
-        state = recompute(moved, problem.state) if recompute is not None and step.any() else None
-        return evaluation.evaluate_at(problem, moved, state)
+    def points():
+        for step in (i * first + j * second for j in v for i in u):
+            moved = evaluation.unflatten((origin + step).astype(origin.dtype), problem.parameters)
+            yield moved, recompute(moved, problem.state) if recompute is not None and step.any() else None
 
-    values = np.array([[at(i * first + j * second) for i in u] for j in v])
-    return Plane(values[..., 0], values[..., 1])
+    values = evaluation.evaluate_all(problem, points())
+    return Plane(*np.moveaxis(values.reshape(len(v), len(u), 2), -1, 0))
 
 
 def _direction(direction, size) -> np.ndarray:

@@ -180,17 +180,19 @@ class _Slopes:
         self._problem, self._states = problem, (problem.state, state_b)
         self._size, self._seed = batch_size, seed
         # Nets of matrix products are computed side by side, which saves operations; others one after the other.
-        self._stacked = evaluation.jit_compile(problem.model)
-        self._run = problem.compile(_side_by_side if self._stacked else _in_turn)
+        self._stacked = problem.is_dense
+        self._run, self._traced = problem.compile(_side_by_side if self._stacked else _in_turn), {}
 
     def __call__(self, points, places, number):
         examples = self._problem.examples if self._size is None else self._batch(number)
         total = tf.zeros_like(points)
         for part in examples.chunks(self._problem.fitting(copies=len(points) if self._stacked else 1)):
             arguments = (self._problem.parameters, *self._states, *part)
-            shapes = tf.TensorSpec([None, points.shape[1]], points.dtype), tf.TensorSpec([None], places.dtype)
-            run = self._run.get_concrete_function(*shapes, *arguments)  # one for any number of points
-            total += run(points, places, *arguments)
+            size = len(tf.nest.flatten(part)[0])
+            if size not in self._traced:  # one program for any number of points
+                shapes = tf.TensorSpec([None, points.shape[1]], points.dtype), tf.TensorSpec([None], places.dtype)
+                self._traced[size] = self._run.get_concrete_function(*shapes, *arguments)
+            total += self._traced[size](points, places, *arguments)
         return total / examples.n
 
     def _batch(self, number):

@@ -117,7 +117,7 @@ def _means(problem, most, together, in_turn):
     """A function from points to the results of a program at each of them, divided by the number of examples."""
     side_by_side = _SIDE_BY_SIDE // (problem.size * min(problem.n, problem.chunk_size))
     at_once = min(most, max(1, _AT_ONCE // problem.size))
-    is_small = evaluation.jit_compile(problem.model) and side_by_side >= _FEW and at_once > 1
+    is_small = problem.is_dense and side_by_side >= _FEW and at_once > 1
     if is_small:
         at_once = min(at_once, side_by_side)
     run, parts = problem.compile(together if is_small else in_turn), list(problem.chunks())

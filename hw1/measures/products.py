@@ -149,7 +149,7 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     problem.trace(run, parts, tf.zeros(size, problem.dtype))
     multiply, fitting = summed(problem, run, parts), problem.fitting(_TOGETHER)
     is_whole = not problem.regularization or problem.n <= fitting  # the net's own losses may depend on the chunk
-    if problem.key is not None and evaluation.jit_compile(problem.model) and is_whole:
+    if problem.key is not None and problem.is_dense and is_whole:
         pieces = parts if problem.n <= fitting else list(problem.chunks(fitting))
         multiply.many = _together(problem, problem.compile(several), multiply, pieces)
     return multiply

@@ -34,6 +34,21 @@ def test_objective_gives_loss_and_gradient_anywhere(case):
         np.testing.assert_allclose(gradient, expected, atol=case.bound(1e-14) * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.parametrize("case", cases.ALL, ids=str)
+def test_many_points_at_once(case, monkeypatch):
+    """Tens and what is left, against one after the other; in chunks of any size."""
+    monkeypatch.setattr("hw1.evaluation.means._SIDE_BY_SIDE", 4)
+    problem = case.measure(evaluation.Problem)
+    shifts = np.linspace(-0.2, 0.2, 9)
+    points = [([value * (1 + shift) for value in problem.parameters], problem.state) for shift in shifts]
+    found = evaluation.evaluate_all(problem, points)
+    np.testing.assert_allclose(
+        found[:, 0], [evaluation.evaluate_at(problem, *point)[0] for point in points], rtol=case.bound(1e-13)
+    )
+    np.testing.assert_array_equal(found[:, 1], [evaluation.evaluate_at(problem, *point)[1] for point in points])
+    assert len({*found[:, 0]}) > 1
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
 def test_labels_of_any_integer_type_count_for_the_accuracy(dtype):
     """With a loss given, too."""
