@@ -18,6 +18,14 @@ hypothesis.settings.register_profile("hw1", deadline=None)
 hypothesis.settings.load_profile("hw1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _kept_programs():
+    """More compiled programs are kept than a user needs: tests come back to the same nets, file after file."""
+    from hw1.evaluation import functional
+
+    functional._MOST_PROGRAMS = 1000
+
+
 @pytest.fixture(scope="session")
 def at_smoke_size(tmp_path_factory):
     """A function from names of questions to a folder with their rows and figures at smoke size.
