@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from hw1 import compiled, evaluation, inputs, models
+from hw1 import compiled, evaluation, inputs, models, saved
 from hw1.evaluation.checks import positive, whole
 from hw1.evaluation.layers import layers
 from hw1.evaluation.losses import from_logits
@@ -109,6 +109,8 @@ class Work:
                 examples = evaluation.check(model, x, targets, self.loss)
             except ValueError as error:
                 hint, flags = _hint(str(error))
+                if "pixels" in flags and self.loss in LOSSES.values() and saved.last_activation(model):
+                    hint += "; and it gives probabilities" + _hint("gives probabilities")[0]  # in the same message
                 text = f"{error}{hint}{f'; {self.note}' if self.note else ''}"
                 raise (inputs.LackingError(text, **flags) if flags else ValueError(text)) from None
             if examples.weight is not None:

@@ -255,6 +255,10 @@ def test_pixels_of_the_other_range_are_noticed():
     with pytest.raises(ValueError, match="--pixels=255"):
         measure.card(model, (np.float32(x), y), tell=None)
     assert measure.card(model, (np.float32(x), y), tell=None, pixels=255.0, minutes=1e-9).rows
+    ending = keras.Sequential([model, keras.layers.Softmax()])
+    ending.build((None, 3, 3))
+    with pytest.raises(ValueError, match=r"pixels=255.*gives probabilities.*hw1\.measure\.logits"):
+        measure.card(ending, (np.float32(x), y), tell=None)
 
 
 def test_a_slow_net_takes_fewer_examples_and_says_so(monkeypatch):
