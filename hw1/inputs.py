@@ -3,6 +3,7 @@
 import contextlib
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -17,7 +18,21 @@ _NO_IMAGES = (  # in what is said of a file whose inputs may be meant as they ar
     "must not be negative",
     "do not tell the value of white",
     "that are no numbers",
+    "not of images",
 )
+
+
+class LackingError(ValueError):
+    """An error of a net or of data that flags would mend.
+
+    Attributes:
+        flags: name → value.
+    """
+
+    def __init__(self, text: str, **flags):
+        """The text of the error, and the flags."""
+        super().__init__(text)
+        self.flags = flags
 
 
 def define_flags() -> flags.FlagValues:
@@ -32,7 +47,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_float("white", None, text, flag_values=values)
     text = "the net ends in a softmax or sigmoid, which is taken off [false]"
     flags.DEFINE_bool("probabilities", False, text, flag_values=values)
-    text = "take inputs and targets of an .npz as they are, of any shape and range; for nets of no images [false]"
+    text = "take inputs and targets of an .npz or a table as they are, of any range; for nets of no images [false]"
     flags.DEFINE_bool("raw", False, text, flag_values=values)
     return values
 
@@ -53,9 +68,10 @@ def load(values: flags.FlagValues):
         A `hw1.datasets.Dataset`; its notes are shown.
 
     Raises:
-        TypeError, ValueError, OSError: as for `hw1.datasets.load`.
+        TypeError, ValueError, OSError: as for `hw1.datasets.load`; `LackingError` for a table that --raw takes.
     """
     from hw1 import datasets
+    from hw1.datasets.tables import is_table
 
     wanted = {name: values[name].value for name in ("train", "test")}
     given = {name: count if values[name].present else None for name, count in wanted.items()}
@@ -68,9 +84,13 @@ def load(values: flags.FlagValues):
             data = read(values.data, **given, **options)
     except (ValueError, OSError) as error:
         text = str(error).replace("--pixels", "--white").replace(" (in Python pixels=…)", "")
-        if values.raw and not str(values.data).endswith(".npz"):
-            text += "; --raw takes an .npz: save inputs and targets by np.savez(file, x=inputs, y=targets)"
-        elif any(part in text for part in _NO_IMAGES):
+        lacks_raw = not values.raw and any(part in text for part in _NO_IMAGES)
+        if lacks_raw and is_table(Path(values.data)) and "columns called" not in text:
+            raise LackingError(f"--data={values.data}: {text}; --raw takes the table as it is", raw=True) from error
+        is_taken = str(values.data).endswith(".npz") or (is_table(Path(values.data)) and "columns called" not in text)
+        if values.raw and not is_taken:
+            text += "; --raw takes an .npz or a table: save inputs and targets by np.savez(file, x=inputs, y=targets)"
+        elif lacks_raw:
             text += (
                 "; inputs that are no images, or standardised, go into an .npz (np.savez(file, x=inputs, y=targets)), "
                 "which --raw takes as it is"
@@ -171,18 +191,21 @@ def parts(data, model, pixels: float = 1.0) -> tuple[tuple, tuple]:
 
 
 def check_pixels(model, x, y, pixels: float) -> None:
-    """Tries a classifier on images whose pixels have other ranges: 0 to 1, 0 to 255, -1 to 1, and standardised.
+    """Tries a classifier on inputs of other ranges: 0 to 1, 0 to 255, -1 to 1, and standardised.
 
     Where it is better there, it was probably trained there, and what is measured here is that of another function.
+    Inputs of none of these ranges, such as standardised ones, are tried with their least value as 0 and their largest
+    as 1, and so on.
 
     Args:
         model: a built Keras model that outputs logits.
-        x: inputs, shape [n, ...]; those that lie neither between 0 and 255 nor between -1 and 1 are not checked.
+        x: inputs, one array of floats or bytes, shape [n, ...]; others are not checked.
         y: labels, shape [n].
         pixels: see `parts`.
 
     Raises:
-        ValueError: it is right far more often there, or its loss is far below that of guessing where it was above.
+        ValueError: it is right far more often there, or its loss is far below that of guessing where it was above;
+            `LackingError` where --pixels would do.
             Where it is right more often by less than that, but by more than three standard errors, a line says so.
     """
     from hw1 import evaluation
@@ -191,8 +214,10 @@ def check_pixels(model, x, y, pixels: float) -> None:
         return
     x, y = (each[:CHECKED] for each in (x, y))
     low, top = (-1, 1) if x.min() < 0 else (0, pixels if x.max() <= pixels else 255)  # raw arrays may be bytes
-    if x.min() < low or x.max() > top or x.min() == x.max():
+    if x.min() == x.max():
         return
+    if is_other := bool(x.min() < low or x.max() > top):
+        low, top = float(x.min()), float(x.max())
     unit = ((x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float32)) - np.float32(low)) / np.float32(
         top - low
     )
@@ -201,7 +226,8 @@ def check_pixels(model, x, y, pixels: float) -> None:
         for a, b in ((0, 1), (0, 255), (-1, 1))
         if (a, b) != (low, top)
     }
-    others["with mean 0 and variance 1"] = (unit - unit.mean()) / unit.std()
+    if not is_other:  # else it is what is given, but for a shift and a factor
+        others["with mean 0 and variance 1"] = (unit - unit.mean()) / unit.std()
     here = evaluation.evaluate(model, x, y)
     guess = np.log(model.output_shape[-1]) if isinstance(getattr(model, "output_shape", None), tuple) else np.inf
     found = {}
@@ -217,11 +243,11 @@ def check_pixels(model, x, y, pixels: float) -> None:
     flag = re.fullmatch("from 0 to (1|255)", name) if low == 0 and top == pixels else None
     remedy = f"use --pixels={flag[1]}" if flag else "save them so in an .npz, and give it with --raw"
     text = (
-        f"on these inputs, from {low} to {top:g}, the net is right on {here[1]:.0%}, with a loss of {here[0]:.3g}; on "
-        f"those {name} it is right on {there[1]:.0%}, with a loss of {there[0]:.3g}: {remedy}"
+        f"on these inputs, from {low:.3g} to {top:.3g}, the net is right on {here[1]:.0%}, with a loss of "
+        f"{here[0]:.3g}; on those {name} it is right on {there[1]:.0%}, with a loss of {there[0]:.3g}: {remedy}"
     )
     if there[1] > here[1] + 0.2 or there[0] < guess / 2 < guess < here[0]:
-        raise ValueError(text)
+        raise LackingError(text, pixels=float(flag[1])) if flag else ValueError(text)
     if there[1] - here[1] > _noise(here[1], there[1], len(y)):
         command.say(f"{text}, if it was trained on these")
 

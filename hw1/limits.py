@@ -63,3 +63,29 @@ def check_regular(path: str | os.PathLike) -> None:
     mode = Path(path).stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError(f"{path} is a pipe or a device, not a file: copy what it gives to a file")
+
+
+def check_hdf5(path, group) -> int:
+    """The bytes of all numbers; ValueError if HDF5 leads to other files, or claims more numbers than it stores."""
+    import h5py
+
+    claimed = stored = 0
+    groups, seen = [group], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if isinstance(group.get(name, getlink=True), h5py.SoftLink | h5py.ExternalLink):
+                raise ValueError(f"its {name!r} is a link, perhaps to another file, which Keras does not write")
+            part = group[name]
+            place = h5py.h5o.get_info(part.id).addr
+            if place in seen:  # under another name, perhaps of a group that holds itself
+                continue
+            seen.add(place)
+            if isinstance(part, h5py.Group):
+                groups.append(part)
+            elif isinstance(part, h5py.Dataset):
+                if part.external or part.is_virtual:
+                    raise ValueError(f"its {name!r} is stored in another file, which Keras does not do")
+                claimed, stored = claimed + part.nbytes, stored + part.id.get_storage_size()
+    check_inflated(path, claimed, stored)
+    return claimed

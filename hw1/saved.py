@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw1 import command, limits
+from hw1 import command, inputs, limits
 
 _WEIGHTS = "model.weights.h5"  # in a .keras file
 _LONGEST = 2**23  # bytes of a configuration; nets of a thousand layers have less than a tenth
@@ -29,7 +29,7 @@ def load(path: str | Path):
         path: of the file or folder.
 
     Returns:
-        A built Keras model, not compiled.
+        A built Keras model, not compiled; ``model.loss`` is the loss it was compiled with (`hw1.compiled`), or None.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -52,9 +52,11 @@ def load(path: str | Path):
 
 
 def _loaded(path, reader):
-    """What a reader gives, or a ValueError in one line."""
+    """The model that a reader gives, with the loss of its compilation, or a ValueError in one line."""
+    from hw1 import compiled
+
     try:
-        return _plain(reader(path))
+        return _plain(compiled.give(*reader(path)))
     except Exception as error:  # Keras has no specific exception for a bad file
         reason = " ".join(str(error).split())
         if own := re.search(r"(?:Could not locate \w+|Unknown \w+:?) '([\w>]+)'", reason):
@@ -71,35 +73,42 @@ def _plain(model):
     import keras
 
     is_listed = isinstance(getattr(model, "input", None), list | tuple) and len(model.inputs) == len(model.outputs) == 1
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name) if is_listed else model
+    return _with_loss(keras.Model(model.inputs[0], model.outputs[0], name=model.name), model) if is_listed else model
+
+
+def _with_loss(twin, model):
+    """A copy of a model, with the loss that the model was compiled with."""
+    twin.loss = getattr(model, "loss", None)
+    return twin
 
 
 def _archive(path):
-    """A model from a .keras file."""
+    """A model from a .keras file, and the configuration of its compilation."""
     import h5py
     import keras
 
     with zipfile.ZipFile(path) as archive:
         limits.check_archive(path, archive)
-        members = {member.filename: member for member in archive.infolist()}
+        members, config, claimed = {member.filename for member in archive.infolist()}, {}, 0
         if "config.json" in members:
-            _check_no_code(_parsed(archive.open("config.json").read(_LONGEST + 1)))
-        claimed = 0
+            config = _parsed(archive.open("config.json").read(_LONGEST + 1))
+            _check_no_code(config)
         if _WEIGHTS in members:
             with h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file:
-                claimed = _check_weights(path, file)
+                claimed = limits.check_hdf5(path, file)
     with _few_weights(claimed):
-        return keras.saving.load_model(path, compile=False)  # in safe mode, the default
+        return keras.saving.load_model(path, compile=False), config.get("compile_config")  # in safe mode, the default
 
 
 def _hdf5(path):
-    """A model from an .h5 file."""
+    """A model from an .h5 file, and the configuration of its compilation."""
     import h5py
     import keras
 
     with h5py.File(path, "r") as file:
-        claimed = _check_weights(path, file)
+        claimed = limits.check_hdf5(path, file)
         config, version = file.attrs.get("model_config"), str(file.attrs.get("keras_version", ""))
+        training = _parsed(file.attrs.get("training_config", "{}"))
     if config is None:
         raise ValueError(f"it holds weights only, no layers; {_REMEDY}")
     config = config if version.startswith("3") else _current(config)
@@ -109,33 +118,7 @@ def _hdf5(path):
         with h5py.File(twin, "r+") as file:
             file.attrs["model_config"] = config
         with _few_weights(claimed):
-            return keras.saving.load_model(twin, compile=False)
-
-
-def _check_weights(path, group) -> int:
-    """The bytes of all numbers; ValueError if HDF5 leads to other files, or claims more numbers than it stores."""
-    import h5py
-
-    claimed = stored = 0
-    groups, seen = [group], set()
-    while groups:
-        group = groups.pop()
-        for name in group:
-            if isinstance(group.get(name, getlink=True), h5py.SoftLink | h5py.ExternalLink):
-                raise ValueError(f"its {name!r} is a link, perhaps to another file, which Keras does not write")
-            part = group[name]
-            place = h5py.h5o.get_info(part.id).addr
-            if place in seen:  # under another name, perhaps of a group that holds itself
-                continue
-            seen.add(place)
-            if isinstance(part, h5py.Group):
-                groups.append(part)
-            elif isinstance(part, h5py.Dataset):
-                if part.external or part.is_virtual:
-                    raise ValueError(f"its {name!r} is stored in another file, which Keras does not do")
-                claimed, stored = claimed + part.nbytes, stored + part.id.get_storage_size()
-    limits.check_inflated(path, claimed, stored)
-    return claimed
+            return keras.saving.load_model(twin, compile=False), training
 
 
 @contextlib.contextmanager
@@ -185,7 +168,7 @@ def _check_no_code(config) -> None:
 
 
 def _saved_model(path):
-    """A model from a SavedModel folder of Keras 2, by its configuration and its checkpoint."""
+    """As `_archive`, from a SavedModel folder of Keras 2, by its configuration and its checkpoint."""
     import tensorflow as tf
     from keras.src.legacy.saving import json_utils, saving_options, saving_utils
     from keras.src.saving.serialization_lib import SafeModeScope
@@ -211,7 +194,7 @@ def _saved_model(path):
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     graph = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
     _fill(model, graph.nodes, 0, reader)
-    return model
+    return model, root.get("training_config")
 
 
 def _fill(layer, nodes, place, reader) -> None:
@@ -248,27 +231,42 @@ def _attribute(layer, inner) -> str:
 # What is measured of it
 
 
-def taken(path: str, probabilities: bool = False, loss: str | None = None):
+def taken(path: str, probabilities: bool = False, loss: str | None = None, by_compiled: bool = False):
     """The net that --net names as it is measured: in single precision, and if told so without its softmax or sigmoid.
 
+    Args:
+        path: of the file.
+        probabilities: whether its softmax or sigmoid is taken off.
+        loss: what is measured; None for the cross-entropy.
+        by_compiled: whether None is what the net was compiled with.
+
     Raises:
-        ValueError: naming the flag, if the file holds no net, or one of probabilities where the loss takes logits.
+        ValueError: naming the flag, if the file holds no net; `LackingError` if the loss takes logits that it lacks.
     """
+    from hw1 import compiled
+
     try:
         model = single_precision(load(path))
         ending = last_activation(model)
-        of_several = ending == "sigmoid" and model.output_shape[-1] != 1 and loss is None
+        if ending and by_compiled and loss is None:
+            loss = compiled.of_end(model)
+        said, lacking = [], {}
         if ending and not probabilities and loss in (None, "crossentropy", "binary"):
-            raise ValueError(
-                f"it gives probabilities ({ending} at its end), not logits: add --probabilities, which measures the "
-                f"net without it{', and --loss=binary' if of_several else ''}"
+            said.append(
+                f"it gives probabilities ({ending} at its end), not logits: add --probabilities, which takes it off"
             )
-        if of_several:
-            raise ValueError(
+            lacking["probabilities"] = True
+        if ending == "sigmoid" and model.output_shape[-1] != 1 and loss is None:
+            said.append(
                 f"its sigmoid gives each of {model.output_shape[-1]} outputs a probability of its own, which the "
                 "cross-entropy of a softmax is not for: in hw1 measure add --loss=binary"
             )
+            lacking["loss"] = "binary"
+        if lacking:
+            raise inputs.LackingError("; ".join(said), **lacking)
         model = logits(model) if probabilities else model
+    except inputs.LackingError as error:
+        raise inputs.LackingError(f"--net={path}: {error}", **error.flags) from error
     except (OSError, ValueError) as error:
         raise ValueError(f"--net={path}: {error}") from error
     return model
@@ -283,7 +281,7 @@ def single_precision(model):
     if not half:
         return model
     command.say(f"layer {half[0]} of {model.name} computes in half precision; a float32 copy of the net is measured")
-    return models.with_dtype(model, "float32")
+    return _with_loss(models.with_dtype(model, "float32"), model)
 
 
 def last_activation(model) -> str | None:
@@ -314,14 +312,14 @@ def logits(model, x=None):
         x: examples on which the copy is compared with the model, as the model takes them; None for random ones.
 
     Returns:
-        The copy; the model is not changed.
+        The copy; the model is not changed. Its ``loss`` is the model's for logits (`hw1.compiled.of_logits`).
 
     Raises:
         ValueError: there is no such end, or the softmax or sigmoid of the copy's outputs is not what the model gives.
     """
     import keras
 
-    from hw1 import copies
+    from hw1 import compiled, copies
 
     name = last_activation(model)
     if name is None:
@@ -347,4 +345,5 @@ def logits(model, x=None):
     if not np.allclose(found, expected, rtol=0, atol=1e-5):
         worst = np.abs(found - expected).max()
         raise ValueError(f"without its {name}, model {model.name!r} gives other probabilities, by up to {worst:.2g}")
+    twin.loss = compiled.of_logits(model, name)
     return twin

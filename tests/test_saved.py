@@ -1,6 +1,7 @@
 """Saved nets of all formats: the same outputs, no code from the file, softmax and sigmoid taken off."""
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from tensorflow.python.keras import layers as layers_2
 from tensorflow.python.keras.engine import sequential as sequential_2
 from tensorflow.python.keras.engine import training as training_2
 
-from hw1 import limits, measure, saved
+from hw1 import compiled, limits, measure, saved
 
 X = np.random.default_rng(0).random((5, 8, 8, 1)).astype("float32")
 STEPS = np.random.default_rng(1).normal(size=(5, 6, 4)).astype("float32")
@@ -143,7 +144,7 @@ def test_groups_that_hold_themselves_and_weights_of_many_names_are_counted_once(
         file.visititems(lambda name, part: found.append(part) if isinstance(part, h5py.Dataset) else None)
         for number in range(9):
             file[f"again_{number}"] = found[0]
-        assert saved._check_weights(path, file) == 4 * net.count_params()
+        assert limits.check_hdf5(path, file) == 4 * net.count_params()
 
 
 def test_what_holds_no_layers_is_refused(tmp_path):
@@ -234,3 +235,50 @@ def test_half_precision_is_measured_as_a_single_precision_copy():
     assert {layer.compute_dtype for layer in found.layers} == {"float32"}
     assert np.asarray(found(X)) == pytest.approx(np.float32(model(X)), abs=0.1)
     assert saved.single_precision(found) is found
+
+
+# The loss of the compilation
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_the_loss_of_the_compilation_is_read_without_code(tmp_path, suffix):
+    """Keras's own with their settings; of another, or without a setting that the file lacks, a text."""
+
+    class Secret(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            raise AssertionError
+
+    smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    expected = {"mse": "mse", smooth: (0.1, True), Secret(): "Secret", keras.losses.Huber(delta=2.0): "whose delta"}
+    for loss, wanted in expected.items():
+        net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        net.compile("sgd", loss)
+        net.save(tmp_path / f"net{suffix}")
+        found = saved.load(tmp_path / f"net{suffix}").loss
+        if loss is smooth:
+            assert (found._fn_kwargs["label_smoothing"], found._fn_kwargs["from_logits"]) == wanted
+        else:
+            assert wanted in found
+
+
+SPARSE = keras.losses.SparseCategoricalCrossentropy
+COMPILED = [
+    ("sparse_categorical_crossentropy", "softmax", None, "crossentropy", "$"),
+    (SPARSE(from_logits=True), "softmax", None, None, "of what its softmax gives, .*: measured is crossentropy"),
+    ("mse", "softmax", None, None, "mse of what its softmax gives"),
+    ("binary_crossentropy", "sigmoid", None, "binary", "measured is the loss"),
+    ("categorical_crossentropy", "linear", None, "crossentropy", "of probabilities, but gives logits"),
+    (SPARSE(from_logits=True, reduction="sum"), "linear", None, None, "added over a batch, not averaged: measured is"),
+    (["mse"], "linear", [0.5], None, "with loss_weights: measured is"),
+    (keras.losses.Dice(), "linear", None, None, "no mean over examples"),
+]
+
+
+@pytest.mark.parametrize(("loss", "ending", "weights", "chosen", "said"), COMPILED)
+def test_what_is_measured_of_a_compiled_loss(loss, ending, weights, chosen, said):
+    """A cross-entropy on logits; what cannot be measured is said with what is measured instead."""
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation=ending)])
+    net.compile("sgd", loss, loss_weights=weights)
+    found, text = compiled.chosen(net if ending == "linear" else saved.logits(net))
+    assert found == chosen
+    assert re.search(said, text) if said != "$" else text == ""

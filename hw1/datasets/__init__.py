@@ -13,8 +13,9 @@ A path may lead to
 - IDX files, plain or .gz, as torchvision and Debian name them, in the folder, in its sub-folder raw or in <set>/raw.
   Prefixes as in KMNIST and EMNIST may stand before the names; of several, folder/emnist-letters gives one. EMNIST's
   images are stored with rows and columns exchanged and stay so, as in torchvision;
-- a table with an image in each row, .csv, .csv.gz or .parquet: a column called label, or without header the first one,
-  and pixels, or in Parquet a column of encoded images; or a folder of such tables with train and test in their names;
+- a table with an image in each row, .csv, .csv.gz or .parquet: a column called label, or the one column of text, or
+  without header the first one; and pixels, or in Parquet a column of encoded images; or a folder of such tables with
+  train and test in their names. A table of features that are no pixels is refused; `load_arrays` takes it as it is;
 - a folder with a folder of images for each class, in train and test or without a division.
 
 Without a division into training and test images, both are drawn from all. Pickled data are refused, and so is what

@@ -24,7 +24,7 @@ from hw1.datasets.readers import (
     read_npz,
     read_shipped,
 )
-from hw1.datasets.tables import is_table, read_table
+from hw1.datasets.tables import is_table, read_features, read_table
 
 FORMS = (
     "an .npz with the keys x_train, y_train, x_test, y_test (or x, y), a table (.csv, .csv.gz, .parquet), a folder of "
@@ -73,17 +73,18 @@ def load(
 def load_arrays(
     path: str | os.PathLike[str], train: int | None = None, test: int | None = None, seed: int = 0
 ) -> Dataset:
-    """Loads inputs and targets of an .npz as they are: what a net takes that is not of images.
+    """Loads inputs and targets of an .npz or a table as they are: what a net takes that is not of images.
 
     Args:
-        path: of an .npz with the keys x_train, y_train, x_test, y_test, or x, y for all examples together.
+        path: of an .npz with the keys x_train, y_train, x_test, y_test, or x, y for all examples together; or of a
+            table, whose columns but the label are the inputs [n, columns]. Names of classes are numbered.
         train: as for `load`.
         test: as for `load`.
         seed: as for `load`.
 
     Returns:
-        A `Dataset` with inputs and targets of any shape [n, ...]; float64 becomes float32. Labels are not numbered
-        anew.
+        A `Dataset` with inputs and targets of any shape [n, ...]; float64 becomes float32. Labels that are numbers are
+        not numbered anew.
 
     Raises:
         ValueError: the file is damaged, holds numbers that are not finite, or has not one target for each input.
@@ -92,7 +93,7 @@ def load_arrays(
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}; give an .npz with the keys {', '.join(KEYS)} or x, y")
-    raw = read_npz(path)
+    raw = read_features(path) if is_table(path) else read_npz(path)
     keys = KEYS if KEYS[0] in raw.arrays else WHOLE
     x, y = ([checks.numbers(*raw.arrays[key]) for key in keys[start::2]] for start in (0, 1))
     for key, inputs, targets in zip(keys[::2], x, y, strict=True):

@@ -4,6 +4,7 @@ import functools
 import gzip
 import io
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from hw1 import limits
 from hw1.datasets.readers import KEYS, WHOLE, Raw, naming
 
 TABLES = (".csv", ".csv.gz", ".parquet")
+SMALLEST = 8  # pixels of a side that a table without names of pixels has at least, if they are no bytes
 LONGEST = 2**24  # bytes of a line of a CSV: a million pixels with their commas take less
 LABELS = ("label", "labels", "class", "y", "target")  # names of a column of labels, in lower case
+PIXEL = re.compile(r"(pixel|pix|px)[ _.-]?\d+|\d+x\d+", re.IGNORECASE)  # names of pixels: pixel0, 1x28
+NUMBERED = re.compile(r"[a-z]*[ _.-]?\d+", re.IGNORECASE)  # names that say nothing: 12, x1, V2, column_3
 
 
 def is_table(path: Path) -> bool:
@@ -45,18 +49,21 @@ def read_tables(folder: Path) -> Raw | None:
     return Raw({key: arrays[key] for key in KEYS})
 
 
+def read_features(path: Path) -> Raw:
+    """Reads one table as it is: x is what its columns hold, y its column of labels or targets."""
+    features, y = _columns(path)
+    if wrong := [str(name) for name, kind in features.dtypes.items() if kind.kind not in "uifb"]:
+        raise ValueError(f"{path} has a column {wrong[0]} of no numbers; only the label may be text")
+    targets, notes = _targets(path, y), ()
+    if targets.dtype.kind == "U":
+        names, targets = np.unique(targets, return_inverse=True)
+        notes = (f"the classes {', '.join(names[:6])}{', …' * (len(names) > 6)} are numbered from 0",)
+    return Raw({WHOLE[0]: (f"{path}: inputs", features.to_numpy()), WHOLE[1]: (f"{path}: labels", targets)}, notes)
+
+
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images [n, height, width(, channels)] and labels [n] of one table."""
-    limits.check_regular(path)
-    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    if len(frame.columns) < 2 or not len(frame):
-        raise ValueError(f"{path} has {len(frame)} rows and {len(frame.columns)} columns, not a label and pixels")
-    named = [column for column in frame.columns if str(column).lower() in LABELS]
-    is_headed = isinstance(frame.columns[0], str)
-    if len(named) != 1 and is_headed:
-        raise ValueError(f"{path} has {len(named)} columns called {' or '.join(LABELS)}; it must have one")
-    label = named[0] if is_headed else frame.columns[0]
-    pixels = frame.drop(columns=label)
+    pixels, y = _columns(path)
     if len(pixels.columns) == 1:
         x = _decoded(path, pixels.iloc[:, 0])
     else:
@@ -68,11 +75,48 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             )
         if wrong := [str(name) for name, kind in pixels.dtypes.items() if kind.kind not in "uifb"]:
             raise ValueError(f"{path} has pixels that are no numbers, in column {wrong[0]}")
-        x = pixels.to_numpy().reshape(len(frame), side, side)
-    y = frame[label]
-    if y.isna().any():
+        x = pixels.to_numpy()
+        if not _is_of_images(pixels.columns, x):
+            raise ValueError(
+                f"{path} seems to be a table of {len(pixels.columns)} features, not of images of {side} × {side}; if "
+                "they are pixels, call the columns pixel0, pixel1, …"
+            )
+        x = x.reshape(len(x), side, side)
+    return x, _targets(path, y)
+
+
+def _columns(path: Path):
+    """The columns of a table but that of the labels, as a frame, and the labels."""
+    limits.check_regular(path)
+    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    if len(frame.columns) < 2 or not len(frame):
+        raise ValueError(f"{path} has {len(frame)} rows and {len(frame.columns)} columns, not a label and pixels")
+    named = [column for column in frame.columns if str(column).lower() in LABELS]
+    is_headed = isinstance(frame.columns[0], str)
+    text = [name for name in frame if frame[name].dtype.kind not in "uifb" and frame[name].map(type).eq(str).all()]
+    if not named and len(text) == 1 and len(frame.columns) > 2:  # the one column of text names the classes
+        named = text
+    if len(named) != 1 and is_headed:
+        raise ValueError(f"{path} has {len(named)} columns called {' or '.join(LABELS)}; it must have one")
+    label = named[0] if named else frame.columns[0]
+    if frame[label].isna().any():
         raise ValueError(f"{path} has rows without a label")
-    return x, y.to_numpy() if y.dtype.kind in "uib" else y.to_numpy().astype(float if y.dtype.kind == "f" else str)
+    return frame.drop(columns=label), frame[label]
+
+
+def _is_of_images(names, x) -> bool:
+    """Whether rows are images and not features of another kind, by the names of the columns and by the values."""
+    if all(isinstance(name, str) and PIXEL.fullmatch(name) for name in names):
+        return True
+    if not all(NUMBERED.fullmatch(str(name)) for name in names):
+        return False
+    is_bytes = bool((x == np.rint(x)).all()) and 128 <= x.max() <= 255
+    return is_bytes or x.shape[1] >= SMALLEST**2
+
+
+def _targets(path: Path, y) -> np.ndarray:
+    """A column of labels or targets as integers, floats or text."""
+    return y.to_numpy() if y.dtype.kind in "uib" else y.to_numpy().astype(float if y.dtype.kind == "f" else str)
 
 
 def opened_image(file):
@@ -90,7 +134,7 @@ def pixel_bytes(image) -> int:
 
 
 def _csv(path: Path):
-    """A CSV as a frame; its columns are named where the first line is no row of numbers."""
+    """A CSV as a frame; its columns are named where its first line does so."""
     import pandas as pd
 
     opened = functools.partial(gzip.open if path.suffix.lower() == ".gz" else open, path, "rb")
@@ -99,9 +143,22 @@ def _csv(path: Path):
             if len(file.readline(LONGEST)) == LONGEST:
                 raise ValueError(f"its first line is longer than {LONGEST:,} bytes, which is no image")
         limits.check_stream(path, opened)
-        first = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-        pixels = pd.to_numeric(first.iloc[1:], errors="coerce")
-        return pd.read_csv(path, header=None if pixels.notna().all() else 0)
+        lines = pd.read_csv(path, header=None, nrows=2, dtype=str)
+        return pd.read_csv(path, header=0 if _is_header(lines) else None)
+
+
+def _is_header(lines) -> bool:
+    """Whether the first of two lines of a CSV names its columns.
+
+    It does if it calls one a label, has text where the next line has a number, or more text than one label, which
+    comes first or last.
+    """
+    import pandas as pd
+
+    is_text = lines.apply(pd.to_numeric, errors="coerce").isna()
+    first, is_label = is_text.iloc[0], is_text.iloc[0, 0] or is_text.iloc[0, -1]
+    is_named = lines.iloc[0].astype(str).str.lower().isin(LABELS).any()
+    return bool(is_named or (first & ~is_text.iloc[-1]).any() or first.sum() > is_label)
 
 
 def _parquet(path: Path):

@@ -9,15 +9,17 @@ inputs of the data set (pixels in [0, 1], or those times --pixels) and output lo
 a sigmoid, --probabilities takes that off; the rest is compared with the net. A channel axis is added to the images, or
 they are flattened, if the net expects it. Labels are the numbers of the net's outputs; they are numbered from 0 where
 the net has as many outputs as there are labels. For inputs that are no images, such as tables and sequences, --raw
-takes the arrays of an .npz as they are. --out=FOLDER gets card.csv, card.json, and card.html and card.pdf with the
-pictures. What would take longer than --minutes is left out, and named; so is what cannot be measured of a net. Ctrl-C
-keeps what was measured.
+takes the arrays of an .npz, or the columns of a table, as they are. --out=FOLDER gets card.csv, card.json, and
+card.html and card.pdf with the pictures. What would take longer than --minutes is left out, and named; so is what
+cannot be measured of a net. Ctrl-C keeps what was measured.
 
 In Python: `hw1.measure.card(model, data)`, of a net of probabilities `card(logits(model), data)`; during training: the
 callback `hw1.measure.Flatness`.
 
-The rows, with L the mean loss (softmax cross-entropy in nats unless --loss says otherwise), θ the parameters and H the
-Hessian of L:
+The rows, with L the mean loss, θ the parameters and H the Hessian of L. Unless --loss says otherwise, L is the loss of
+Keras that the net was compiled with, a cross-entropy on logits; of a net without one, or with one that cannot be
+measured, the softmax cross-entropy in nats, of one output the binary one. What is not the default is said. All examples
+count alike: `class_weight` and `sample_weight` of `fit` are in no file.
 
     parameters                number of trainable parameters
     train_loss, train_accuracy, test_loss, test_accuracy
@@ -52,7 +54,8 @@ those of the whole objective, named `…_regularized`. A net in half precision i
 After ± stands the standard error: of random probes and draws, of what Lanczos leaves, and of the choice of examples
 (jackknife over ten chunks of them), as the root of the sum of squares; card.csv has each. The column "for ± 5 %" says
 on how many examples the last of these would be 5 % of the value. It does not say how much a net trained anew would
-differ. hw1/measures explains each measure and names its source.
+differ. Nets of images are ranked among this project's nets, where the loss is the cross-entropy: these are nets of
+MNIST, and say nothing of tables or tokens. hw1/measures explains each measure and names its source.
 """
 
 import importlib

@@ -1,5 +1,7 @@
 """The command: python -m hw1.measure --net=my_net.keras; see `hw1.measure`."""
 
+import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -25,7 +27,10 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2, traceback=values.traceback):
         models, data = _read(values)
     with command.exit_on_error(traceback=values.traceback):
-        cards = _measured(values, models, data)
+        try:
+            cards = _measured(values, models, data)
+        except inputs.LackingError as error:
+            raise _gathered(values, error) from error
         from hw1.measure import pages
 
         lines = pages.lines_of(cards)
@@ -81,10 +86,47 @@ def _check(values) -> None:
 
 def _read(values) -> tuple[list, object]:
     """The nets and the data set."""
-    from hw1 import saved
+    try:
+        return _nets(values), inputs.load(values)
+    except inputs.LackingError as error:
+        raise _gathered(values, error) from error
 
-    models = [saved.taken(path, values.probabilities, values.loss) for path in values.net]
-    return models, inputs.load(values)
+
+def _nets(values) -> list:
+    """The nets, of one loss; ValueError if --loss leaves open by which of several they are compared."""
+    from hw1 import compiled, saved
+
+    models = [saved.taken(path, values.probabilities, values.loss, by_compiled=True) for path in values.net]
+    told = [compiled.described(compiled.chosen(model)[0] or compiled.default(model)) for model in models]
+    if values.loss is None and len(set(told)) > 1:
+        each = ", ".join(f"{path}: {loss}" for path, loss in zip(values.net, told, strict=True))
+        raise ValueError(
+            f"the nets would be measured by the losses they were compiled with ({each}): give --loss for all"
+        )
+    return models
+
+
+def _gathered(values, error) -> ValueError:
+    """One error of all flags that are missing: those that an error asks for are given, until the first net is taken."""
+    from hw1.measure.work import Settings, Work
+
+    texts, lacking = [], {}
+    while error and not set(error.flags) <= set(lacking):
+        texts.append(str(error))
+        lacking |= error.flags
+        for name, value in error.flags.items():
+            values[name].value = value
+        error = None
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # what is said of nets and data was said, or will be
+                Work(_nets(values)[0], inputs.load(values), Settings(loss=values.loss, pixels=values.pixels))
+        except inputs.LackingError as another:
+            error = another
+        except (ValueError, TypeError, OSError) as another:
+            texts.append(str(another))
+    shown = {True: "", **{value: f"={value:g}" for value in lacking.values() if isinstance(value, float)}}
+    given = " ".join(f"--{name}{shown.get(value, f'={value}')}" for name, value in lacking.items())
+    return ValueError("; and ".join(texts) + (f"; in all: {given}" if len(lacking) > 1 else ""))
 
 
 def _measured(values, models, data) -> list:

@@ -5,7 +5,7 @@ import time
 import keras
 import numpy as np
 
-from hw1 import command
+from hw1 import command, compiled
 from hw1.evaluation.checks import whole
 from hw1.measures import hessian, lanczos, sampling, sensitivity, stability, stochastic
 
@@ -26,7 +26,9 @@ class Flatness(keras.callbacks.Callback):
         flatness_seconds     what the measurement took
 
     H is that of the loss the model was compiled with, plus the model's own losses (regularisation), on the given
-    examples, in inference mode: without dropout, with the stored statistics of batch normalisation.
+    examples, in inference mode: without dropout, with the stored statistics of batch normalisation. It is the mean over
+    examples, all alike: a compilation with loss_weights or a sum is refused, and ``class_weight`` and ``sample_weight``
+    of ``fit`` are not seen.
 
     A measurement costs some 10 products with H for λ₁ (as many again for an adaptive optimiser, whose P⁻¹H is another
     matrix), `probes` products for the trace, and a gradient in the input. A product costs less than two gradients on
@@ -73,6 +75,12 @@ class Flatness(keras.callbacks.Callback):
             and not callable(self.model.loss)
         ):
             raise ValueError("Flatness needs a loss: compile the model with one, or give loss=")
+        why = compiled.reduced(self.model) if self._loss is None else ""
+        if why:
+            raise ValueError(
+                f"the loss {compiled.described(self.model.loss)} is compiled {why}, but Flatness measures its mean "
+                "over examples: give loss= to measure that, and edge=False, as the edge is that of another objective"
+            )
         if self.edge:
             stability.check(self.model.optimizer)
         if not self._has_derivative():

@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import Callable
 
-from hw1 import command, evaluation
+from hw1 import command, compiled, evaluation
 from hw1.measure import population, rows, steps, surroundings
 from hw1.measure.rows import Row, row
 from hw1.measure.work import Settings, Work, size_of
@@ -45,7 +45,7 @@ class Card:
     @property
     def loss(self) -> str:
         """The loss in a word."""
-        return named(self.work.loss)
+        return compiled.described(self.work.loss)
 
     @property
     def n(self) -> int:
@@ -93,6 +93,8 @@ def card(model, data, name: str | None = None, tell: Callable[[str], None] | Non
     work = Work(model, data, Settings(**settings))
     found = Card(name or model.name, [], {}, work.pictures, work.settings, data=_data(data, work), work=work)
     found.rows.append(row("parameters", work.size, "trainable"))
+    if work.note:
+        tell(f"{found.name}: {work.note}")
     begin = time.monotonic()
     try:
         _run_all(found, work, tell)
@@ -100,13 +102,6 @@ def card(model, data, name: str | None = None, tell: Callable[[str], None] | Non
         found.is_interrupted = True
     found.seconds = time.monotonic() - begin
     return found
-
-
-def named(loss) -> str:
-    """A loss in a word."""
-    if loss is None:
-        return "crossentropy"
-    return loss if isinstance(loss, str) else str(getattr(loss, "name", getattr(loss, "__name__", type(loss).__name__)))
 
 
 def _data(data, work) -> dict:
@@ -138,10 +133,9 @@ def _run_all(found, work, tell) -> None:
     for number, step in enumerate(rest):
         wanted, left = step.seconds(work), work.deadline - time.monotonic()
         if wanted > left and not step.is_partial:
-            found.left_out[step.name] = (
-                f"would take about {duration(wanted)}, and {duration(max(0.0, left))} are left of --minutes="
-                f"{work.settings.minutes:g}"
-            )
+            rest_of_it = f"more than the {duration(left)} left" if left > 0 else "and no time is left"
+            minutes = f"--minutes={work.settings.minutes:g}"
+            found.left_out[step.name] = f"would take about {duration(wanted)}, {rest_of_it} of {minutes}"
             continue
         remaining = max(0.0, min(left, sum(each.seconds(work) for each in rest[number:])))
         tell(f"measure: {step.name} ({number + 1} of {len(rest)}, about {duration(remaining)} left)")
@@ -193,5 +187,7 @@ def _timed(work) -> dict[str, float]:
 
 
 def duration(seconds: float) -> str:
-    """A time in words."""
+    """A time in words; a short one to two digits."""
+    if seconds < 10:
+        return f"{max(seconds, 1e-3):.2g} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -15,7 +15,7 @@ import numpy as np
 import typst
 
 from hw1 import command, environment, files
-from hw1.measure import pictures, rows, surroundings
+from hw1.measure import pictures, population, rows, surroundings
 from hw1.measure.rows import Row
 
 # Measures by which nets are ranked: 1 is the flattest, which is the smallest value, of these the largest.
@@ -100,10 +100,11 @@ def _ranks(name: str, each: list[Row | None]) -> list[str]:
 
 
 def lines_of(cards) -> dict:
-    """(name, name) → the line between each net and the next one, if they are of one architecture."""
+    """(name, name) → the line between each net and the next one, if they are of one architecture and loss."""
     found = {}
     for a, b in itertools.pairwise(cards):
-        between = None if a.is_interrupted or b.is_interrupted else surroundings.line(a.work, b.work)
+        is_apart = a.is_interrupted or b.is_interrupted or a.loss != b.loss
+        between = None if is_apart else surroundings.line(a.work, b.work)
         found |= {(a.name, b.name): between} if between else {}
     return found
 
@@ -261,9 +262,12 @@ def _table(headings, lines, caption) -> str:
 def summary(cards) -> list[str]:
     """What is said below the title."""
     first = cards[0]
+    losses, counts = (
+        ", ".join(map(str, dict.fromkeys(each))) for each in zip(*((c.loss, c.n) for c in cards), strict=True)
+    )
     lines = [
-        f"Loss: {first.loss}. Hessian on {', '.join(str(n) for n in dict.fromkeys(card.n for card in cards))} training "
-        f"examples of {first.data['train']}; data: {first.data['name']}{_scale(first)}.",
+        f"Loss: {losses}. Hessian on {counts} training examples of {first.data['train']}; data: {first.data['name']}"
+        f"{_scale(first)}.",
         "After ± the standard error: of random probes, of what Lanczos leaves and of the choice of examples. "
         "“for ± 5 %” is the number of examples that brings the last of these to 5 % of the value.",
     ]
@@ -272,6 +276,8 @@ def summary(cards) -> list[str]:
             "After ± the standard error. In brackets the rank, 1 for the flattest; = where the difference to the rank "
             f"before is below {APART} errors."
         )
+    lines += [f"{card.name}: {card.work.note}." for card in cards if card.work.note]
+    lines += [line for line in map(population.other, cards) if line]
     if any(card.is_interrupted for card in cards):
         lines.append("The measurement was interrupted; this is what was measured until then.")
     return lines

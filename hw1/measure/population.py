@@ -62,7 +62,8 @@ def percentiles(card) -> dict[str, float]:
     """Measure → the share of the population's nets, in per cent, that have a smaller value; ties count half.
 
     Keskar's sharpness and the course's depend on ε, derivatives in the input on its unit, and the Hessian's on the
-    loss: they are compared only if the settings and the loss are those of the population.
+    loss: they are compared only if the settings and the loss are those of the population. Nets of what is no image are
+    not compared at all; `other` says why.
     """
     settings, found = card.settings, {}
     is_unit = settings.pixels == 1
@@ -72,10 +73,17 @@ def percentiles(card) -> dict[str, float]:
         "loss_gradient_norm": is_unit,
         "jacobian_norm": is_unit,
     }
-    if card.loss != "crossentropy":
+    if other(card):
         return {}
     for row in card.rows:
         if row.measure in SOURCES and is_same.get(row.measure, True):
             there = values(row.measure)
             found[row.measure] = float(100 * (np.mean(there < row.value) + np.mean(there == row.value) / 2))
     return found
+
+
+def other(card) -> str:
+    """Why a net is not compared with the population, in a sentence; empty if it is."""
+    why = "" if card.work.is_image else "its inputs are no images from black to white"
+    why = why or ("" if card.loss == "crossentropy" else f"its loss is {card.loss}, theirs the cross-entropy")
+    return f"{card.name} has no percentiles among this project's nets, which are {NETS}: {why}." if why else ""

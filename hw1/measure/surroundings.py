@@ -43,17 +43,31 @@ def eigenvector_slice(work) -> Iterator[Row]:
     return iter(())
 
 
+def _direction(work, number):
+    """A random direction whose filters have the norms of the net's; ValueError if a layer's filters are not known."""
+    try:
+        return directions.filter_normalised(work.model, number)
+    except ValueError as error:
+        reason, *remedy = str(error).split(": say which axes")
+        if not remedy:
+            raise
+        raise ValueError(
+            f"{reason}; in Python hw1.measures.directions.filter_normalised(model, axes=…) is told, and "
+            "hw1.measures.interpolation measures along what it gives"
+        ) from error
+
+
 def random_slices(work) -> Iterator[Row]:
     """The loss along random directions whose filters have the norms of the net's."""
     steps = np.linspace(-1, 1, SLICE)
-    found = [_along(work, 0.0, steps, directions.filter_normalised(work.model, number + 1)) for number in range(RANDOM)]
+    found = [_along(work, 0.0, steps, _direction(work, number + 1)) for number in range(RANDOM)]
     work.pictures["random"] = {"steps": steps, "loss": np.array(found)}
     return iter(())
 
 
 def plane(work) -> Iterator[Row]:
     """The loss in the plane of two random directions whose filters have the norms of the net's."""
-    first, second = (directions.filter_normalised(work.model, number) for number in (1, 2))
+    first, second = (_direction(work, number) for number in (1, 2))
     steps = np.linspace(-1, 1, PLANE)
     found = np.stack([_along(work, step * second, steps, first) for step in steps])
     work.pictures["plane"] = {"steps": steps, "loss": found}

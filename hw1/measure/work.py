@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from hw1 import evaluation, inputs, models
+from hw1 import compiled, evaluation, inputs, models, saved
 from hw1.evaluation.checks import positive, whole
 from hw1.evaluation.layers import layers
 from hw1.evaluation.losses import from_logits
@@ -26,7 +26,8 @@ class Settings:
 
     Attributes:
         loss: "crossentropy" of logits, "binary" cross-entropy of one logit, or any other that
-            `hw1.evaluation.per_example` takes, such as "mse". None: "binary" for one output, else "crossentropy".
+            `hw1.evaluation.per_example` takes, such as "mse". None: that with which the net was compiled, as
+            `hw1.compiled.chosen` has it; without one "binary" for one output, else "crossentropy".
         examples: training examples on which the Hessian is measured. None: 500, or as many of 200, 100, 50 and 20 as
             the time allows.
         minutes: time for one net. What would take longer is left out, and named.
@@ -69,6 +70,8 @@ class Work:
         model: the net.
         settings: as they were given.
         loss: as `hw1.evaluation.per_example` takes it.
+        note: what is to be said of the choice of the loss, or empty.
+        is_image: whether the inputs are images from black to white, as far as that can be told.
         parts: "train" and, if there are any, "test" → (x, y) with targets for the loss.
         labels: the same names → integer labels, shape [n]; none if the targets are no classes.
         first: the examples of the Hessian, (x, y).
@@ -88,13 +91,13 @@ class Work:
         evaluation.check_model(model)
         self.model, self.settings, self.pictures, self.top = model, settings, {}, None
         self.deadline = time.monotonic() + 60 * settings.minutes
-        parts = {
-            name: (inputs.scaled(inputs.shaped(x, model), settings.pixels), y)
-            for name, (x, y) in parts_of(data, model).items()
-        }
+        parts = parts_of(data, model)
+        self.is_image = bool(data.labels) if hasattr(data, "labels") else _is_image(parts["train"][0])
+        parts = {name: (inputs.scaled(inputs.shaped(x, model), settings.pixels), y) for name, (x, y) in parts.items()}
         outputs = getattr(model, "output_shape", None)
-        is_single = isinstance(outputs, tuple) and outputs[1:] in ((), (1,))
-        self.loss = _loss(settings.loss, is_single)
+        is_single = compiled.default(model) == "binary"
+        given, self.note = (settings.loss, "") if settings.loss is not None else compiled.chosen(model)
+        self.loss = _loss(given, is_single)
         self.parts, self.labels = {}, {}
         several = isinstance(outputs, tuple) and not is_single
         for name, (x, y) in parts.items():
@@ -102,10 +105,14 @@ class Work:
                 y = labels_of(y)
             try:
                 targets = targets_for(self.loss, y, outputs)
-                _check_binary(targets, self.loss, settings.loss)
+                _check_binary(targets, self.loss, given)
                 examples = evaluation.check(model, x, targets, self.loss)
             except ValueError as error:
-                raise ValueError(f"{error}{_hint(str(error))}") from None
+                hint, flags = _hint(str(error))
+                if "pixels" in flags and self.loss in LOSSES.values() and saved.last_activation(model):
+                    hint += "; and it gives probabilities" + _hint("gives probabilities")[0]  # in the same message
+                text = f"{error}{hint}{f'; {self.note}' if self.note else ''}"
+                raise (inputs.LackingError(text, **flags) if flags else ValueError(text)) from None
             if examples.weight is not None:
                 raise ValueError("a card counts all examples alike: leave out the weights")
             self.parts[name] = examples.x, examples.y
@@ -224,6 +231,13 @@ def size_of(x) -> int:
     return len(keras.tree.flatten(x)[0])
 
 
+def _is_image(x) -> bool:
+    """Whether inputs are one array of images, shape [n, height, width(, channels)], from 0 to 1 or to 255."""
+    if not isinstance(x, np.ndarray) or x.ndim not in (3, 4) or x.dtype.kind not in "uf" or not x.size:
+        return False
+    return bool(x.min() >= 0) and bool(x.max() <= 255)
+
+
 def is_labels(y) -> bool:
     """Whether targets are integer labels, one an example."""
     y = y if isinstance(y, np.ndarray) else np.asarray(y) if not isinstance(y, dict | list) else np.empty(0)
@@ -279,17 +293,19 @@ def _check_binary(y, loss, given) -> None:
     )
 
 
-def _hint(error: str) -> str:
-    """What to add to an error of the checks: how the card takes such a net."""
+def _hint(error: str) -> tuple[str, dict]:
+    """What to add to an error of the checks: how the card takes such a net; and the flags that would do."""
     hints = {
-        "rescales pixels from 0 to 255": ": --pixels=255 (in Python pixels=255) multiplies them",
-        "but not of probabilities": "; for several labels at once give loss='binary' (--loss=binary), for a regression "
-        "loss='mse' (--loss=mse)",
-        "the loss takes probabilities": "; for --loss: binary or crossentropy, or leave out --probabilities",
-        "gives probabilities": "; hw1.measure.logits(model) (--probabilities) takes it off",
-        " takes [": "; --data names the data, and --raw takes inputs that are no images",
+        "rescales pixels from 0 to 255": (": --pixels=255 (in Python pixels=255) multiplies them", {"pixels": 255.0}),
+        "but not of probabilities": (
+            "; for several labels at once give loss='binary' (--loss=binary), for a regression loss='mse' (--loss=mse)",
+            {},
+        ),
+        "the loss takes probabilities": ("; for --loss: binary or crossentropy, or leave out --probabilities", {}),
+        "gives probabilities": ("; hw1.measure.logits(model) (--probabilities) takes it off", {}),
+        " takes [": ("; --data names the data, and --raw takes inputs that are no images", {}),
     }
-    return next((hint for part, hint in hints.items() if part in error), "")
+    return next((hint for part, hint in hints.items() if part in error), ("", {}))
 
 
 def is_binary(loss) -> bool:

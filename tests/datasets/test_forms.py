@@ -111,6 +111,35 @@ def test_bad_csv(tmp_path, table, word):
     fails(ValueError, tmp_path / "bad.csv", "bad.csv", word)
 
 
+FLOWERS = "5.1,3.5,1.4,0.2,setosa\n4.9,3.0,1.4,0.2,setosa\n6.3,3.3,6.0,2.5,virginica\n5.8,2.7,5.1,1.9,virginica\n"
+NUMBERS = pd.DataFrame(RNG.integers(0, 16, (20, 9)))
+FEATURES = {
+    "decimals": FLOWERS,
+    "header": f"a,b,c,d,species\n{FLOWERS}",
+    "whole": NUMBERS.assign(label=Y[0]).to_csv(index=False),
+    "no header": pd.concat([NUMBERS[0] % 3, NUMBERS], axis=1).to_csv(index=False, header=False),
+}
+
+
+@pytest.mark.parametrize("text", FEATURES.values(), ids=FEATURES)
+def test_a_table_of_features_is_not_read_as_images(tmp_path, text):
+    """Though their number is a square; the class may stand last, and be text."""
+    (tmp_path / "own.csv").write_text(text)
+    fails(ValueError, tmp_path / "own.csv", "own.csv", "features, not of images of", "pixel0")
+
+
+@pytest.mark.parametrize("header", ["", "a,b,c,d,species\n", "a,b,c,d,class\n"])
+def test_a_table_of_features_as_it_is(tmp_path, header):
+    """The inputs are its columns, classes by name are numbered in their order; no row is lost to a header."""
+    (tmp_path / "own.csv").write_text(header + FLOWERS)
+    data = datasets.load_arrays(tmp_path / "own.csv", 2, 2)
+    rows = np.concatenate([data.x_train, data.x_test])
+    expected = np.array([line.split(",")[:4] for line in FLOWERS.split()], np.float32)
+    assert sorted(rows.tolist()) == sorted(expected.tolist())
+    np.testing.assert_array_equal(np.concatenate([data.y_train, data.y_test]), rows[:, 2] > 2)
+    assert any("setosa, virginica" in note for note in data.notes)
+
+
 def test_a_file_that_is_no_table(tmp_path):
     """Empty, ragged or compressed in name alone."""
     for name, content in {"empty.csv": b"", "ragged.csv": b"1,2\n1,2,3,4,5\n", "plain.csv.gz": b"1,2\n"}.items():

@@ -162,3 +162,21 @@ def test_an_optimiser_of_unknown_edge_is_refused_before_training():
     _, logs = trained(keras.optimizers.Nadam(), [measure.Flatness(X, Y, edge=False, probes=0)], epochs=1)
     assert set(logs) == {"loss", "largest_eigenvalue", "sensitivity", "flatness_seconds"}
     assert "Nadam" not in {kind.__name__ for kind in stability._KINDS}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"loss": LOSS, "loss_weights": [0.5]}, "sparse_categorical_crossentropy is compiled with loss_weights"),
+        ({"loss": type(LOSS)(from_logits=True, reduction="sum")}, "added over a batch, not averaged"),
+    ],
+)
+def test_an_objective_that_is_no_mean_of_the_loss_is_refused(options, said):
+    """Its Hessian, and so its edge of stability, is another; with loss= the mean is measured."""
+    model = nets.mlp((4,))
+    model.compile("sgd", **options)
+    with pytest.raises(ValueError, match=said):
+        model.fit(X, Y, verbose=0, callbacks=[measure.Flatness(X, Y)])
+    flatness = measure.Flatness(X, Y, loss=LOSS, probes=0)
+    flatness.set_model(model)
+    flatness.on_train_begin()

@@ -1,5 +1,7 @@
 """The card of a net: its rows against slow truths, its errors, nets and losses of all kinds."""
 
+import re
+
 import keras
 import nets
 import numpy as np
@@ -253,6 +255,10 @@ def test_pixels_of_the_other_range_are_noticed():
     with pytest.raises(ValueError, match="--pixels=255"):
         measure.card(model, (np.float32(x), y), tell=None)
     assert measure.card(model, (np.float32(x), y), tell=None, pixels=255.0, minutes=1e-9).rows
+    ending = keras.Sequential([model, keras.layers.Softmax()])
+    ending.build((None, 3, 3))
+    with pytest.raises(ValueError, match=r"pixels=255.*gives probabilities.*hw1\.measure\.logits"):
+        measure.card(ending, (np.float32(x), y), tell=None)
 
 
 def test_a_slow_net_takes_fewer_examples_and_says_so(monkeypatch):
@@ -300,6 +306,32 @@ def test_what_cannot_be_measured_is_left_out_with_the_reason():
     found = measure.card(model, (np.float32(x), y), tell=None)
     assert "not the derivative of what the model computes" in found.left_out["second derivatives"]
     assert found["train_loss"].value > 0
+
+
+def test_slices_of_a_layer_with_unknown_filters_are_left_out_with_what_can_be_done():
+    """A card has no way to say which axes count filters; the function has."""
+
+    class Own(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(1, shape[-1]), name="scale")
+
+        def call(self, x):
+            return x * self.scale
+
+    model = keras.Sequential([keras.Input((3, 3)), keras.layers.Flatten(), Own(), keras.layers.Dense(3)])
+    x, y = nets.examples((3, 3), 20)
+    found = measure.card(model, (np.float32(x), y), tell=None, examples=20)
+    for name in ("slices along random directions", "plane"):
+        assert re.search(r"Own is no layer of Keras .*filter_normalised\(model, axes=…\)", found.left_out[name])
+        assert "say which axes" not in found.left_out[name]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0342, "0.034 s"), (3.44, "3.4 s"), (42.3, "42 s"), (1e-9, "0.001 s"), (150, "2 min")]
+)
+def test_short_times_are_not_rounded_to_nothing(seconds, text):
+    """To two digits below ten seconds."""
+    assert cards.duration(seconds) == text
 
 
 def test_a_table_of_a_deep_net_shows_its_largest_layers():

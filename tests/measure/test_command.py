@@ -9,13 +9,22 @@ from pathlib import Path
 import keras
 import nets
 import numpy as np
+import pandas as pd
 import pytest
 import toys
 
-from hw1 import measure
+from hw1 import datasets, measure
 from hw1.measure import cards, rows
 
 ROOT = Path(measure.__file__).parents[2]
+
+
+SMOOTH = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+
+
+def own_loss(y, outputs):
+    """A loss whose code is in no file."""
+    return keras.ops.mean((y - outputs) ** 2, axis=-1)
 
 
 class Own(keras.layers.Flatten):
@@ -45,6 +54,16 @@ def folder(tmp_path_factory):
     }
     for number, (name, parts) in enumerate(layers.items()):
         nets.with_random_weights(keras.Sequential(parts), np.random.default_rng(number)).save(folder / f"{name}.keras")
+    for number, (name, loss) in enumerate({"squared": "mse", "smooth": SMOOTH, "own_loss": own_loss}.items()):
+        net = keras.Sequential([keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        nets.with_random_weights(net, np.random.default_rng(number)).compile(loss=loss)
+        net.save(folder / f"{name}.keras")
+    tutorial = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    keras.Sequential([keras.Input((3, 3)), *tutorial]).save(folder / "tutorial.keras")
+    flowers = pd.DataFrame(np.float32(x_train).reshape(-1, 9)[:, :4] * 8, columns=["long", "wide", "high", "deep"])
+    flowers.assign(species=np.array(["iris", "lily", "rose"])[y_train]).to_csv(folder / "flowers.csv", index=False)
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    net.save(folder / "flowers.keras")
     (folder / "text.keras").write_text("no net")
     (folder / "table.csv").write_text("a,b,target_0,target_1\n0.5,0.25,1,0\n0.25,0.5,0,1\n")
     return folder
@@ -77,7 +96,7 @@ def test_the_command_prints_a_table_and_writes_a_card_once(command, folder):
     """The CSV has the table's rows, with all digits; a second run does not overwrite it."""
     code, table, progress = command("--net=net.keras", "--out=one")
     assert code == 0
-    assert re.search(r"measure: keskar \(\d+ of \d+, about \d+ s left\)", progress)
+    assert re.search(r"measure: keskar \(\d+ of \d+, about [\d.]+ s left\)", progress)
     written = values(folder / "one")
     lines = table.splitlines()
     assert lines[0].split() == ["measure", "value", "examples", "for", "±", "5", "%", "unit"]
@@ -128,6 +147,48 @@ def test_a_sigmoid_of_several_outputs_is_measured_by_the_loss_it_is_for(command,
     assert float(found["test_loss"]) == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "reference", "said"),
+    [
+        (
+            "squared",
+            keras.losses.MeanSquaredError(),
+            "measured is the loss that the net was compiled with, mse; --loss",
+        ),
+        ("smooth", SMOOTH, r"compiled with, categorical_crossentropy\(label_smoothing=0.1\); --loss"),
+        ("own_loss", keras.losses.CategoricalCrossentropy(from_logits=True), "own_loss, .*: measured is crossentropy"),
+    ],
+)
+def test_the_loss_of_the_compilation_is_measured_unless_another_is_given(command, folder, name, reference, said):
+    """A loss of Keras is taken from the file, of another the line says so; --loss overrides, in silence."""
+    data, model = np.load(folder / "data.npz"), keras.saving.load_model(folder / f"{name}.keras", compile=False)
+    truths = {(): reference, ("--loss=crossentropy",): keras.losses.CategoricalCrossentropy(from_logits=True)}
+    for flags, loss in truths.items():
+        code, table, progress = command(f"--net={name}.keras", "--minutes=1e-9", *flags)
+        found = dict(line.split()[:2] for line in table.splitlines() if line.startswith("test_"))
+        expected = float(loss(np.eye(3)[data["y_test"]], model(data["x_test"])))
+        assert (code, float(found["test_loss"])) == (0, pytest.approx(expected, rel=1e-4))
+        assert bool(re.search(said, progress)) == (not flags)
+
+
+def test_a_table_is_taken_as_it_is(command, folder):
+    """Its one column of text, the last, has the classes, which are numbered in their order."""
+    code, table, _ = command(
+        "--net=flowers.keras",
+        "--data=flowers.csv",
+        "--train=8",
+        "--test=3",
+        "--raw",
+        "--probabilities",
+        "--minutes=1e-9",
+    )
+    data = datasets.load_arrays(folder / "flowers.csv", 8, 3)
+    model = keras.saving.load_model(folder / "flowers.keras")
+    expected = float(keras.losses.SparseCategoricalCrossentropy()(data.y_test, model(data.x_test)))
+    found = dict(line.split()[:2] for line in table.splitlines() if line.startswith("test_"))
+    assert (code, float(found["test_loss"])) == (0, pytest.approx(expected, rel=1e-4))
+
+
 def test_an_interruption_keeps_what_was_measured(command, folder, monkeypatch):
     """Exit code 130, a table and a card of the rows until then; the rest is named."""
     keskar = cards.steps.keskar
@@ -152,7 +213,7 @@ def test_what_takes_too_long_is_left_out_by_name(command):
     assert code == 0
     assert "train_loss" in table
     assert re.search(
-        r"left out: spectral_norm_full: would take about \d+ s, and 0 s are left of --minutes=1e-09", table
+        r"left out: spectral_norm_full: would take about 0\.\d+ s, and no time is left of --minutes=1e-09", table
     )
 
 
@@ -172,8 +233,11 @@ WRONG_FLAGS = {
     "--net=data.npz": "data.npz could not be loaded as a Keras model",
     "--net=code.keras": "could not be loaded as a Keras model .*`Lambda`",
     "--net=softmax.keras": r"probabilities \(softmax at its end\), not logits: add --probabilities",
-    "--net=sigmoid.keras": r"\(sigmoid at its end\).*add --probabilities.*, and --loss=binary",
+    "--net=sigmoid.keras": r"\(sigmoid at its end\).*add --probabilities.*; in all: --probabilities --loss=binary",
     "--net=sigmoid.keras --probabilities": "3 outputs a probability of its own.*--loss=binary",
+    "--net=tutorial.keras": "rescales pixels from 0 to 255.*in all: --probabilities --pixels=255$",
+    "--net=flowers.keras --data=flowers.csv": "table of 4 features, not of images.*in all: --probabilities --raw$",
+    "--net=net.keras --net=squared.keras": r"\(net.keras: crossentropy, squared.keras: mse\): give --loss for all",
     "--net=own.keras": r"own.keras has 'Own', whose code is not in the file: in Python .*card\(keras.saving.load_model",
     "--net=net.keras --probabilities": "ends neither in a softmax nor in a sigmoid",
     "--net=net.keras --data=table.csv": "columns called label.*--raw",

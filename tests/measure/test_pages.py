@@ -270,8 +270,22 @@ def test_percentiles_count_the_nets_below(cards):
     x, y = nets.examples(nets.SHAPE, N)
     other = measure.card(card.work.model, (np.float32(x), y), tell=None, loss="mse", minutes=1e-9)
     assert other.percentiles == {}
+    assert "its loss is mse" in pages.summary([other])[-1]
+    assert not any("percentiles" in line for line in pages.summary([card]))
     for source in population.SOURCES.values():
         assert source.nets
+
+
+@pytest.mark.parametrize("kind", ["table", "standardised"])
+def test_nets_of_what_is_no_image_are_not_ranked_among_nets_of_images(kind):
+    """Though the loss is the same; the page says so."""
+    rng = np.random.default_rng(0)
+    x, shape = (rng.random((20, 4)), (4,)) if kind == "table" else (rng.normal(size=(20, 3, 3)), (3, 3))
+    model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
+    card = measure.card(model, (np.float32(x), rng.integers(0, 3, 20)), tell=None, minutes=1e-9)
+    assert card.percentiles == {}
+    assert any("no percentiles among this project's nets" in line for line in pages.summary([card]))
+    assert all(picture.name != "Among other nets" for picture in pictures.draw([card], {}))
 
 
 def test_a_figure_of_one_of_two_nets_says_which(cards):
