@@ -105,8 +105,8 @@ class Record:
                 lines = done if table == ROWS else self._load_rows(table)
                 self._tables[table] = {key: value for key, value in lines.items() if key in done}
             self._about["sha256"] = {table: _sha256(self._path(table).read_bytes()) for table in self._tables}
-            self._about = {"unit_seconds": []} | self._about  # older records have none
             self._about = {key: value for key, value in self._about.items() if key not in ("writing", "unit")}
+            self._about.setdefault("unit_seconds", [])  # older records have none
         if self.missing:
             now = made_by or environment.describe()
             before = {name: self._about.get(name) for name in now}
