@@ -31,6 +31,7 @@ class Crew:
     def begin(self) -> dict[str, str]:
         """The addresses of all workers and their processors; ValueError if one does not fit."""
         found = self._enlist(self.client.scheduler_info(n_workers=-1)["workers"])
+        self.left = time.monotonic()
         if unfit := [text for fits, text in found.values() if not fits]:
             raise ValueError(unfit[0])
         return {address: cpu for address, (_, cpu) in found.items()}
