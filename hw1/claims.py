@@ -8,9 +8,13 @@ Each line has the question, its source, the claim, the published figure, our sta
 the effect that was fixed beforehand, a verdict that follows from that, and the p-value of its test. Column
 "significant" says whether it is among the discoveries of Benjamini and Hochberg's procedure at a rate of 5 % over all
 claims of the folder. Lines with the same "nets" rest on the same nets; the last columns say which run judged the claim.
+
+claims.json holds the SHA-256 of claims.csv, so that what reads the ledger notices a change by hand.
 """
 
+import hashlib
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -99,7 +103,7 @@ def write(folder: str | Path, with_committed: bool = False) -> pd.DataFrame:
         ledger = judge(folder)
         if with_committed and _written(folder) != _written(records.COMMITTED):
             ledger = pd.concat([ledger, read(records.COMMITTED)], ignore_index=True)
-        files.replace(Path(folder, "claims.csv"), as_csv(ledger))
+        write_table(Path(folder, "claims.csv"), ledger)
     return read(folder)
 
 
@@ -118,17 +122,25 @@ def read(folder: str | Path) -> pd.DataFrame:
     return read_table(Path(folder, "claims.csv"), COLUMNS, f"python -m hw1.claims --out={folder}")
 
 
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a CSV that a command made of records, and beside it a JSON as of `hw1.records`; OSError if it cannot."""
+    text = as_csv(table)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    about = {"question": path.stem, "columns": {records.ROWS: list(table)}, "sha256": {records.ROWS: sha256}}
+    files.replace(path, text)
+    files.replace(path.with_suffix(".json"), records.signed(about))
+
+
 def read_table(path: Path, columns: Iterable[str], made_with: str) -> pd.DataFrame:
-    """Reads a CSV that a command made of records; errors as in `read`, which name the command."""
+    """Reads what `write_table` wrote; errors as in `read`, which name the command."""
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"{path} is missing; make it with: {made_with}")
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
-        if tuple(table.columns) != tuple(columns):
+        if records.about(path.parent, path.stem)["columns"] != {records.ROWS: list(columns)}:
             raise ValueError(f"its columns must be {', '.join(columns)}")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; make it with: {made_with}") from None
+        return records.read(path.parent, path.stem)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged or old ({error}); make it anew with: {made_with}") from error
-    return table
 
 
 def differences(ledger: pd.DataFrame, other: pd.DataFrame) -> list[str]:
@@ -155,7 +167,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
-        command.answered(values.out)
+        command.begun(values.out)
     with command.exit_on_error(traceback=values.traceback):
         ledger = write(values.out, values.with_committed)
         own = ledger[ledger.folder == _written(values.out)]

@@ -9,21 +9,21 @@ A unit takes a worker alone, whatever its number of threads: TensorFlow's random
 
 import asyncio
 import contextlib
-import functools
-import hashlib
 import logging
+import re
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import distributed
-from distributed.comm import connect
+from distributed.comm import connect, get_address_host_port
 from tqdm import tqdm
 
-from hw1 import catalogue, command, environment, question
+from hw1 import catalogue, command, question, workers
 from hw1.findings import drawing
 
 WAIT = 30  # seconds for the scheduler and the first worker
@@ -46,22 +46,30 @@ def answer(
 
     Raises:
         OSError: there is no such scheduler, it has no worker, or it vanished; what was written is kept.
-        ValueError: a worker has another version of Python, of a library or of this package.
+        ValueError: a worker has another version of Python, of a library or of this package, or lacks the data. One that
+            joins later is passed over instead.
     """
     with _client(address) as client:
-        workers = _check_workers(client)
         asked, futures = {}, {}
         for name, (module, settings) in questions.items():
             try:
-                asked[name] = _Question(name, module, settings, out, workers)
+                asked[name] = _Question(name, module, settings, out)
             except Exception as error:
                 yield name, 0.0, error
+        crew = workers.Crew(client, (one.needs for one in asked.values()))
+        begun = crew.begin()
+        for number, one in enumerate(list(asked.values())):
+            try:
+                one.open(begun)
+            except Exception as error:
+                del asked[one.name]
+                yield one.name, 0.0, error
                 continue
-            futures |= asked[name].submit(client, priority=len(questions) - len(asked))
+            futures |= one.submit(client, {crew.resource: 1}, priority=-number)
         for one in [one for one in asked.values() if not one.record.missing]:
             yield asked.pop(one.name).finish()
         with tqdm(desc="units", total=len(futures), unit="unit", disable=None) as bar:
-            for name, unit, result in _results(client, address, futures):
+            for name, unit, result in _results(client, address, futures, crew.watch):
                 bar.update()
                 if done := asked[name].take(unit, result, quiet=not bar.disable):
                     del asked[name]
@@ -75,23 +83,24 @@ def answer(
 class _Question:
     """A question whose units are being computed: its record and how far it is."""
 
-    def __init__(self, name, module, settings, out, workers):
-        """Opens the record; raises what `hw1.question.prepare` and `hw1.records.Record` raise."""
-        self.name, self.out, self.seconds, self.workers = name, out, 0.0, workers
-        made_by = _here() | {"device": _device(workers)}
+    def __init__(self, name, module, settings, out):
+        """Raises what `hw1.question.prepare` raises."""
+        self.name, self.module, self.out, self.seconds = name, module, out, 0.0
         self.settings, (_, self.about) = question.prepare(module, settings)
-        self.record = question.open_record(module, self.settings, out, name, self.about, made_by)
-        left, total = len(self.record.missing), len(self.record.units)
-        command.say(f"{name}: {total} units, {total - left} of them done, to {Path(out, name)}.csv")
+        self.needs = self.settings, (self.about or {}).get("sha256")  # what a worker must be able to load
 
-    def submit(self, client, priority):
+    def open(self, begun):
+        """Opens the record; raises what `hw1.records.Record` raises."""
+        self.workers, made_by = begun, workers.here() | {"device": _device(begun)}
+        self.record = question.open_record(self.module, self.settings, self.out, self.name, self.about, made_by)
+        left, total = len(self.record.missing), len(self.record.units)
+        command.say(f"{self.name}: {total} units, {total - left} of them done, to {Path(self.out, self.name)}.csv")
+
+    def submit(self, client, resources, priority):
         """Sends the missing units to the cluster: future → name and unit."""
-        sha256 = (self.about or {}).get("sha256")
+        options = {"pure": False, "priority": priority, "resources": resources}
         return {
-            client.submit(compute, self.name, self.settings, sha256, unit, _code(), pure=False, priority=priority): (
-                self.name,
-                unit,
-            )
+            client.submit(compute, self.name, *self.needs, unit, **options): (self.name, unit)
             for unit in self.record.missing
         }
 
@@ -120,9 +129,7 @@ class _Question:
         return self.name, self.seconds, None
 
 
-def compute(
-    name: str, settings, sha256: str | None, unit: dict, code: dict
-) -> tuple[list[dict], float, dict[str, str]]:
+def compute(name: str, settings, sha256: str | None, unit: dict) -> tuple[list[dict], float, dict[str, str]]:
     """On a worker: the rows of a unit, the seconds that it took, and the worker's address with its processor.
 
     Args:
@@ -130,65 +137,17 @@ def compute(
         settings: as `hw1.question.prepare` gives them.
         sha256: of the data; None without data.
         unit: of `hw1.question.units`.
-        code: the versions of the side that asks.
 
     Raises:
-        ValueError: this worker has other versions or other data.
+        ValueError: this worker has other data.
     """
-    if differences := _differences(code, _code()):
-        raise ValueError(f"worker {_address()} differs: {differences}; install the same there")
+    module, address = catalogue.experiment(name), distributed.get_worker().address
     with _alone:
-        module = catalogue.experiment(name)
-        return *question.compute(module, settings, _data(settings, sha256), unit), {_address(): _cpu()}
-
-
-@functools.lru_cache(maxsize=2)
-def _data(settings, sha256):
-    """The data of the settings, as this worker has them."""
-    try:
-        data, about = question.load_data(settings)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"worker {_address()} lacks the data: {command.describe(error)}") from error
-    if about and about["sha256"] != sha256:
-        raise ValueError(f"worker {_address()} has other data as {about['name']}: their SHA-256 is {about['sha256']}")
-    return data
-
-
-def _address() -> str:
-    return distributed.get_worker().address
-
-
-@functools.cache
-def _code() -> dict[str, str]:
-    """Versions, and a digest of this package's code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return _here()["versions"] | {"code of hw1": digest.hexdigest()[:12]}
-
-
-def _differences(here: dict, there: dict) -> str:
-    """What two sides have in other versions."""
-    return ", ".join(
-        f"{name} {there.get(name)} instead of {here.get(name)}"
-        for name in here | there
-        if here.get(name) != there.get(name)
-    )
-
-
-@functools.cache
-def _here() -> dict:
-    """What describes this process, which starts git: once."""
-    return environment.describe()
-
-
-def _cpu() -> str:
-    return _here()["device"]["cpu"]
-
-
-def _worker() -> tuple[dict, str]:
-    """On a worker: its versions and its processor."""
-    return _code(), _cpu()
+        try:
+            data = workers.data(settings, sha256)
+        except ValueError as error:
+            raise ValueError(f"worker {address} {error}") from error
+        return *question.compute(module, settings, data, unit), {address: workers.cpu()}
 
 
 def dask_setup(worker) -> None:
@@ -196,30 +155,32 @@ def dask_setup(worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _check_workers(client) -> dict[str, str]:
-    """The addresses of the workers and their processors; ValueError if a worker has other versions."""
-    try:
-        found = client.run(_worker)
-    except ImportError as error:
-        raise ValueError(f"a worker cannot import what is needed ({error}); install the same package there") from error
-    for address, (code, _) in found.items():
-        if differences := _differences(_code(), code):
-            raise ValueError(f"worker {address} differs: {differences}; install the same there")
-    return {address: cpu for address, (_, cpu) in found.items()}
-
-
 def _device(workers: dict[str, str]) -> dict:
     """Workers as a record describes them: each takes a core."""
     return {"cpu": ", ".join(sorted(set(workers.values()))), "cores": len(workers), "workers": len(workers)}
+
+
+def check_address(address: str) -> None:
+    """Raises ValueError unless an address is of the form of those that `answer` takes."""
+    if address.startswith("local:"):
+        if not re.fullmatch("local:[1-9][0-9]{0,3}", address):
+            raise ValueError(f"--cluster={address}: give the number of processes, such as local:4")
+        return
+    try:
+        host, port = get_address_host_port(address)
+        if not (host and 0 < port < 2**16 and address.isascii()):
+            raise ValueError("no host, or no port")
+    except ValueError as error:
+        reason = f"must be that of a scheduler, such as tcp://host:8786, or local:4 ({error})"
+        raise ValueError(f"--cluster={address}: {reason}") from error
 
 
 @contextlib.contextmanager
 def _client(address: str):
     """A client of the cluster, which has a worker; OSError if that cannot be had."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by the errors raised here
+    check_address(address)
     local = address.removeprefix("local:") if address.startswith("local:") else None
-    if local is not None and not (local.isdecimal() and int(local) > 0):
-        raise ValueError(f"--cluster={address}: give the number of processes, such as local:4")
     with contextlib.ExitStack() as stack:
         try:
             if local is None:
@@ -235,6 +196,10 @@ def _client(address: str):
                 )
                 client = distributed.Client(stack.enter_context(cluster), timeout=WAIT)
             stack.enter_context(client)
+            if not client.scheduler_info(n_workers=-1)["workers"]:
+                command.say(
+                    f"no worker yet: one may join within {WAIT} seconds, with dask worker {address} --nthreads=1"
+                )
             client.wait_for_workers(1, timeout=WAIT)
         except Exception as error:  # Dask's own and those of its transports
             reason = " ".join(str(error).split()) or "what listens there is no scheduler"
@@ -252,13 +217,20 @@ async def _greet(address: str) -> None:
     await comm.close()
 
 
-def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
+def _results(client, address, futures, watch: Callable[[], None] = lambda: None) -> Iterator[tuple[str, dict, object]]:
     """Yields name, unit, and the result or what went wrong, as units are done; OSError if the scheduler vanished.
 
     A future leaves `futures` as its result is taken, and the cluster then forgets it: the results of a worker that dies
-    would otherwise be computed anew. Futures that the caller takes out of `futures` are passed over.
+    would otherwise be computed anew. Futures that the caller takes out of `futures` are passed over. `watch` is called
+    several times a second.
     """
-    for future in distributed.as_completed(futures, raise_errors=False):
+    done = distributed.as_completed(futures, raise_errors=False)
+    while not done.is_empty():
+        watch()
+        if not done.has_ready():
+            time.sleep(0.05)
+            continue
+        future = next(done)
         if future not in futures:
             continue
         name, unit = futures.pop(future)
@@ -274,15 +246,11 @@ def _results(client, address, futures) -> Iterator[tuple[str, dict, object]]:
                 f"{count} workers died one after the other at {command.spelled(unit)}, perhaps for lack of memory"
             )
         except Exception as error:
-            if not _is_connected(client):
+            if not workers.is_connected(client):
                 raise _vanished(address) from error
             result = error
         del future
         yield name, unit, result
-
-
-def _is_connected(client) -> bool:
-    return client.status == "running" and client.scheduler_comm is not None and not client.scheduler_comm.closed()
 
 
 def _vanished(address) -> OSError:

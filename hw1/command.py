@@ -1,7 +1,6 @@
 """What every command shares: flags, messages, progress, exit codes. Importing a module of hw1 defines no flag."""
 
 import contextlib
-import os
 import re
 import sys
 import textwrap
@@ -12,7 +11,7 @@ from types import ModuleType
 from absl import flags
 from tqdm import tqdm
 
-from hw1 import catalogue, files, question, spelling
+from hw1 import catalogue, files, question, records, spelling
 from hw1.findings import drawing
 
 CHOSEN = ("out", "only", "cluster", "results", "loss")  # flags that are left out rather than empty
@@ -194,9 +193,9 @@ def check_names(only: Iterable[str]) -> None:
         raise ValueError(f"--only={','.join(only)}: must be different questions, but {twice[0]} is there twice")
 
 
-def answered(out: str) -> list[str]:
+def begun(out: str) -> list[str]:
     """The questions of which a folder has rows; ValueError if there is none."""
-    if names := [name for name in catalogue.names() if os.path.lexists(Path(out, f"{name}.csv"))]:
+    if names := [name for name in catalogue.names() if records.is_begun(out, name)]:
         return names
     raise ValueError(f"--out={out} holds no CSV of a question; make them with: hw1 reproduce --out={out}")
 

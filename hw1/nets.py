@@ -1,4 +1,4 @@
-"""The nets of part 1-1, deepest first: a table that experiments and findings read, without TensorFlow.
+"""The nets of part 1-1, deepest first, and activations: tables that are read without TensorFlow.
 
 Fully connected nets are named by the widths of their hidden layers.
 """
@@ -10,6 +10,12 @@ TASK_CNNS = {  # 28 × 28 pixels, 10 classes: 24,436, 24,402 and 24,244 paramete
     "2 convolutions": {"filters": (8, 16), "kernel_sizes": (5, 3), "pools": (2, 2), "dense": (56,)},
     "1 convolution": {"filters": (12,), "kernel_sizes": (5,), "pools": (4,), "dense": (54,)},
 }
+
+# Names in Keras of activations that a setting may name: those of one unit each, and of them the ones that have as many
+# derivatives as the Hessian and its products need, and those that a positive factor passes through.
+SMOOTH = ("tanh", "sigmoid", "softplus", "silu", "gelu", "mish")
+HOMOGENEOUS = ("relu", "leaky_relu")
+ACTIVATIONS = (*SMOOTH, *HOMOGENEOUS, "elu", "selu", "relu6", "softsign", "exponential", "hard_sigmoid", "linear")
 
 
 def fitting(kernel_sizes, pools, shape) -> tuple[tuple[int, ...], tuple[int, ...]]:

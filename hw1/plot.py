@@ -3,12 +3,13 @@
     python -m hw1.plot                           # every question in runs/, seconds
     python -m hw1.plot --out=hw1/results --only=sharpness
 
-Figures go to figures/ in the same folder, as PNG and PDF.
+Figures go to figures/ in the same folder, as PNG and PDF. A folder in which a run is writing is refused: its tables
+would not be of the same moment.
 """
 
 from absl import flags
 
-from hw1 import command
+from hw1 import command, files
 from hw1.findings import drawing
 
 
@@ -21,9 +22,9 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         command.check_names(values.only)
-        names = values.only or command.answered(values.out)
-    with command.exit_on_error(traceback=values.traceback):
-        for name in names:
+        begun = command.begun(values.out)
+    with command.exit_on_error(traceback=values.traceback), files.lock(values.out):
+        for name in values.only or begun:
             command.say(f"{name}: {', '.join(map(str, drawing.draw(name, values.out)))}")
 
 

@@ -5,7 +5,7 @@ units are done. So a run killed at any instant and started again ends with the s
 A question may have more tables than its rows, `<question>.<table>.csv` each.
 
 The JSON holds the SHA-256 of each CSV, so that a file that was cut off, edited or exchanged is noticed. While a unit is
-being written it holds those of the files before and after: the new ones are announced before the first file changes.
+being written it holds the unit and the SHA-256 before and after, announced before the first file changes.
 The JSON is signed with a SHA-256 of its own.
 
 Example:
@@ -105,7 +105,7 @@ class Record:
                 lines = done if table == ROWS else self._load_rows(table)
                 self._tables[table] = {key: value for key, value in lines.items() if key in done}
             self._about["sha256"] = {table: _sha256(self._path(table).read_bytes()) for table in self._tables}
-            self._about.pop("writing", None)
+            self._about = {key: value for key, value in self._about.items() if key not in ("writing", "unit")}
             self._about.setdefault("unit_seconds", [])  # older records have none
         if self.missing:
             now = made_by or environment.describe()
@@ -148,7 +148,7 @@ class Record:
         done = {table: rows | {key: lines[table]} for table, rows in self._tables.items()}
         texts = {table: self._csv_text(table, rows) for table, rows in done.items()}
         coming = {table: _sha256(text.encode()) for table, text in texts.items()}
-        self._write_json({"writing": coming})
+        self._write_json({"writing": coming, "unit": dict(zip(unit, key, strict=True))})
         for table, text in texts.items():
             files.replace(self._path(table), text)
             self._tables[table] = done[table]
@@ -178,9 +178,8 @@ class Record:
 
     def _load_rows(self, table: str) -> dict[tuple[str, ...], list[list[str]]]:
         columns, path, rows = self._columns[table], self._path(table), {}
-        where = [columns.index(column) for column in next(iter(self.units.values()))]
         for line in _load_csv(path, columns, self._about, table):
-            key = tuple(line[i] for i in where)
+            key = tuple(line[columns.index(column)] for column in next(iter(self.units.values())))
             if key not in self.units:
                 raise ValueError(f"{path} has a line of {key}, which is no unit of this run; {MOVE}")
             rows.setdefault(key, []).append(line)
@@ -190,10 +189,7 @@ class Record:
         return _csv(self.csv.parent, self.csv.stem, table)
 
     def _csv_text(self, table: str, rows: dict) -> str:
-        text = io.StringIO(newline="")
-        lines = [self._columns[table], *(line for key in self.units for line in rows.get(key, ()))]
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        return text.getvalue()
+        return _as_text([self._columns[table], *(line for key in self.units for line in rows.get(key, ()))])
 
     def _write_json(self, more: dict | None = None) -> None:
         """Writes the JSON unless it changed since this run last saw it: locks do not reach every machine."""
@@ -217,14 +213,21 @@ def is_begun(folder: str | os.PathLike, question: str) -> bool:
 def read(folder: str | os.PathLike, question: str, table: str = ROWS) -> pd.DataFrame:
     """Reads a table of a question; only `nan` counts as missing, so a string such as "None" stays a string.
 
+    A unit that was killed between the tables is not done: a further table is then read without its lines.
+
     Raises:
         FileNotFoundError: there is no such CSV. The message has the command that makes it.
         OSError: the CSV or its record cannot be read.
         ValueError: the CSV or its record is damaged.
     """
-    path, run = _csv(folder, question, table), about(folder, question)
-    _load_csv(path, run["columns"].get(table, ()), run, table)
-    return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+    run = about(folder, question)
+    lines = _load_csv(_csv(folder, question, table), run["columns"].get(table, ()), run, table)
+    if table != ROWS and run.get("unit"):
+        done = _load_csv(_csv(folder, question), run["columns"][ROWS], run, ROWS)
+        if not any(_is_begun_unit(run, ROWS, line) for line in done):
+            lines = [line for line in lines if not _is_begun_unit(run, table, line)]
+    text = io.StringIO(_as_text([run["columns"][table], *lines]))
+    return pd.read_csv(text, keep_default_na=False, na_values=["nan"])
 
 
 def tables(folder: str | os.PathLike, question: str) -> dict[str, pd.DataFrame]:
@@ -287,6 +290,16 @@ def _line(question: str, columns: list[str], unit: dict, row: dict) -> list[str]
     return [_text(row[column], column) for column in columns]
 
 
+def _as_text(lines: list[list[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _is_begun_unit(run: dict, table: str, line: list[str]) -> bool:
+    return run["unit"].items() <= dict(zip(run["columns"][table], line, strict=True)).items()
+
+
 def _content(path: Path) -> bytes | None:
     """What is in a file; None if it cannot be read."""
     with contextlib.suppress(OSError):
@@ -304,7 +317,7 @@ def _load_csv(path: Path, columns: Sequence[str], about: dict, table: str) -> li
         header, *lines = csv.reader(text.splitlines(), strict=True)
         if header != list(columns) or not text.endswith("\n") or any(len(line) != len(columns) for line in lines):
             raise ValueError("a line is cut off or has other columns")
-        if _sha256(path.read_bytes()) not in (about["sha256"].get(table), about.get("writing", {}).get(table)):
+        if _sha256(text.encode()) not in (about["sha256"].get(table), about.get("writing", {}).get(table)):
             raise ValueError("it is not as it was written: its SHA-256 is not that in the .json")
     except (csv.Error, ValueError) as error:
         names = ", ".join(columns)
@@ -327,7 +340,7 @@ def _load_json(path: Path) -> dict:
 
 def _load_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except FileNotFoundError:
         question = path.stem.partition(".")[0]
         begun = any(os.path.lexists(path.with_name(f"{question}{suffix}")) for suffix in (".csv", ".json"))

@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
             again = claims.judge(values.out, [name for name in names if name not in failed])
             table = compare(claims.read(records.COMMITTED), again)
             path = Path(values.out, "replication.csv")
-            files.replace(path, table.to_csv(index=False, float_format="%.4g", na_rep="nan", lineterminator="\n"))
+            claims.write_table(path, table)
         command.say(summary(table))
         for line in table[table.outcome.isin(["flips", "no longer decided"])].itertuples():
             command.say(f"  {line.outcome}: {line.question}: {line.claim}: {_shown(line)}")

@@ -109,19 +109,24 @@ def _answer(size: str, out: str, traceback: bool, overrides: dict, name: str) ->
     return name, time.perf_counter() - start, wrong
 
 
-def _on_cluster(
-    address: str, size: str, out: str, traceback: bool, overrides: dict, names: list[str]
-) -> Iterator[tuple[str, float, str | None]]:
-    """Answers questions on a cluster: what `_answer` gives of each, as it is done."""
+def _dask(address: str):
+    """The module `hw1.cluster`; ValueError without Dask."""
     try:
         from hw1 import cluster
     except ModuleNotFoundError as error:
         raise ValueError(f"--cluster={address} needs Dask ({error}): pip install '.[cluster]'") from error
+    return cluster
+
+
+def _on_cluster(
+    address: str, size: str, out: str, traceback: bool, overrides: dict, names: list[str]
+) -> Iterator[tuple[str, float, str | None]]:
+    """Answers questions on a cluster: what `_answer` gives of each, as it is done."""
     questions = {}
     for name in names:
         module = catalogue.experiment(name)
         questions[name] = module, question.make_settings(module, size, **_allowed(module, overrides))
-    for name, seconds, error in cluster.answer(address, questions, out):
+    for name, seconds, error in _dask(address).answer(address, questions, out):
         if error is not None and traceback:
             print_exception(error)
         yield name, seconds, None if error is None else f"error: {command.describe(error)}"
@@ -236,6 +241,8 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)
         command.check_names(values.only)
+        if values.cluster:
+            _dask(values.cluster).check_address(values.cluster)
     overrides = {"first_seed": values.first_seed, "splits": values.splits, "by_seed": values.by_seed}
     with command.exit_on_error(traceback=values.traceback):
         names = tuple(values.only or catalogue.names(values.part))

@@ -3,11 +3,13 @@
 import inspect
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from toys import exit_code
 
 import hw1
-from hw1 import catalogue, command, question
+from hw1 import catalogue, command, nets, question
 
 PACKAGE = Path(hw1.__file__).parent
 EXPERIMENT = ("Settings", "SIZES", "COLUMNS", "units", "run")
@@ -107,6 +109,25 @@ def test_settings_are_inherited(name):
     assert issubclass(settings, question.Repeated)
     assert issubclass(settings, question.Images) == ("data" in fields)
     assert settings.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_names_that_there_are_not_are_refused_before_the_first_unit(name):
+    """Whatever a setting of text names: by its choices, or where units or data are prepared."""
+    module = catalogue.experiment(name)
+    for field, kind, many in question.fields(module.Settings):
+        if kind is str:
+            value = ("nonsense",) if many else "nonsense"
+            with pytest.raises(ValueError, match=rf"--{field.name}\b.*nonsense"):
+                question.prepare(module, question.make_settings(module, "smoke", **{field.name: value}))
+
+
+def test_keras_has_the_activations_that_settings_may_name():
+    """Those of one unit each, so that they are no softmax over all of a layer."""
+    for name in nets.ACTIVATIONS:
+        activation = keras.activations.get(name)
+        x = np.linspace(-2, 2, 9)
+        np.testing.assert_allclose(activation(x), [activation(np.array([one]))[0] for one in x], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", catalogue.names())

@@ -1,8 +1,10 @@
 """Units on a Dask cluster: the bytes of one machine, whatever happens to workers and scheduler."""
 
+import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,27 +20,29 @@ from hw1 import files, question, reproduce
 
 distributed = pytest.importorskip("distributed")
 
-from hw1 import cluster  # noqa: E402
+from hw1 import cluster, workers  # noqa: E402
 
+WORKER = ("worker", "--nthreads=1", "--no-nanny")
 QUESTIONS = ("trajectories", "gradient_norm", "redundancy")
+
+
+def begin(folder, code, kind, *options):
+    """Starts a scheduler or a worker with the code of a folder."""
+    arguments = ["--no-dashboard", "--host=127.0.0.1", f"--scheduler-file={folder / 'scheduler.json'}", *options]
+    environment = os.environ | {"PYTHONPATH": str(code), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
+    return subprocess.Popen(command, env=environment, cwd=folder, **quiet)
 
 
 @contextlib.contextmanager
 def dask(folder, workers=1, code=ROOT):
     """A scheduler and workers in processes of their own; gives the address, and the processes, the scheduler first."""
-    file, environment = folder / "scheduler.json", os.environ | {"PYTHONPATH": str(code), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "distributed.cli.dask_"]
-    begun = []
-
-    def begin(kind, *options):
-        arguments = [*command[:2], f"{command[2]}{kind}", "--no-dashboard", f"--scheduler-file={file}", *options]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        begun.append(subprocess.Popen(arguments, env=environment, cwd=folder, **quiet))
-
+    file, begun = folder / "scheduler.json", []
     try:
-        begin("scheduler", "--port=0", "--host=127.0.0.1")
+        begun.append(begin(folder, code, "scheduler", "--port=0"))
         for _ in range(workers):
-            begin("worker", "--nthreads=1", "--no-nanny", "--host=127.0.0.1")
+            begun.append(begin(folder, code, *WORKER))
         until = time.monotonic() + 120
         while not file.exists() and time.monotonic() < until:
             time.sleep(0.1)
@@ -86,7 +90,8 @@ def test_a_worker_that_joins_later_is_recorded(toy, tmp_path):
     """With the first unit that it computes."""
     with files.lock(tmp_path):
         settings = question.make_settings(toy, "smoke")
-        one = cluster._Question("toy", toy, settings, tmp_path, {"tcp://a:1": "A"})
+        one = cluster._Question("toy", toy, settings, tmp_path)
+        one.open({"tcp://a:1": "A"})
         for unit, name, count in zip(one.record.missing, ("A", "B"), (1, 2), strict=True):
             rows = list(toy.run(settings, None, **unit))
             one.take(unit, (rows, 1.5, {f"tcp://{name.lower()}:1": name}), quiet=True)
@@ -166,19 +171,33 @@ def test_a_unit_that_kills_its_workers_is_named(tmp_path, monkeypatch):
     assert str(found[0]) == "2 workers died one after the other at size=8, seed=0, perhaps for lack of memory"
 
 
-def test_a_worker_of_another_version_is_refused_before_the_first_unit(tmp_path):
-    """By name, with what differs: here one line of code."""
+def test_a_worker_of_another_version_computes_no_unit(tmp_path, monkeypatch):
+    """Refused by name before the first unit; if it joins later, passed over, and units wait for another one."""
     shutil.copytree(ROOT / "hw1", tmp_path / "other" / "hw1", ignore=shutil.ignore_patterns("results", "__pycache__"))
     with (tmp_path / "other" / "hw1" / "models.py").open("a") as file:
         file.write("# another version\n")
-    with (
-        dask(tmp_path, code=tmp_path / "other") as (address, _),
-        pytest.raises(
-            ValueError, match=r"worker tcp://127.* differs: code of hw1 \w+ instead of \w+; install the same"
-        ),
-    ):
-        reproduce.reproduce("smoke", str(tmp_path / "out"), ["trajectories"], cluster=address)
-    assert not list((tmp_path / "out").glob("*.csv"))
+    differs, said = r"worker tcp://127.* differs: code of hw1 \w+ instead of \w+; install the same there", []
+    with dask(tmp_path, code=tmp_path / "other") as (address, processes):
+        with pytest.raises(ValueError, match=differs):
+            reproduce.reproduce("smoke", str(tmp_path / "out"), ["trajectories"], cluster=address)
+        assert not list((tmp_path / "out").glob("*.csv"))
+
+        def say(line):
+            said.append(line)
+            if line.startswith("no worker"):
+                processes.append(begin(tmp_path, ROOT, *WORKER))
+
+        monkeypatch.setattr("hw1.command.say", say)
+        monkeypatch.setattr(workers, "SILENT", 0)
+        with distributed.Client(address) as client:
+            crew = workers.Crew(client, [])
+            options = {"pure": False, "resources": {crew.resource: 1}}
+            futures = {client.submit(os.getpid, **options): ("toy", {"n": n}) for n in range(3)}
+            found = [result for *_, result in cluster._results(client, address, futures, crew.watch)]
+        assert found == [processes[-1].pid] * 3
+    assert re.fullmatch(f"{differs}; it is passed over", said[0])
+    assert re.fullmatch(rf"no worker that fits for \d+ seconds: .* dask worker {address} .*", said[1])
+    assert len(said) == 2
 
 
 def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
@@ -186,19 +205,26 @@ def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
     from hw1 import catalogue
 
     settings = question.make_settings(catalogue.experiment("gradient_norm"), "smoke")
-    monkeypatch.setattr(cluster, "_address", lambda: "tcp://a:1")
-    with pytest.raises(ValueError, match="worker tcp://a:1 has other data as mnist10k: their SHA-256 is"):
-        cluster.compute("gradient_norm", settings, "0" * 64, {"task": "sinc"}, cluster._code())
+    with pytest.raises(ValueError, match="has other data as mnist10k: their SHA-256 is"):
+        asyncio.run(workers.enlist(workers.versions(), [(settings, "0" * 64)], "units", None))
     monkeypatch.setattr("hw1.datasets.readers.FOLDER", tmp_path)
-    with pytest.raises(ValueError, match=r"worker tcp://a:1 lacks the data: --data=mnist10k: .* is missing"):
-        cluster.compute("gradient_norm", settings, "1" * 64, {"task": "sinc"}, cluster._code())
+    with pytest.raises(ValueError, match=r"lacks the data: --data=mnist10k: .* is missing"):
+        asyncio.run(workers.enlist(workers.versions(), [(settings, "1" * 64)], "units", None))
 
 
 @pytest.mark.parametrize(
-    "address", ["local:0", "local:two", "tcp://127.0.0.1:9", "nowhere", "tls://127.0.0.1:9", "another program"]
+    "address",
+    ["local:0", "local:two", "local:٣", "local:99999", "nowhere", "tcp://:8786", "tcp://here:٣", "x://here:1"],
 )
+def test_what_is_no_address_is_a_wrong_flag(address, tmp_path, capsys):
+    """Refused before anything begins."""
+    _check_one_line(address, tmp_path / "out", capsys, code=2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "another program"])
 def test_no_cluster_is_one_line(address, tmp_path, monkeypatch, capsys):
-    """A number of processes that is none, and a scheduler that is not there, or a program that never answers."""
+    """A scheduler that is not there, or a program that never answers."""
     monkeypatch.setattr(cluster, "WAIT", 1)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         if address == "another program":
@@ -206,13 +232,13 @@ def test_no_cluster_is_one_line(address, tmp_path, monkeypatch, capsys):
         _check_one_line(address, tmp_path, capsys)
 
 
-def _check_one_line(address, tmp_path, capsys):
+def _check_one_line(address, tmp_path, capsys, code=1):
     with pytest.raises(SystemExit) as stopped:
         reproduce.main(
             ["reproduce", "--size=smoke", "--only=trajectories", f"--out={tmp_path}", f"--cluster={address}"]
         )
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert stopped.value.code == 1
+    assert stopped.value.code == code
     assert len(error) == 1
     assert f"--cluster={address}" in error[0]
 

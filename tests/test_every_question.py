@@ -100,7 +100,7 @@ def test_a_command_says_nothing_but_its_own(tmp_path):
         ("actual_task", ["--dnns=20-0"], "20-0"),
         ("actual_task", ["--cnns=9 convolutions"], "one of 3 convolutions"),
         ("reparametrization", ["--alphas=0,1"], "alphas"),
-        ("reparametrization", ["--activation=tanh"], "use activation='relu'"),
+        ("reparametrization", ["--activation=tanh"], "--activation=tanh: must be one of relu, leaky_relu"),
         ("reparametrization", ["--alphas=0.5"], "must contain 1"),
         ("sharpness", ["--examples=1000"], "--examples=1000: must be at most --train=200"),
         ("sensitivity", ["--batch_sizes=20,300"], "--batch_sizes=20,300: must be at most --train=200"),

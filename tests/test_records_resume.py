@@ -1,5 +1,6 @@
 """Records of runs that go on: after a kill, after a change, in damaged folders; and what is never mixed."""
 
+import contextlib
 import re
 import subprocess
 
@@ -132,6 +133,30 @@ def test_other_tables_of_a_question(tmp_path):
         record.add(UNITS[-1], [*rows_of(UNITS[-1]), *points], 1.0)
     assert contents(tmp_path)["toy.points.csv"] == complete["toy.points.csv"]
     assert contents(tmp_path)["toy.csv"] == complete["toy.csv"]
+
+
+def test_a_unit_that_was_killed_between_the_tables_is_not_read(tmp_path, monkeypatch):
+    """Figures of rows and tables that are not of the same units would be wrong in silence."""
+    points = [{"table": "points", "x": number} for number in range(2)]
+    replace = files.replace
+
+    def killed(path, content):
+        if path.name == "toy.csv" and record.missing == UNITS[1:]:
+            raise KeyboardInterrupt
+        replace(path, content)
+
+    monkeypatch.setattr(files, "replace", killed)
+    with files.lock(tmp_path):
+        record = opened(tmp_path, points=("size", "x"))
+        for unit in UNITS:
+            with contextlib.suppress(KeyboardInterrupt):
+                record.add(unit, [*rows_of(unit), *points], 1.0)
+    assert (tmp_path / "toy.points.csv").read_text() == "size,x\n8,0\n8,1\n64,0\n64,1\n"
+    assert set(records.read(tmp_path, "toy")["size"]) == set(records.read(tmp_path, "toy", "points")["size"]) == {8}
+    monkeypatch.undo()
+    run(tmp_path, points=("size", "x"))
+    assert set(records.read(tmp_path, "toy", "points")["size"]) == {8, 64}
+    assert not {"unit", "writing"} & set(about(tmp_path))
 
 
 def test_half_a_temporary_file_is_replaced(tmp_path):

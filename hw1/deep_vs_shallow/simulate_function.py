@@ -23,7 +23,8 @@ import sys
 
 import keras
 
-from hw1 import command, datasets, models, nets, question, training
+from hw1 import command, datasets, models, question, training
+from hw1.nets import ACTIVATIONS, FUNCTION_NETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Settings(question.Repeated):
 
     functions: tuple[str, ...] = question.option(("sinc", "sign"), "functions to learn", choices=datasets.FUNCTIONS)
     nets: tuple[str, ...] = question.option(
-        nets.FUNCTION_NETS, "nets, given by the widths of their hidden layers, such as 10-18-4"
+        FUNCTION_NETS, "nets, given by the widths of their hidden layers, such as 10-18-4"
     )
     points: int = question.option(
         200, "training points; they lie on (0, 1], and the test points are the midpoints between them"
     )
-    activation: str = question.option("leaky_relu", "activation of the hidden layers, a name in Keras")
+    activation: str = question.option(
+        "leaky_relu", "activation of the hidden layers, a name in Keras", choices=ACTIVATIONS
+    )
     epochs: int = question.option(20_000, "epochs")
     evaluate_every: int = question.option(250, "epochs between evaluations")
     batch_size: int = question.option(100, "points per step", at_most="points")

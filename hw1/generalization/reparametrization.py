@@ -42,7 +42,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import command, datasets, models, question, training
+from hw1 import command, datasets, models, nets, question, training
 from hw1.measures import hessian
 from hw1.measures.interpolation import line
 from hw1.measures.sharpness import keskar_sharpness
@@ -55,7 +55,9 @@ class Settings(question.Images):
     pool: int = question.option(4, "side of the squares of pixels that are averaged; 1 keeps the images as they are")
     hidden: tuple[int, ...] = question.option((8, 8), "widths of the hidden layers", unique=False)
     activation: str = question.option(
-        "relu", "activation of the hidden layers; relu or leaky_relu, which can be rescaled"
+        "relu",
+        "activation of the hidden layers; relu or leaky_relu, which can be rescaled",
+        choices=nets.HOMOGENEOUS,
     )
     alphas: tuple[float, ...] = question.option((0.01, 0.1, 1.0, 10.0, 100.0), "factors α; they must contain 1")
     examples: int = question.option(

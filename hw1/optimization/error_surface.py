@@ -28,7 +28,7 @@ import keras
 import numpy as np
 from sklearn.manifold import TSNE
 
-from hw1 import command, datasets, evaluation, models, question, training
+from hw1 import command, datasets, evaluation, models, nets, question, training
 from hw1.measures import interpolation, stationary
 
 LOSS = keras.losses.mean_squared_error
@@ -40,7 +40,7 @@ class Settings(question.Repeated):
 
     hidden: tuple[int, ...] = question.option((5, 4), "widths of the hidden layers", unique=False)
     activation: str = question.option(
-        "tanh", "activation of the hidden layers; it must be smooth for the second-order steps"
+        "tanh", "activation of the hidden layers; it must be smooth for the second-order steps", choices=nets.SMOOTH
     )
     points: int = question.option(100, "training points of the function")
     epochs: int = question.option(3000, "epochs of Adam, one full-batch step each")

@@ -63,7 +63,7 @@ import sys
 import keras
 import numpy as np
 
-from hw1 import command, datasets, models, question, training
+from hw1 import command, datasets, models, nets, question, training
 from hw1.measures import stationary
 
 NORM, SECOND_ORDER, NEWTON = "gradient norm", "Levenberg–Marquardt", "Newton"
@@ -78,7 +78,7 @@ class Settings(question.Repeated):
     scale: float = question.option(5.0, "half the width to which inputs are scaled, from (0, 1] to (−scale, scale]")
     hidden: tuple[int, ...] = question.option((10, 10), "widths of the hidden layers", unique=False)
     activation: str = question.option(
-        "tanh", "activation of the hidden layers; it must be smooth so that the Hessian exists"
+        "tanh", "activation of the hidden layers; it must be smooth so that the Hessian exists", choices=nets.SMOOTH
     )
     epochs: int = question.option(2000, "epochs of training on the loss, one full-batch step each")
     learning_rate: float = question.option(1e-2, "initial learning rate of Adam on the loss (our choice)")

@@ -8,12 +8,19 @@ import sys
 import traceback
 from types import SimpleNamespace
 
+import pytest
 import toys
 from matplotlib.figure import Figure
 
 from hw1 import catalogue, command, question
 
+FULL = os.environ.get("FAULTS") == "full"  # whether each kind of fault is tried in full
 SIZES = (8, 64, 512)
+
+
+def in_full(instead):
+    """Marks a test that is tried in full only; `instead` says what is tried in short."""
+    return pytest.mark.skipif(not FULL, reason=f"in full only: in short {instead}")
 
 
 def toy(before_unit=lambda number: None):

@@ -8,8 +8,8 @@ import os
 import random
 
 import pytest
+from faults import children
 
-FULL = os.environ.get("FAULTS") == "full"
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 KEY = "fault"
 
@@ -39,7 +39,7 @@ def faults(record_property):
     made = []
 
     def make(kind: str, short: int, full: int) -> Fault:
-        made.append(Fault(kind, full if FULL else short))
+        made.append(Fault(kind, full if children.FULL else short))
         return made[-1]
 
     yield make

@@ -1,12 +1,10 @@
 """Clocks that jump: back and forth by days during a run, as where a machine wakes up or its time is set."""
 
 import functools
-import os
 import random
 import subprocess
 import time
 
-import pytest
 from faults import children
 from toys import ROOT, python
 
@@ -56,7 +54,7 @@ def test_a_clock_that_jumps_changes_no_row(faults, tmp_path):
         assert records.about(folder, "toy")["wall_time_seconds"] >= 0
 
 
-@pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="in full only: in short the toy meets these clocks")
+@children.in_full("the toy meets these clocks")
 def test_a_clock_that_jumps_while_nets_are_trained(faults, at_smoke_size, tmp_path):
     """A real question, by the command for all of them."""
     names = ["redundancy"]

@@ -126,7 +126,7 @@ def wrong_values(kind, minimum=None, maximum=math.inf, choices=None, many=False,
     elif kind is bool:
         wrong = NO_SWITCH
     elif kind is str:
-        wrong = [""]
+        wrong = ["", "nonsense"]
     else:
         wrong = [*(NO_WHOLE_NUMBER if kind is int else NO_NUMBER), *out_of_bounds(minimum, maximum, kind), *STRANGE]
         wrong += [] if many else ["1,2"]

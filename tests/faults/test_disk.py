@@ -271,7 +271,7 @@ def test_a_report_has_no_room(faults, tmp_path, monkeypatch, broken, remedy):
 # A real question
 
 
-@pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="in full only: in short the toy meets full disks")
+@children.in_full("the toy meets full disks")
 def test_a_real_question_on_a_full_disk(faults, at_smoke_size, tmp_path):
     """Limited in the size of its files, it loses nothing and ends with the same bytes afterwards."""
     name = "redundancy"

@@ -9,7 +9,6 @@ import shutil
 import signal
 import time
 
-import pytest
 from faults import children
 
 from hw1 import catalogue, records
@@ -54,9 +53,7 @@ def survives(fault, chance, arguments, folder, make, whole, seconds, alone=False
     assert fault.lost == 0
 
 
-@pytest.mark.skipif(
-    os.environ.get("FAULTS") != "full", reason="in full only: in short two questions at once are killed"
-)
+@children.in_full("two questions at once are killed")
 def test_a_question_is_killed(faults, at_smoke_size, tmp_path):
     """Drawn from the whole catalogue."""
     fault = faults("kill: a question", 22, 22)

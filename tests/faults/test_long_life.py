@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from faults import children
 from toys import ROOT, python
 
 # A process that measures nets, one architecture after the other, and says by how many bytes its memory rose.
@@ -55,7 +56,7 @@ def test_memory_stays(faults):
     """Short: without oneDNN, whose store of compiled matrix products is full only after many architectures."""
     kind = faults("architectures in one process", short=1, full=1)
     for _ in kind:
-        if os.environ.get("FAULTS") == "full":
+        if children.FULL:
             assert rise(FULL) < MOST
         else:
             assert rise(SHORT, TF_ENABLE_ONEDNN_OPTS="0") < EACH * SHORT[1]

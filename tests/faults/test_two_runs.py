@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import socket
 
 import filelock
@@ -9,7 +10,7 @@ import pytest
 import toy_records
 from faults import children
 
-from hw1 import files
+from hw1 import files, plot, records
 
 ELSEWHERE = "4711 on elsewhere"
 
@@ -29,6 +30,17 @@ def test_a_run_on_another_machine_is_named(tmp_path, monkeypatch, content, named
     children.refusal(done, f"process {named}) is using {tmp_path}", "--out")
     assert (tmp_path / ".lock").read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_figures_are_not_drawn_during_a_run(tmp_path, monkeypatch):
+    """Tables that are read while a unit is written would not be of the same moment; nor is a mistyped folder made."""
+    shutil.copy(records.COMMITTED / "redundancy.csv", tmp_path)
+    monkeypatch.setattr(filelock, "lock_descriptor", lambda *arguments, **options: False)
+    done = children.forked(plot.main, ["plot", f"--out={tmp_path}"])
+    children.refusal(done, "another run", tmp_path, codes=[1])
+    done = children.forked(plot.main, ["plot", f"--out={tmp_path / 'typo'}", "--only=redundancy"])
+    children.refusal(done, "typo", "hw1 reproduce", codes=[2])
+    assert {path.name for path in tmp_path.iterdir()} == {"redundancy.csv", ".lock"}
 
 
 @pytest.mark.parametrize("name", [ELSEWHERE, f"4711 on {socket.gethostname()}", "4711", "", "\0\xff\n" * 9])
