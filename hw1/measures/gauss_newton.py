@@ -110,8 +110,6 @@ def product(
     if part == "hessian":
         return whole
     run, chunks = problem.compile(_gauss_newton), list(problem.chunks())
-    problem.trace(run, chunks, tf.zeros(problem.size, problem.dtype))
-
     found = products.summed(problem, run, chunks)
     if part == "gauss-newton":
         return found

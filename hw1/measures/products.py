@@ -139,14 +139,13 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {SCOPES}, not {scope!r}")
     one, several = (full_product, _full_products) if scope == "full" else (block_product, _block_products)
-    run, size = problem.compile(one), problem.size
+    run = problem.compile(one)
     parts = list(problem.chunks())
     if problem.key is None:
         check_second_derivative(problem, run, parts[0])
     else:
         key = check_second_derivative, scope, problem.key
         evaluation.remember(key, lambda: check_second_derivative(problem, run, parts[0]))
-    problem.trace(run, parts, tf.zeros(size, problem.dtype))
     multiply, fitting = summed(problem, run, parts), problem.fitting(_TOGETHER)
     is_whole = not problem.regularization or problem.n <= fitting  # the net's own losses may depend on the chunk
     if problem.key is not None and problem.is_dense and is_whole:
@@ -185,13 +184,16 @@ def summed(problem: evaluation.Problem, run, parts: list) -> Callable[[np.ndarra
         The function that `product` describes. Its attribute ``chunks`` is a function from v to an iterator over the
         sums of single chunks, as tensors; ``sizes`` are their numbers of examples.
     """
-    size = problem.size
+    size, variables = problem.size, (problem.parameters, problem.state)
+    # A program's form for given shapes is looked up once: in each call that would take as long as a small product.
+    shape = tf.TensorSpec([size], problem.dtype)
+    forms = [run.get_concrete_function(*variables, *part, shape) for part in parts]
 
     def chunks(vector):
         if np.shape(vector) != (size,):
             raise ValueError(f"the vector must have shape [{size}], not {list(np.shape(vector))}")
         vector = tf.constant(vector, problem.dtype)
-        return (run(problem.parameters, problem.state, *part, vector) for part in parts)
+        return (form(*variables, *part, vector) for form, part in zip(forms, parts, strict=True))
 
     def multiply(vector):
         return sum(chunks(vector)).numpy() / problem.n
