@@ -65,11 +65,12 @@ def _each(loss) -> list:
 
 
 def _of(model):
-    """The loss of a model's compilation, of one output as such; None without."""
+    """The loss of a model's compilation, of one output as such, a function of Keras by its name; None without."""
     loss = getattr(model, "loss", None)
     if not isinstance(loss, str | keras.losses.Loss | list | dict) and not inspect.isroutine(loss):
         return None
-    return _each(loss)[0] if len(_each(loss)) == 1 else loss
+    loss = _each(loss)[0] if len(_each(loss)) == 1 else loss
+    return loss.__name__ if inspect.isroutine(loss) and all(map(_is_known, (loss, loss.__name__))) else loss
 
 
 def _parts(loss) -> tuple[str, dict]:

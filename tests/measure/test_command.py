@@ -241,7 +241,7 @@ WRONG_FLAGS = {
     "--net=sigmoid.keras --probabilities": "3 outputs a probability of its own.*--loss=binary",
     "--net=tutorial.keras": "rescales pixels from 0 to 255.*in all: --probabilities --pixels=255$",
     "--net=flowers.keras --data=flowers.csv": "table of 4 features, not of images.*in all: --probabilities --raw$",
-    "--net=net.keras --net=squared.keras": r"\(net.keras: crossentropy, squared.keras: mse\): give --loss for all",
+    "--net=net.keras --net=squared.keras": r"different losses \(net.keras: cross.*, squared.keras: mse\): give --loss",
     "--net=own.keras": r"own.keras has 'Own', whose code is not in the file: in Python .*card\(keras.saving.load_model",
     "--net=net.keras --probabilities": "ends neither in a softmax nor in a sigmoid",
     "--net=net.keras --data=table.csv": "no column called label.*: rename it$",
