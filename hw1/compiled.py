@@ -1,5 +1,6 @@
 """The loss that a net was compiled with: read from a saved net without its code, and what of it can be measured."""
 
+from hw1 import quiet  # noqa: F401, I001
 import inspect
 
 import keras
@@ -8,13 +9,7 @@ from hw1.evaluation import losses
 
 _CROSS_ENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
 _OF_BATCHES = ("circle", "dice", "tversky", "ctc")  # losses that compare the examples of a batch, or have other targets
-_LOST = {
-    "name",
-    "reduction",
-    "dtype",
-    "axis",
-    "ignore_class",
-}  # settings that a file may lack: they are the default ones
+_LOST = {"self", "kwargs", "name", "reduction", "dtype", "axis", "ignore_class"}  # not in each file: the default ones
 _REMEDY = "--loss (in Python loss=) chooses another"
 
 
@@ -43,15 +38,15 @@ def _read(config):
         return [_read(part) for part in config]
     if "class_name" not in config:
         return {name: _read(part) for name, part in config.items()}
-    name, settings = str(config["class_name"]), config.get("config")
-    if name == "function":
-        return str(settings)
-    kind, text = getattr(keras.losses, name, None), f"{config.get('module') or 'its own'} {name}"
-    if config.get("module", "keras.losses") != "keras.losses" or not _is_class(kind) or not isinstance(settings, dict):
+    name, settings, module = str(config["class_name"]), config.get("config"), config.get("module", "keras.losses")
+    if name == "function":  # of Keras or not: a function of one's own may be called mse
+        return f"the function {settings} whose code is not in the file"
+    kind, text = getattr(keras.losses, name, None), f"{module or 'its own'} {name}"
+    if module != "keras.losses" or not inspect.isclass(kind) or not isinstance(settings, dict):
         return text
     ignored = {"name", "dtype", "fn"} | ({"reduction"} if settings.get("reduction") == "auto" else set())  # of Keras 2
     given = {key: value for key, value in settings.items() if key not in ignored}
-    if lost := set(inspect.signature(kind.__init__).parameters) - {*settings, *_LOST, "self", "kwargs"}:
+    if lost := set(inspect.signature(kind.__init__).parameters) - {*settings, *_LOST}:
         return f"{name} whose {', '.join(sorted(lost))} is not in the file"  # as Keras saves Huber
     try:
         return kind(**given) if all(map(_is_plain, given.values())) else text
@@ -59,26 +54,23 @@ def _read(config):
         return text
 
 
-def _is_class(kind) -> bool:
-    """Whether this is a class of losses, other than that of all."""
-    return inspect.isclass(kind) and issubclass(kind, keras.losses.Loss) and kind is not keras.losses.Loss
-
-
 def _is_plain(value) -> bool:
     """Whether a setting is a number, a text, None, or a list of such."""
-    return (
-        all(map(_is_plain, value)) if isinstance(value, list) else value is None or isinstance(value, float | int | str)
-    )
+    return all(map(_is_plain, value)) if isinstance(value, list) else not isinstance(value, dict)
+
+
+def _each(loss) -> list:
+    """The losses of several outputs, or the one."""
+    return list(loss.values()) if isinstance(loss, dict) else loss if isinstance(loss, list) else [loss]
 
 
 def _of(model):
-    """The loss of a model's compilation, of one output as such; None without."""
+    """The loss of a model's compilation, of one output as such, a function of Keras by its name; None without."""
     loss = getattr(model, "loss", None)
     if not isinstance(loss, str | keras.losses.Loss | list | dict) and not inspect.isroutine(loss):
         return None
-    if isinstance(loss, list | dict) and len(loss) == 1:
-        (loss,) = loss.values() if isinstance(loss, dict) else loss
-    return loss
+    loss = _each(loss)[0] if len(_each(loss)) == 1 else loss
+    return loss.__name__ if inspect.isroutine(loss) and all(map(_is_known, (loss, loss.__name__))) else loss
 
 
 def _parts(loss) -> tuple[str, dict]:
@@ -93,9 +85,7 @@ def _parts(loss) -> tuple[str, dict]:
 
 
 def _is_known(loss) -> bool:
-    """Whether a loss is one of Keras itself, or all of several are."""
-    if isinstance(loss, list | dict):
-        return all(map(_is_known, loss.values() if isinstance(loss, dict) else loss))
+    """Whether a loss is one of Keras itself."""
     try:
         loss = losses.resolve(loss)
     except (TypeError, ValueError):
@@ -106,12 +96,10 @@ def _is_known(loss) -> bool:
 
 def described(loss) -> str:
     """A loss in a word, with its settings: None is "crossentropy"."""
-    if loss is None:
-        return "crossentropy"
-    if isinstance(loss, str):
-        return loss
+    if loss is None or isinstance(loss, str):
+        return loss or "crossentropy"
     if isinstance(loss, list | dict):
-        return ", ".join(map(described, loss.values() if isinstance(loss, dict) else loss))
+        return ", ".join(map(described, _each(loss)))
     if not _is_known(loss):
         return str(getattr(loss, "name", getattr(loss, "__name__", type(loss).__name__)))
     name, settings = _parts(loss)
@@ -142,35 +130,36 @@ def chosen(model) -> tuple[object, str]:
     if why:
         return None, f"the net was compiled with {text}, {why}: measured is {usual}; {_REMEDY}"
     if isinstance(loss, list | dict):
-        return loss, f"measured is the sum of the losses that the net was compiled with, {text}"
+        return loss, f"measured is the sum of the losses that the net was compiled with, {text}; {_REMEDY}"
+    said = f"measured is the loss that the net was compiled with, {text}; {_REMEDY}"
     name, settings = _parts(loss)
-    if name in _CROSS_ENTROPIES and not set(settings) - {"from_logits"}:
-        plain = "binary" if name.startswith("binary") else "crossentropy"
-        if plain == "crossentropy" and usual == "binary":
-            return None, f"the net was compiled with {text}, which is constant for one output: measured is binary"
-        if not losses.from_logits(loss):  # a net that gives probabilities is refused with this loss
-            return (
-                plain,
-                f"the net was compiled with {text} of probabilities, but gives logits: measured is that of logits",
-            )
-        said = f"measured is the loss that the net was compiled with, {text}; {_REMEDY}"
-        return plain, "" if plain == usual else said
-    return loss, f"measured is the loss that the net was compiled with, {text}; {_REMEDY}"
+    if name not in _CROSS_ENTROPIES or set(settings) - {"from_logits"}:
+        return loss, said
+    plain = _cross_entropy(loss)
+    if plain == "crossentropy" and usual == "binary":
+        return None, f"the net was compiled with {text}, which is constant for one output: measured is binary"
+    if not losses.from_logits(loss):  # a net that gives probabilities is refused with this loss
+        return plain, f"the net was compiled with {text} of probabilities, but gives logits: measured is that of logits"
+    return plain, "" if plain == usual else said
+
+
+def _cross_entropy(loss) -> str:
+    """The name in --loss of a cross-entropy of Keras, whatever its settings."""
+    return "binary" if _parts(loss)[0].startswith("binary") else "crossentropy"
 
 
 def unmeasured(model) -> str:
     """Why what a net was compiled with cannot be measured as a mean over examples; empty if it can or there is none."""
     loss = _of(model)
-    return "which a card does not measure" if loss is not None and not _is_known(loss) else reduced(model)
+    is_known = loss is None or all(map(_is_known, _each(loss)))
+    return reduced(model) if is_known else "which a card does not measure"
 
 
 def reduced(model) -> str:
     """In what way a net's objective is not the mean of its compiled loss over examples; empty if it is."""
-    loss = _of(model)
     if getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None) is not None:
         return "with loss_weights"
-    parts = loss.values() if isinstance(loss, dict) else loss if isinstance(loss, list) else [loss]
-    for part in parts:
+    for part in _each(_of(model)):
         if isinstance(part, keras.losses.Loss) and part.reduction in ("sum", "none", None):
             return "added over a batch, not averaged"
         if part is not None and _is_known(part) and _parts(part)[0] in _OF_BATCHES:
@@ -188,9 +177,7 @@ def of_end(model) -> str | None:
     loss = _of(model)
     if loss is None or unmeasured(model):
         return None
-    if isinstance(loss, list | dict) or losses.from_logits(loss) is None:
-        return described(loss)
-    return "binary" if _parts(loss)[0].startswith("binary") else "crossentropy"
+    return described(loss) if losses.from_logits(loss) is None else _cross_entropy(loss)
 
 
 def of_logits(model, ending: str):
@@ -207,8 +194,8 @@ def of_logits(model, ending: str):
     loss = _of(model)
     if loss is None or unmeasured(model):
         return None if loss is None else described(loss)
-    if isinstance(loss, list | dict) or losses.from_logits(loss) is not False:
-        takes = "(from_logits=True)" if not isinstance(loss, list | dict) and losses.from_logits(loss) else ""
+    if losses.from_logits(loss) is not False:
+        takes = "(from_logits=True)" if losses.from_logits(loss) else ""
         return f"{described(loss)}{takes} of what its {ending} gives"
     name, settings = _parts(loss)
     kind = getattr(keras.losses, "".join(part.capitalize() for part in name.split("_")))

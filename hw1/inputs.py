@@ -14,7 +14,6 @@ CHECKED = 500  # examples on which the range of pixels is tried
 _NO_IMAGES = (  # in what is said of a file whose inputs may be meant as they are
     "images must have",
     "make no square",
-    "columns called",
     "must not be negative",
     "do not tell the value of white",
     "that are no numbers",
@@ -68,7 +67,7 @@ def load(values: flags.FlagValues):
         A `hw1.datasets.Dataset`; its notes are shown.
 
     Raises:
-        TypeError, ValueError, OSError: as for `hw1.datasets.load`; `LackingError` for a table that --raw takes.
+        TypeError, ValueError, OSError: as for `hw1.datasets.load`; `LackingError` for a file that --raw takes.
     """
     from hw1 import datasets
     from hw1.datasets.tables import is_table
@@ -84,13 +83,15 @@ def load(values: flags.FlagValues):
             data = read(values.data, **given, **options)
     except (ValueError, OSError) as error:
         text = str(error).replace("--pixels", "--white").replace(" (in Python pixels=…)", "")
+        is_taken = is_table(Path(values.data)) or str(values.data).endswith(".npz")
         lacks_raw = not values.raw and any(part in text for part in _NO_IMAGES)
-        if lacks_raw and is_table(Path(values.data)) and "columns called" not in text:
-            raise LackingError(f"--data={values.data}: {text}; --raw takes the table as it is", raw=True) from error
-        is_taken = str(values.data).endswith(".npz") or (is_table(Path(values.data)) and "columns called" not in text)
+        if lacks_raw and is_taken:
+            text += "; for inputs that are no images, or standardised, --raw takes the file as it is"
+            if "the value of white" not in text:  # which --white may give
+                raise LackingError(f"--data={values.data}: {text}", raw=True) from error
         if values.raw and not is_taken:
             text += "; --raw takes an .npz or a table: save inputs and targets by np.savez(file, x=inputs, y=targets)"
-        elif lacks_raw:
+        elif lacks_raw and not is_taken:
             text += (
                 "; inputs that are no images, or standardised, go into an .npz (np.savez(file, x=inputs, y=targets)), "
                 "which --raw takes as it is"

@@ -117,13 +117,16 @@ def test_what_is_no_such_file_is_refused(tmp_path, arrays, message):
 
 
 def test_a_net_of_sequences_by_the_command(tmp_path, monkeypatch, capsys):
-    """An LSTM on standardised sequences: its loss is Keras's."""
+    """An LSTM on standardised sequences, which are refused as images with the flag: its loss is Keras's."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     model = nets.with_random_weights(keras.Sequential([keras.Input((5, 2)), L.LSTM(3), L.Dense(4)]), rng)
     model.save("net.keras")
     x, y = rng.normal(size=(30, 5, 2)), rng.integers(0, 4, 30)
     np.savez("raw.npz", x_train=x[:20], y_train=y[:20], x_test=x[20:], y_test=y[20:])
+    with pytest.raises(SystemExit):
+        measure.main(["measure", "--net=net.keras", "--data=raw.npz"])
+    assert capsys.readouterr().err.endswith("--raw takes the file as it is\n")
     measure.main(["measure", "--net=net.keras", "--data=raw.npz", "--raw", "--minutes=1e-9"])
     found = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("test_"))
     assert float(found["test_loss"]) == pytest.approx(references.evaluate(model, x[20:], y[20:])[0], rel=1e-4)

@@ -63,7 +63,7 @@ ALLOWED = {
     "reproduce": {"catalogue", "cluster", "command", "files", "question", "records"},
     "replicate": {"catalogue", "claims", "command", "files", "findings", "records", "reproduce"},
     "report": {"catalogue", "claims", "command", "files", "findings", "records", "replicate", "source", "statistics"},
-    "compiled": {"evaluation"},
+    "compiled": {"evaluation", "quiet"},
     "saved": {"command", "compiled", "copies", "evaluation", "inputs", "limits", "models", "quiet"},
     "inputs": {"command", "datasets", "evaluation"},
     "barriers": {"command", "environment", "files", "findings.style", "inputs", "measures", "saved"},

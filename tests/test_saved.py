@@ -242,14 +242,16 @@ def test_half_precision_is_measured_as_a_single_precision_copy():
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_the_loss_of_the_compilation_is_read_without_code(tmp_path, suffix):
-    """Keras's own with their settings; of another, or without a setting that the file lacks, a text."""
+    """Keras's own with their settings; of another, a function or without a setting that the file lacks, a text."""
 
     class Secret(keras.losses.Loss):
         def call(self, y_true, y_pred):
             raise AssertionError
 
     smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    expected = {"mse": "mse", smooth: (0.1, True), Secret(): "Secret", keras.losses.Huber(delta=2.0): "whose delta"}
+    named = "huber" if suffix == ".h5" else "the function huber whose code is not in the file"  # .h5 has names alone
+    own = {Secret(): "Secret", keras.losses.huber: named}
+    expected = {"mse": "mse", smooth: (0.1, True), keras.losses.Huber(delta=2.0): "whose delta"} | own
     for loss, wanted in expected.items():
         net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
         net.compile("sgd", loss)
@@ -269,6 +271,7 @@ COMPILED = [
     ("binary_crossentropy", "sigmoid", None, "binary", "measured is the loss"),
     ("categorical_crossentropy", "linear", None, "crossentropy", "of probabilities, but gives logits"),
     (SPARSE(from_logits=True, reduction="sum"), "linear", None, None, "added over a batch, not averaged: measured is"),
+    (keras.losses.mean_squared_error, "linear", None, "mean_squared_error", "measured is the loss"),  # of one-hot rows
     (["mse"], "linear", [0.5], None, "with loss_weights: measured is"),
     (keras.losses.Dice(), "linear", None, None, "no mean over examples"),
 ]

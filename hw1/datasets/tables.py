@@ -97,7 +97,10 @@ def _columns(path: Path):
     if not named and len(text) == 1 and len(frame.columns) > 2:  # the one column of text names the classes
         named = text
     if len(named) != 1 and is_headed:
-        raise ValueError(f"{path} has {len(named)} columns called {' or '.join(LABELS)}; it must have one")
+        raise ValueError(
+            f"{path} has {len(named) or 'no'} column{'s' * (len(named) > 1)} called {', '.join(LABELS[:-1])} or "
+            f"{LABELS[-1]}; one must be, that of the labels or targets: rename it"
+        )
     label = named[0] if named else frame.columns[0]
     if frame[label].isna().any():
         raise ValueError(f"{path} has rows without a label")

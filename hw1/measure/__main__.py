@@ -100,9 +100,7 @@ def _nets(values) -> list:
     told = [compiled.described(compiled.chosen(model)[0] or compiled.default(model)) for model in models]
     if values.loss is None and len(set(told)) > 1:
         each = ", ".join(f"{path}: {loss}" for path, loss in zip(values.net, told, strict=True))
-        raise ValueError(
-            f"the nets would be measured by the losses they were compiled with ({each}): give --loss for all"
-        )
+        raise ValueError(f"the nets would be measured by different losses ({each}): give --loss for all")
     return models
 
 

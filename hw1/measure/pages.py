@@ -200,13 +200,13 @@ figure { margin: 0; } img { width: 100%; height: auto; } figcaption { font-size:
 def page(cards, drawn, svgs) -> str:
     """The card as one HTML page that needs nothing else: figures are in it, and nothing may be fetched."""
     escape = html.escape
-    names = ", ".join(card.name for card in cards)
+    title = escape(_title(cards))
     out = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        f"<title>How flat is {escape(names)}?</title>\n<style>{STYLE}</style>\n</head>\n<body>",
-        f"<header><h1>How flat is {escape(names)}?</h1>",
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        f"<header><h1>{title}</h1>",
         *(f"<p>{escape(line)}</p>" for line in summary(cards)),
         '<nav aria-label="Parts of this page"><a href="#values">Values</a><a href="#figures">Figures</a>'
         + ('<a href="#left-out">Left out</a>' if any(card.left_out for card in cards) else "")
@@ -283,6 +283,12 @@ def summary(cards) -> list[str]:
     return lines
 
 
+def _title(cards) -> str:
+    """The question that the card answers."""
+    *others, last = (card.name for card in cards)
+    return f"How flat are {', '.join(others)} and {last}?" if others else f"How flat is {last}?"
+
+
 def _scale(card) -> str:
     """By what the inputs were multiplied, in words."""
     return "" if card.settings.pixels == 1 else f", inputs times {card.settings.pixels:g}"
@@ -292,7 +298,7 @@ def _typeset(cards, drawn, svgs, out: Path) -> None:
     """Sets the PDF of one page."""
     headings, lines = _cells(cards)
     content = {
-        "title": "How flat is " + ", ".join(card.name for card in cards) + "?",
+        "title": _title(cards),
         "summary": summary(cards),
         "headings": headings,
         "lines": lines,

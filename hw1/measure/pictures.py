@@ -149,8 +149,8 @@ def _eigenvector(cards, looks):
     if not cards:
         return None
     text = (
-        "The loss along the eigenvector of the largest |λ|, as far as the quadratic of gradient and curvature (dotted) "
-        "would rise by its curvature: by 1, of a loss other than a cross-entropy by the loss itself."
+        "The loss along the eigenvector of the largest |λ|, and the quadratic of gradient and curvature (dotted), up "
+        "to where the curvature alone raises a cross-entropy by 1, or doubles any other loss."
     )
     told = [
         (

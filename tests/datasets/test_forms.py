@@ -93,7 +93,7 @@ def test_a_folder_of_tables(tmp_path):
 
 
 BAD_TABLES = {
-    "no label": (frame().drop(columns="label"), "0 columns called label"),
+    "no label": (frame().drop(columns="label"), "no column called label"),
     "two labels": (frame().assign(target=1), "2 columns called label"),
     "no square": (frame().drop(columns="pixel0"), "15 pixels a row"),
     "missing label": (frame().assign(label=lambda table: table.label.where(table.index > 0)), "without a label"),

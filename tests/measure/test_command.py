@@ -156,7 +156,11 @@ def test_a_sigmoid_of_several_outputs_is_measured_by_the_loss_it_is_for(command,
             "measured is the loss that the net was compiled with, mse; --loss",
         ),
         ("smooth", SMOOTH, r"compiled with, categorical_crossentropy\(label_smoothing=0.1\); --loss"),
-        ("own_loss", keras.losses.CategoricalCrossentropy(from_logits=True), "own_loss, .*: measured is crossentropy"),
+        (
+            "own_loss",
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            "the function own_loss whose code .*: measured is crossentropy",
+        ),
     ],
 )
 def test_the_loss_of_the_compilation_is_measured_unless_another_is_given(command, folder, name, reference, said):
@@ -237,11 +241,11 @@ WRONG_FLAGS = {
     "--net=sigmoid.keras --probabilities": "3 outputs a probability of its own.*--loss=binary",
     "--net=tutorial.keras": "rescales pixels from 0 to 255.*in all: --probabilities --pixels=255$",
     "--net=flowers.keras --data=flowers.csv": "table of 4 features, not of images.*in all: --probabilities --raw$",
-    "--net=net.keras --net=squared.keras": r"\(net.keras: crossentropy, squared.keras: mse\): give --loss for all",
+    "--net=net.keras --net=squared.keras": r"different losses \(net.keras: cross.*, squared.keras: mse\): give --loss",
     "--net=own.keras": r"own.keras has 'Own', whose code is not in the file: in Python .*card\(keras.saving.load_model",
     "--net=net.keras --probabilities": "ends neither in a softmax nor in a sigmoid",
-    "--net=net.keras --data=table.csv": "columns called label.*--raw",
-    "--net=net.keras --data=table.csv --raw": "--raw takes an .npz",
+    "--net=net.keras --data=table.csv": "no column called label.*: rename it$",
+    "--net=net.keras --data=table.csv --raw": "no column called label.*: rename it$",
     "--net=net.keras --data=nothing": "--data=nothing: there is no data set",
     "--net=net.keras --train=12": "--train=12",
 }
@@ -268,6 +272,21 @@ def test_fewer_examples_than_the_default_asks_for_will_do(folder, monkeypatch, c
     monkeypatch.chdir(folder)
     measure.main(["measure", "--net=net.keras", "--data=data.npz", "--minutes=1e-9"])
     assert re.search(r"^train_loss .* 11 ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_start_up_lines_of_tensorflow_are_not_shown():
+    """What the command imports first of all that needs TensorFlow imports `hw1.quiet` before it."""
+    code = """
+import sys
+class Finder:
+    def find_spec(name, *_):
+        if name in ("keras", "tensorflow"):
+            sys.exit("hw1.quiet" not in sys.modules)
+sys.meta_path.insert(0, Finder)
+import hw1.compiled
+sys.exit("nothing needs it")
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_help_needs_no_tensorflow():
