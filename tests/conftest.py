@@ -23,7 +23,7 @@ def _kept_programs():
     """More compiled programs are kept than a user needs: tests come back to the same nets, file after file."""
     from hw1.evaluation import functional
 
-    functional._MOST_PROGRAMS = 1000
+    functional._MOST_PROGRAMS = 300
 
 
 @pytest.fixture(scope="session")

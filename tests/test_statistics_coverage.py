@@ -38,9 +38,7 @@ def test_ratios_whose_logarithm_is_normal(seeds, spread):
         assert coverage(map(statistics.mean_interval, samples), np.exp(0.5 + spread**2 / 2)) < 0.85
 
 
-@pytest.mark.parametrize(
-    ("points", "correlation", "seeds"), [(8, 0.0, 5), (8, 0.9, 5), (8, 0.99, 5), (10, 0.97, 10), (15, -0.99, 5)]
-)
+@pytest.mark.parametrize(("points", "correlation", "seeds"), [(8, 0.0, 5), (8, 0.99, 5), (10, 0.97, 10)])
 def test_rank_correlations_up_to_one(seeds, points, correlation):
     """Spearman's correlation averaged on Fisher's scale, near ±1 too, where the t-interval of the mean covers 90 %."""
     rng, columns = np.random.default_rng(2), {"seed": np.repeat(range(seeds), points)}
@@ -85,8 +83,7 @@ def test_correlations_within_cells(seeds, shared):
     assert 0.93 <= share <= 0.985
 
 
-@pytest.mark.parametrize("seeds", [5, 10])
-@pytest.mark.parametrize(("cells", "correlation"), [(10, 0.0), (10, 0.3), (12, 0.0)])
+@pytest.mark.parametrize(("seeds", "cells", "correlation"), [(5, 10, 0.0), (10, 10, 0.3), (5, 12, 0.0)])
 def test_correlations_given_the_cell(seeds, cells, correlation):
     """Beyond what cell and seed do, also where a seed's images move both columns of all its nets."""
     rng = np.random.default_rng(7)
@@ -134,7 +131,7 @@ def test_ratios_of_means(seeds):
 def test_discoveries_are_rarely_false():
     """Of 40 tests with 30 true hypotheses, at most 5 % of the discoveries are false on average; without it, 40 %."""
     rng, rates, naive = np.random.default_rng(6), [], []
-    for _ in range(500):
+    for _ in range(200):
         values = rng.standard_normal((40, 5))
         values[30:] += 2.5
         p = np.array([statistics.mean_interval(sample).p_value(0) for sample in values])

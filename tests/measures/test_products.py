@@ -15,7 +15,7 @@ from hw1 import evaluation
 from hw1.measures import hessian, lanczos
 
 
-@pytest.mark.parametrize("case", cases.DOUBLE, ids=str)
+@pytest.mark.parametrize("case", cases.KINDS + cases.OTHER_LOSSES, ids=str)
 def test_product_is_the_difference_of_gradients(case):
     """Against central differences of gradients, which know no second derivatives; they are good to 1e-8."""
     multiply = case.measure(hessian.product)
