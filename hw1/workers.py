@@ -94,6 +94,8 @@ async def enlist(code: dict, needs: list, resource: str, dask_worker) -> str:
         raise ValueError(f"differs: {differences}; install the same there")
     for each in needs:
         await asyncio.to_thread(data, *each)
+    while dask_worker.status == distributed.Status.init:
+        await asyncio.sleep(0.05)  # a worker that is known to the scheduler may be about to begin
     pauses = dask_worker.status == distributed.Status.running
     if pauses:
         dask_worker.status = distributed.Status.paused

@@ -200,6 +200,28 @@ def test_a_worker_of_another_version_computes_no_unit(tmp_path, monkeypatch):
     assert len(said) == 2
 
 
+def test_a_worker_that_is_about_to_begin_is_waited_for():
+    """Else the scheduler would not look again for units that wait, and they would wait for ever."""
+    seen = []
+
+    class Beginning:
+        status = distributed.Status.init
+
+        async def set_resources(self, **resources):
+            seen.append((self.status, resources))
+
+    async def begin(worker):
+        worker.status = distributed.Status.running
+
+    async def both():
+        worker = Beginning()
+        await asyncio.gather(workers.enlist(workers.versions(), [], "units", worker), begin(worker))
+        return worker.status
+
+    assert asyncio.run(both()) == distributed.Status.running
+    assert seen == [(distributed.Status.paused, {"units": 1})]
+
+
 def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):
     """Data travel by name and SHA-256."""
     from hw1 import catalogue
