@@ -12,7 +12,6 @@ claims of the folder. Lines with the same "nets" rest on the same nets; the last
 claims.json holds the SHA-256 of claims.csv, so that what reads the ledger notices a change by hand.
 """
 
-import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -125,8 +124,8 @@ def read(folder: str | Path) -> pd.DataFrame:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Writes a CSV that a command made of records, and beside it a JSON as of `hw1.records`; OSError if it cannot."""
     text = as_csv(table)
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    about = {"question": path.stem, "columns": {records.ROWS: list(table)}, "sha256": {records.ROWS: sha256}}
+    sha256 = {records.ROWS: files.sha256(text.encode())}
+    about = {"question": path.stem, "columns": {records.ROWS: list(table)}, "sha256": sha256}
     files.replace(path, text)
     files.replace(path.with_suffix(".json"), records.signed(about))
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import socket
@@ -78,6 +79,11 @@ def replace(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()  # Half a file only takes room on a full disk.
         raise unwritable(path.parent, error) from error
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of what is in a file, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def save(figure, folder: Path, name: str) -> list[Path]:

@@ -19,7 +19,6 @@ Example:
 
 import contextlib
 import csv
-import hashlib
 import io
 import json
 import numbers
@@ -104,7 +103,7 @@ class Record:
             for table in self._tables:  # a unit that was killed between the tables is not done
                 lines = done if table == ROWS else self._load_rows(table)
                 self._tables[table] = {key: value for key, value in lines.items() if key in done}
-            self._about["sha256"] = {table: _sha256(self._path(table).read_bytes()) for table in self._tables}
+            self._about["sha256"] = {table: files.sha256(self._path(table).read_bytes()) for table in self._tables}
             self._about = {key: value for key, value in self._about.items() if key not in ("writing", "unit")}
             self._about.setdefault("unit_seconds", [])  # older records have none
         if self.missing:
@@ -147,7 +146,7 @@ class Record:
             raise ValueError(f"{self.csv.stem} gave no rows for {unit}; a unit has at least one")
         done = {table: rows | {key: lines[table]} for table, rows in self._tables.items()}
         texts = {table: self._csv_text(table, rows) for table, rows in done.items()}
-        coming = {table: _sha256(text.encode()) for table, text in texts.items()}
+        coming = {table: files.sha256(text.encode()) for table, text in texts.items()}
         self._write_json({"writing": coming, "unit": dict(zip(unit, key, strict=True))})
         for table, text in texts.items():
             files.replace(self._path(table), text)
@@ -256,7 +255,7 @@ def signed(about: dict) -> str:
 
 def _signature(about: dict) -> str:
     content = {key: value for key, value in about.items() if key != OWN}
-    return _sha256(json.dumps(content, sort_keys=True).encode())
+    return files.sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def _csv(folder: str | os.PathLike, question: str, table: str = ROWS) -> Path:
@@ -306,10 +305,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _load_csv(path: Path, columns: Sequence[str], about: dict, table: str) -> list[list[str]]:
     """Reads the lines below the header, checking that all are complete and as they were written."""
     try:
@@ -317,7 +312,7 @@ def _load_csv(path: Path, columns: Sequence[str], about: dict, table: str) -> li
         header, *lines = csv.reader(text.splitlines(), strict=True)
         if header != list(columns) or not text.endswith("\n") or any(len(line) != len(columns) for line in lines):
             raise ValueError("a line is cut off or has other columns")
-        if _sha256(text.encode()) not in (about["sha256"].get(table), about.get("writing", {}).get(table)):
+        if files.sha256(text.encode()) not in (about["sha256"].get(table), about.get("writing", {}).get(table)):
             raise ValueError("it is not as it was written: its SHA-256 is not that in the .json")
     except (csv.Error, ValueError) as error:
         names = ", ".join(columns)
