@@ -25,13 +25,21 @@ _OPERATIONS = {"Add", "Maximum", "Minimum", "Multiply", "Subtract"}  # the same 
 
 
 def functional(model):
-    """The graph of a Sequential or Functional model; ValueError for any other."""
+    """The graph of a Sequential or Functional model; ValueError for any other, and for layers whose units are fixed."""
     graph = model._functional if isinstance(model, keras.Sequential) else model
     if not hasattr(graph, "_run_through_graph"):
         raise ValueError(
             f"model {model.name!r} is written as a class, which does not tell how its layers are connected: units can "
             "be matched in Sequential and Functional models only"
         )
+    for layer in model._flatten_layers():
+        first = getattr(layer, "data_format", None) == "channels_first" or getattr(layer, "groups", 1) > 1
+        special = getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None)
+        if type(layer) in _KERNELS and (first or special):
+            raise ValueError(
+                f"layer {layer.name!r} cannot be permuted: it has groups of channels, channels first, LoRA or "
+                "quantised weights"
+            )
     return graph
 
 
@@ -233,13 +241,8 @@ class Graph:
     def _kernel(self, layer, tensor) -> list[int] | None:
         """A group of new units, or that which the layer had when it was called before."""
         kernel = self._numbers.get(id(layer._kernel))
-        special = getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None)
-        odd = getattr(layer, "groups", 1) > 1 or getattr(layer, "data_format", None) == "channels_first"
-        if special or odd or kernel is None:
-            raise ValueError(
-                f"layer {layer.name!r} cannot be permuted: it has groups of channels, channels first, LoRA or "
-                "quantised weights"
-            )
+        if kernel is None:
+            raise ValueError(f"layer {layer.name!r} cannot be permuted: its kernel is no variable of the model")
         axis, count = len(layer._kernel.shape) - 1, layer._kernel.shape[-1]
         units = self.axes[kernel][axis] if kernel in self.axes else [self._new(count)]
         self._hold(layer._kernel, axis - 1, tensor.blocks)
