@@ -6,7 +6,8 @@
 #   make all       both
 #   make replicate do the verdicts repeat with fresh seeds? (runs/replication)
 #   make figures   redraw hw1/results/figures from the committed CSVs; trains nothing
-#   make test      the tests              make lint    ruff
+#   make test      the tests (EVERY_CASE=1: with more nets and settings, hours)
+#   make lint      ruff
 #   make faults    kills, full disks, damaged and hostile files, wrong flags, in full (FAULTS_SEED=7: other ones)
 #   make bench     timed comparisons      make smoke   everything at toy size, a few minutes
 #   make peers     the Hessian by other libraries: do they agree, and how fast are they? (NET=mlp, NET=resnet: larger)

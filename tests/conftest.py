@@ -11,6 +11,7 @@ import pytest
 import toys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes test; threads of scikit-learn would wait for each other
 # A shell may start its background jobs with SIGINT ignored, which their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes is not tested: on a busy machine a file may take longer than the 0.2 s of the default.

@@ -59,8 +59,8 @@ def folder(tmp_path_factory):
         "b": dense(2),
         "wider": dense(3, width=6),
         "relu": dense(3, activation="relu"),
-        "recurrent": chain(L.LSTM(4, name="memory"), seed=1),
-        "recurrent_2": chain(L.LSTM(4, name="memory"), seed=2),
+        "recurrent": chain(L.SimpleRNN(4, name="memory"), seed=1),
+        "recurrent_2": chain(L.SimpleRNN(4, name="memory"), seed=2),
         "none": chain(L.Flatten(), seed=1),
         "none_2": chain(L.Flatten(), seed=2),
         "large": chain(L.Flatten(), L.Dense(5), shape=(4, 4)),
@@ -206,7 +206,7 @@ def test_orders_of_one_net():
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("recurrent", "layer 'memory' (LSTM) cannot be permuted"), ("none", "no hidden units")]
+    ("kind", "words"), [("recurrent", "layer 'memory' (SimpleRNN) cannot be permuted"), ("none", "no hidden units")]
 )
 def test_where_nothing_can_be_permuted(command, kind, words):
     """The row says so, and the other rows are there."""

@@ -1,7 +1,7 @@
 """Every question on images of other sizes, channels and labels, and settings that do not suit the images.
 
 Settings are made for every question and set. A unit is run of the questions that do more with images than to give them
-to a dense net; with EVERY_IMAGE=1 in the environment, all questions are answered on all sets.
+to a dense net; with EVERY_CASE=1 in the environment, all questions are answered on all sets.
 """
 
 import itertools
@@ -82,7 +82,7 @@ def test_a_unit_runs_on_other_images(paths, name):
             assert not any(value != value for value in row.values())
 
 
-@pytest.mark.skipif(not os.environ.get("EVERY_IMAGE"), reason="takes an hour; EVERY_IMAGE=1 runs it")
+@pytest.mark.skipif(not os.environ.get("EVERY_CASE"), reason="takes an hour; EVERY_CASE=1 runs it")
 @pytest.mark.parametrize(("name", "images"), PAIRS)
 def test_every_question_runs_on_other_images(paths, tmp_path, name, images):
     """To its rows, without a missing value, its figure, its claims and its comment."""

@@ -58,7 +58,7 @@ def test_other_commands_of_the_readme_run(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     drawn = lambda name, folder: [Path(folder, "figures", f"{name}.{form}") for form in ("png", "pdf")]  # noqa: E731
     monkeypatch.setattr("hw1.findings.drawing.draw", drawn)  # they are there, and drawn in other tests
-    models.mlp().save("my_net.keras")
+    models.mlp((4,)).save("my_net.keras")
     for seed, name in enumerate("ab"):
         models.mlp((4,), seed=seed).save(f"{name}.keras")
     commands = dict.fromkeys(re.findall(r"(?:python -m |`(?=hw1 ))(hw1[^`\n]*)`", README))  # each once
@@ -102,7 +102,7 @@ MEASURING = README.partition("## Measure a net of your own\n")[2].partition("\n#
 def test_programs_that_measure_a_net_run(code, tmp_path, monkeypatch):
     """Word for word."""
     monkeypatch.chdir(tmp_path)
-    models.mlp().save("my_net.keras")
+    models.mlp((4,)).save("my_net.keras")
     exec(compile(code, "Readme.md", "exec"), {})
 
 
@@ -110,7 +110,7 @@ def test_commands_that_measure_a_net_run(tmp_path, monkeypatch):
     """On a few images, with the flags of the Readme."""
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("my_net.keras", "other.keras")):
-        models.mlp(seed=seed).save(name)
+        models.mlp((4,), seed=seed).save(name)
     commands = re.findall(r"^hw1 measure (.*?)(?: +#.*)?$", MEASURING, re.MULTILINE)
     assert len(commands) == 2
     for line in commands:
@@ -162,37 +162,25 @@ def test_the_added_question_of_the_readme_runs(tmp_path):
     assert {path for path in before if after[path] != before[path]} == {"hw1/catalogue.py"}
     assert len(listed[1].splitlines()) == 1
 
-    def hw1(*arguments):
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        line = [sys.executable, "-m", "hw1", *arguments]
-        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done
-
-    assert re.search(r"^    weight_decay +Does weight decay help\?", hw1("list").stdout, re.MULTILINE)
-    hw1("weight_decay", "--size=smoke", "--decays=0,0.1")
-    rows = records.read(tmp_path / "runs", "weight_decay")
-    assert len(rows) == 2 * 2
-    assert set(rows.decay) == {0, 0.1}
-    assert set(rows.status) == {"ok"}
-    assert rows.test_accuracy.between(0.1, 1).all()
-    for name in ("png", "pdf"):
-        assert (tmp_path / "runs" / "figures" / f"weight_decay.{name}").exists()
-    assert_drawn(tmp_path / "runs" / "figures" / "weight_decay.png")
-    hw1("claims")
-    ledger = (tmp_path / "runs" / "claims.csv").read_text()
-    assert (
-        len(re.findall("^weight_decay,our hypothesis,Weight decay helps ", ledger.replace('"', ""), re.MULTILINE)) == 1
-    )
-
-    results = tmp_path / "hw1" / "results"
+    lines = [["list"]]
     for _, *given in map(str.split, commands):  # all four, at smoke size and in folders of the test's own
-        smoke = [] if given[0] == "claims" else ["--size=smoke"]
-        hw1(*(flag.replace("/tmp/", f"{tmp_path}/") for flag in given if flag not in smoke), *smoke)
-    assert (tmp_path / "wd" / "figures" / "weight_decay.png").exists()
-    assert "Weight decay helps" in (tmp_path / "wd" / "claims.csv").read_text()
-    assert (results / "weight_decay.csv").exists()
-    assert "Weight decay helps" in (results / "claims.csv").read_text()
+        smoke = [] if given[0] == "claims" else ["--size=smoke", "--decays=0,0.1"]
+        lines.append([*(flag.replace("/tmp/", f"{tmp_path}/") for flag in given if flag not in smoke), *smoke])
+    code = f"from hw1.__main__ import main\nfor line in {lines}:\n    main(['hw1', *line])"  # one start of TensorFlow
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^    weight_decay +Does weight decay help\?", done.stdout, re.MULTILINE)
+    for folder in (tmp_path / "wd", tmp_path / "hw1" / "results"):
+        rows = records.read(folder, "weight_decay")
+        assert len(rows) == 2 * 2
+        assert set(rows.decay) == {0, 0.1}
+        assert set(rows.status) == {"ok"}
+        assert rows.test_accuracy.between(0.1, 1).all()
+        assert (folder / "figures" / "weight_decay.pdf").exists()
+        assert_drawn(folder / "figures" / "weight_decay.png")
+        ledger = (folder / "claims.csv").read_text().replace('"', "")
+        assert len(re.findall("^weight_decay,our hypothesis,Weight decay helps ", ledger, re.MULTILINE)) == 1
 
 
 def assert_drawn(path: Path) -> None:

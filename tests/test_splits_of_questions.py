@@ -102,7 +102,6 @@ def test_a_question_trains_on_the_split_of_each_seed(given, name, splits):
 
 
 FEWER = {
-    "parameter_count": {"widths": (16,)},
     "sensitivity": {"batch_sizes": (20,)},
     "straight_line": {"nets": ("relu",)},
     "adversarial": {"batch_sizes": (20,)},

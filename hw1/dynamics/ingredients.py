@@ -84,9 +84,9 @@ SIZES = {
         "pool": 4,
         "filters": (4,),
         "batch_size": 20,
-        "updates": 12,
+        "updates": 10,
         "seeds": 2,
-        "tuned_rates": (0.2, *(0.05,) * 4),
+        "tuned_rates": (0.2, *(0.1,) * 4),
     },
     "report": {},
     "paper": {

@@ -90,13 +90,13 @@ class Settings(question.Images):
 
 SIZES = {
     "smoke": {
-        "train": 200,
+        "train": 150,
         "test": 200,
         "widths": (1, 16, 64),
         "examples": (30, 60),
         "multiples": (0.5, 4.0, 12.0),
         "widest": 64,
-        "updates": 1000,
+        "updates": 900,
         "batch_size": 30,
         "seeds": 2,
     },

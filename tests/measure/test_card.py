@@ -2,6 +2,7 @@
 
 import re
 
+import cases
 import keras
 import nets
 import numpy as np
@@ -143,7 +144,7 @@ def test_every_row_is_explained(found):
     )
 
 
-@pytest.mark.parametrize("kind", ["convolutional, normalised", "subclassed"])
+@pytest.mark.parametrize("kind", cases.some(["convolutional, normalised", "subclassed"], 1))
 def test_other_nets(kind):
     """Their Hessian's norm is that of brute force; what is left out is named."""
     found = card_of(kind)
