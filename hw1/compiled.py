@@ -128,7 +128,7 @@ def chosen(model) -> tuple[object, str]:
         return None, ""
     text, why = described(loss), unmeasured(model)
     if why:
-        return None, f"the net was compiled with {text}, {why}: measured is {usual}; {_REMEDY}"
+        return None, f"the net was compiled with {text}, {why}: taken instead is {usual}; {_REMEDY}"
     if isinstance(loss, list | dict):
         return loss, f"measured is the sum of the losses that the net was compiled with, {text}; {_REMEDY}"
     said = f"measured is the loss that the net was compiled with, {text}; {_REMEDY}"
@@ -137,7 +137,7 @@ def chosen(model) -> tuple[object, str]:
         return loss, said
     plain = _cross_entropy(loss)
     if plain == "crossentropy" and usual == "binary":
-        return None, f"the net was compiled with {text}, which is constant for one output: measured is binary"
+        return None, f"the net was compiled with {text}, which is constant for one output: taken instead is binary"
     if not losses.from_logits(loss):  # a net that gives probabilities is refused with this loss
         return plain, f"the net was compiled with {text} of probabilities, but gives logits: measured is that of logits"
     return plain, "" if plain == usual else said

@@ -16,6 +16,7 @@ import distributed
 from hw1 import command, environment, question
 
 EVERY = 1  # seconds after which workers are counted again
+BEGINS = 30  # seconds that a worker may take from the scheduler's first word of it until it runs
 SILENT = 5  # seconds without a worker until that is said
 
 
@@ -88,14 +89,17 @@ async def enlist(code: dict, needs: list, resource: str, dask_worker) -> str:
         dask_worker: the worker, as Dask gives it.
 
     Raises:
-        ValueError: this worker has other versions or other data.
+        ValueError: this worker has other versions or other data, or does not begin.
     """
     if differences := _differences(code, versions()):
         raise ValueError(f"differs: {differences}; install the same there")
     for each in needs:
         await asyncio.to_thread(data, *each)
-    while dask_worker.status == distributed.Status.init:
-        await asyncio.sleep(0.05)  # a worker that is known to the scheduler may be about to begin
+    until = time.monotonic() + BEGINS
+    while dask_worker.status == distributed.Status.init:  # the scheduler may know a worker that is about to begin
+        if time.monotonic() > until:
+            raise ValueError(f"has not begun after {BEGINS} seconds; start it anew")
+        await asyncio.sleep(0.05)
     pauses = dask_worker.status == distributed.Status.running
     if pauses:
         dask_worker.status = distributed.Status.paused

@@ -200,8 +200,8 @@ def test_a_worker_of_another_version_computes_no_unit(tmp_path, monkeypatch):
     assert len(said) == 2
 
 
-def test_a_worker_that_is_about_to_begin_is_waited_for():
-    """Else the scheduler would not look again for units that wait, and they would wait for ever."""
+def test_a_worker_that_is_about_to_begin_is_waited_for(monkeypatch):
+    """Else the scheduler would not look again for units that wait, and they would wait for ever. Not without end."""
     seen = []
 
     class Beginning:
@@ -220,6 +220,9 @@ def test_a_worker_that_is_about_to_begin_is_waited_for():
 
     assert asyncio.run(both()) == distributed.Status.running
     assert seen == [(distributed.Status.paused, {"units": 1})]
+    monkeypatch.setattr(workers, "BEGINS", 0.1)
+    with pytest.raises(ValueError, match=r"has not begun after 0.1 seconds"):
+        asyncio.run(workers.enlist(workers.versions(), [], "units", Beginning()))
 
 
 def test_a_worker_without_the_data_says_so(tmp_path, monkeypatch):

@@ -266,13 +266,13 @@ def test_the_loss_of_the_compilation_is_read_without_code(tmp_path, suffix):
 SPARSE = keras.losses.SparseCategoricalCrossentropy
 COMPILED = [
     ("sparse_categorical_crossentropy", "softmax", None, "crossentropy", "$"),
-    (SPARSE(from_logits=True), "softmax", None, None, "of what its softmax gives, .*: measured is crossentropy"),
+    (SPARSE(from_logits=True), "softmax", None, None, "of what its softmax gives, .*: taken instead is crossentropy"),
     ("mse", "softmax", None, None, "mse of what its softmax gives"),
     ("binary_crossentropy", "sigmoid", None, "binary", "measured is the loss"),
     ("categorical_crossentropy", "linear", None, "crossentropy", "of probabilities, but gives logits"),
-    (SPARSE(from_logits=True, reduction="sum"), "linear", None, None, "added over a batch, not averaged: measured is"),
+    (SPARSE(from_logits=True, reduction="sum"), "linear", None, None, "over a batch, not averaged: taken instead is"),
     (keras.losses.mean_squared_error, "linear", None, "mean_squared_error", "measured is the loss"),  # of one-hot rows
-    (["mse"], "linear", [0.5], None, "with loss_weights: measured is"),
+    (["mse"], "linear", [0.5], None, "with loss_weights: taken instead is"),
     (keras.losses.Dice(), "linear", None, None, "no mean over examples"),
 ]
 

@@ -15,6 +15,7 @@ from hw1.datasets.readers import KEYS, WHOLE, Raw, naming
 
 TABLES = (".csv", ".csv.gz", ".parquet")
 SMALLEST = 8  # pixels of a side that a table without names of pixels has at least, if they are no bytes
+MOST_CLASSES = 100  # of labels that are recognised without a name
 LONGEST = 2**24  # bytes of a line of a CSV: a million pixels with their commas take less
 LABELS = ("label", "labels", "class", "y", "target")  # names of a column of labels, in lower case
 PIXEL = re.compile(r"(pixel|pix|px)[ _.-]?\d+|\d+x\d+", re.IGNORECASE)  # names of pixels: pixel0, 1x28
@@ -51,7 +52,12 @@ def read_tables(folder: Path) -> Raw | None:
 
 def read_features(path: Path) -> Raw:
     """Reads one table as it is: x is what its columns hold, y its column of labels or targets."""
-    features, y = _columns(path)
+    features, y, is_named = _columns(path)
+    if not is_named:
+        raise ValueError(
+            f"{path} names no columns, and all hold numbers: which one is the label or target cannot be told; give it "
+            "a first line of names that calls one column label"
+        )
     if wrong := [str(name) for name, kind in features.dtypes.items() if kind.kind not in "uifb"]:
         raise ValueError(f"{path} has a column {wrong[0]} of no numbers; only the label may be text")
     targets, notes = _targets(path, y), ()
@@ -63,7 +69,7 @@ def read_features(path: Path) -> Raw:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images [n, height, width(, channels)] and labels [n] of one table."""
-    pixels, y = _columns(path)
+    pixels, y, is_named = _columns(path)
     if len(pixels.columns) == 1:
         x = _decoded(path, pixels.iloc[:, 0])
     else:
@@ -81,12 +87,17 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"{path} seems to be a table of {len(pixels.columns)} features, not of images of {side} × {side}; if "
                 "they are pixels, call the columns pixel0, pixel1, …"
             )
+        if not is_named:
+            _check_labels_come_first(path, y.to_numpy(), x[:, -1])
         x = x.reshape(len(x), side, side)
     return x, _targets(path, y)
 
 
 def _columns(path: Path):
-    """The columns of a table but that of the labels, as a frame, and the labels."""
+    """The columns of a table but that of the labels, as a frame; the labels; and whether these have a name or are text.
+
+    Else the labels are the first column, which only `_read` takes for granted.
+    """
     limits.check_regular(path)
     frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     if len(frame.columns) < 2 or not len(frame):
@@ -104,7 +115,23 @@ def _columns(path: Path):
     label = named[0] if named else frame.columns[0]
     if frame[label].isna().any():
         raise ValueError(f"{path} has rows without a label")
-    return frame.drop(columns=label), frame[label]
+    return frame.drop(columns=label), frame[label], bool(named)
+
+
+def _check_labels_come_first(path, first, last) -> None:
+    """Raises ValueError if, of a table that names no columns, the first one is no label, or the last one seems to be.
+
+    Labels are whole numbers from 0 or 1 on without a gap, of which none makes up more than half; a corner of an image
+    is almost always black or white, or has more values than there are classes.
+    """
+    is_whole = bool((first == np.rint(first)).all()) and len(np.unique(first)) > (len(first) > 1)
+    values, counts = np.unique(last, return_counts=True)
+    is_dense = np.array_equal(values - values[0], np.arange(len(values))) and values[0] in (0, 1)
+    if not is_whole or (is_dense and 2 < len(values) <= MOST_CLASSES and counts.max() <= len(last) / 2):
+        raise ValueError(
+            f"{path} names no columns, and its first one does not seem to be the label: give it a first line of names "
+            "that calls one column label, and the others pixel0, pixel1, …"
+        )
 
 
 def _is_of_images(names, x) -> bool:

@@ -18,8 +18,9 @@ callback `hw1.measure.Flatness`.
 
 The rows, with L the mean loss, θ the parameters and H the Hessian of L. Unless --loss says otherwise, L is the loss of
 Keras that the net was compiled with, a cross-entropy on logits; of a net without one, or with one that cannot be
-measured, the softmax cross-entropy in nats, of one output the binary one. What is not the default is said. All examples
-count alike: `class_weight` and `sample_weight` of `fit` are in no file.
+measured, the softmax cross-entropy in nats, of one output the binary one. What is not the default is said. An .h5
+file has a function's name only: one of your own called mse is taken for that of Keras. All examples count alike:
+`class_weight` and `sample_weight` of `fit` are in no file.
 
     parameters                number of trainable parameters
     train_loss, train_accuracy, test_loss, test_accuracy
@@ -27,7 +28,7 @@ count alike: `class_weight` and `sample_weight` of `fit` are in no file.
     margin_median, margin_tenth_percentile
                               of right logit − largest other, over the training examples
     spectral_norm_full        largest |eigenvalue| of H
-    trace, layer_trace/LAYER  trace of H, and of each layer's block, by Hutch++
+    trace, layer_trace/LAYER  trace of H, and of each layer's block, by Hutch++, exact up to 100 parameters
     loss_gradient_norm        mean over examples of the norm of the gradient of an example's loss in its input
     whole_loss_gradient_norm  norm of the gradient of L in all inputs together; the more examples, the smaller
     jacobian_norm             mean over examples of the norm of the Jacobian of the class probabilities

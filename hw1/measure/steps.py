@@ -8,7 +8,7 @@ import numpy as np
 
 from hw1 import evaluation, statistics
 from hw1.measure.rows import Row, row
-from hw1.measure.work import size_of
+from hw1.measure.work import is_binary, size_of
 from hw1.measures import (
     gauss_newton,
     lanczos,
@@ -24,6 +24,7 @@ from hw1.measures import (
 TOLERANCE = 1e-3  # of Lanczos
 EXTREME = 28  # products of an extreme eigenvalue and its sampling error, at most on the nets here
 PROBES, FROBENIUS_PROBES = 30, 90
+SMALL = 100  # parameters up to which traces are exact
 DRAWS = 20
 STEPS, RUNS = 60, 2  # of the density
 OWN = ", with the net's own losses"
@@ -61,7 +62,7 @@ def losses(work) -> Iterator[Row]:
             problem = evaluation.Problem(work.model, x, y, work.loss, **options)
             value, accuracy = evaluation.evaluate_at(problem)
             each = perturbation.losses_of(problem)
-            unit = "nats" if work.loss is None else "mean loss"
+            unit = "nats" if work.loss is None or is_binary(work.loss) else "mean loss"
             yield row(f"{part}_loss{suffix}", value, unit + OWN * bool(suffix), len(each), sampling=sampling.mean(each))
         if part in work.labels and work.classes:
             right = _right(work, part)
@@ -137,15 +138,20 @@ def block_norm(work) -> Iterator[Row]:
         )
 
 
+def _probes(work) -> int:
+    """Products for a trace: of a small net as many as it has parameters, for then the trace is exact."""
+    return work.size if work.size <= SMALL else PROBES
+
+
 def traces(work) -> Iterator[Row]:
     """The trace of H, and of each layer's block from the same products."""
     for suffix in work.kinds:
         record = work.record(suffix, blocks=list(work.layers.values()))
         groups = {"": np.arange(work.size), **work.layers}
-        found = stochastic_diagonal.partial_traces(record.operator, groups, PROBES, work.settings.seed)
+        found = stochastic_diagonal.partial_traces(record.operator, groups, _probes(work), work.settings.seed)
         if not suffix:
             work.pictures["layer_traces"] = {name: float(found[name]) for name in work.layers}
-        for (name, value), error in zip(found.items(), record.traces(PROBES), strict=True):
+        for (name, value), error in zip(found.items(), record.traces(_probes(work)), strict=True):
             where = f", layer {name}" if name else ""
             yield row(
                 f"layer_trace{suffix}/{name}" if name else f"trace{suffix}",
@@ -183,8 +189,8 @@ def adaptive(work) -> Iterator[Row]:
     value, _, residual, error, _ = _extreme(work.record(scale=scale))
     yield row("adaptive_norm", abs(value), "‖ |θ| H |θ| ‖₂", work.n, residual=residual, sampling=error)
     record = work.record(scale=scale)
-    value = stochastic.trace(record.operator, PROBES, seed)
-    error = record.traces(PROBES)[0]
+    value = stochastic.trace(record.operator, _probes(work), seed)
+    error = record.traces(_probes(work))[0]
     yield row("adaptive_trace", value, "Σ H_ii θ_i²", work.n, estimate=value.standard_error, sampling=error)
     sigma, rho = work.settings.adaptive_sigma, work.settings.rho
     found = perturbation.average_rise(work.model, *work.first, sigma, True, DRAWS, work.loss, seed)

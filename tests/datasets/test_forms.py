@@ -128,6 +128,21 @@ def test_a_table_of_features_is_not_read_as_images(tmp_path, text):
     fails(ValueError, tmp_path / "own.csv", "own.csv", "features, not of images of", "pixel0")
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_labels_in_an_unnamed_column_that_is_not_the_first(tmp_path, last):
+    """Such as those of the UCI repository, whose 64 pixels come before the class; the first pixel is always black."""
+    pixels = RNG.integers(0, 17, (40, 64)) * (np.arange(64) % 8 > 0)
+    table = np.insert(pixels, 64 if last else 0, np.arange(40) % 5, axis=1)
+    pd.DataFrame(table).to_csv(tmp_path / "own.csv", index=False, header=False)
+    if last:
+        fails(ValueError, tmp_path / "own.csv", "own.csv", "names no columns", "first line", "label")
+    else:
+        assert datasets.load_splits(tmp_path / "own.csv", 20, 20).classes == 5
+    pd.DataFrame(table[:, :9]).to_csv(tmp_path / "numbers.csv", index=False, header=False)
+    with pytest.raises(ValueError, match=r"numbers.csv names no columns.*label or target cannot be told"):
+        datasets.load_arrays(tmp_path / "numbers.csv", 20, 20)
+
+
 @pytest.mark.parametrize("header", ["", "a,b,c,d,species\n", "a,b,c,d,class\n"])
 def test_a_table_of_features_as_it_is(tmp_path, header):
     """The inputs are its columns, classes by name are numbered in their order; no row is lost to a header."""

@@ -159,7 +159,7 @@ def test_a_sigmoid_of_several_outputs_is_measured_by_the_loss_it_is_for(command,
         (
             "own_loss",
             keras.losses.CategoricalCrossentropy(from_logits=True),
-            "the function own_loss whose code .*: measured is crossentropy",
+            "the function own_loss whose code .*: taken instead is crossentropy",
         ),
     ],
 )
