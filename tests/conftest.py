@@ -19,6 +19,14 @@ hypothesis.settings.register_profile("hw1", deadline=None)
 hypothesis.settings.load_profile("hw1")
 
 
+def pytest_collection_modifyitems(items):
+    """Leaves out what takes long and is tested less fully elsewhere, unless EVERY_CASE=1 or FAULTS=full asks for it."""
+    if not {"EVERY_CASE", "FAULTS"} & set(os.environ):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes long; EVERY_CASE=1 runs it"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _kept_programs():
     """More compiled programs are kept than a user needs: tests come back to the same nets, file after file."""

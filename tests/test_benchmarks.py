@@ -18,6 +18,7 @@ def few_images(monkeypatch):
     monkeypatch.setattr(datasets, "load", functools.partial(datasets.load, train=100, test=100))
 
 
+@pytest.mark.slow
 def test_the_trainer_beside_fit(monkeypatch):
     """Stacked training ends where `fit` does, well below an untrained net."""
     monkeypatch.setattr(training, "EPOCHS", 1)
@@ -32,6 +33,7 @@ def test_the_trainer_beside_fit(monkeypatch):
     assert max(stacked, fitted) < untrained / 1.5
 
 
+@pytest.mark.slow
 def test_products_norms_and_spectra(monkeypatch):
     """The two ways to the course's sharpness agree, and λ₁ is what a float64 net gives."""
     monkeypatch.setattr(hessian, "SMALL", (2,))

@@ -113,6 +113,7 @@ def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size,
     assert rows(out)["gradient_norm.csv"].startswith(begun["gradient_norm.csv"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_processes_of_this_machine_in_one_line(tmp_path):
     """A terminal sends it to all of them."""
     arguments = ["--size=smoke", "--only=gradient_norm,redundancy", f"--out={tmp_path}", "--cluster=local:2"]

@@ -116,6 +116,7 @@ def test_what_is_no_such_file_is_refused(tmp_path, arrays, message):
         datasets.load_arrays(tmp_path / "raw.npz")
 
 
+@pytest.mark.slow
 def test_a_net_of_sequences_by_the_command(tmp_path, monkeypatch, capsys):
     """An LSTM on standardised sequences, which are refused as images with the flag: its loss is Keras's."""
     monkeypatch.chdir(tmp_path)

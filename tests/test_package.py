@@ -105,6 +105,7 @@ def installed(wheel, tmp_path_factory):
     return folder, run
 
 
+@pytest.mark.slow
 def test_a_question_from_the_wheel(installed):
     """Rows, record and figure, far from the repository: the images come with the package, and there is no commit."""
     folder, run = installed

@@ -124,7 +124,7 @@ SIZES = {
         "doubled": (8,),
         "drawn": 8,
         "batch_size": 20,
-        "updates": 200,
+        "updates": 60,
         "pivots": 2,
         "steps": 5,
         "cycles": 2,

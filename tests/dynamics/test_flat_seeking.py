@@ -178,6 +178,7 @@ def test_bad_settings_are_named(changes, message):
         question.make_settings(flat_seeking, "smoke", **changes)
 
 
+@pytest.mark.slow
 def test_divergence_is_a_row(digits):
     """Of each method."""
     settings = question.make_settings(

@@ -229,6 +229,7 @@ def of_tokens(*layers, mask_zero=True):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", cases.some([True, False], 1))
 def test_tokens(mask):
     """A recurrent net that skips the padding, or does not."""

@@ -1,5 +1,6 @@
 """Every number is of the function that the model and the loss are at the call, whatever was measured before."""
 
+import cases
 import keras
 import nets
 import numpy as np
@@ -113,7 +114,7 @@ def assert_true(found, expected):
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=1e-6 * scale + 1e-8, err_msg=name)
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", cases.some([*list(CHANGES)[::2], *list(CHANGES)[1::2]], 4))
 def test_a_change_of_the_net_reaches_every_number(name, tmp_path, monkeypatch):
     """The truths before and after differ, and the measures give each."""
     monkeypatch.chdir(tmp_path)

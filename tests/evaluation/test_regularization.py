@@ -69,7 +69,7 @@ def difference(model, vector, own):
     return (slopes[0] - slopes[1]) / 2e-5
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", cases.some(BUILDERS))
 def test_own_losses(name):
     """Loss, Hessian and Gauss–Newton product, in chunks that do not divide the examples; left out if not asked for."""
     model = nets.with_random_weights(BUILDERS[name](), np.random.default_rng(3))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 
+import pytest
 from faults import children
 
 from hw1 import catalogue, records
@@ -65,6 +66,7 @@ def test_a_question_is_killed(faults, at_smoke_size, tmp_path):
         survives(fault, chance, arguments, folder, lambda: None, children.held(answers), seconds)
 
 
+@pytest.mark.slow
 def test_two_questions_at_once_are_killed(faults, at_smoke_size, tmp_path):
     """The whole group, or the first process alone, which the others follow."""
     fault = faults("kill: reproduce, two jobs, all or the parent alone", 1, 16)

@@ -51,6 +51,7 @@ def rise(sizes, **environment):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays(faults):
     """Short: without oneDNN, whose store of compiled matrix products is full only after many architectures."""

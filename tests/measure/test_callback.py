@@ -106,6 +106,7 @@ def test_regularisation_is_part_of_what_is_descended():
     assert 0.3 < values[1] - values[0] < 1.0
 
 
+@pytest.mark.slow
 def test_warm_starts_take_fewer_products_and_find_the_same():
     """On a net of 2,410 parameters over 11 epochs; each fifth search is cold."""
     rng = np.random.default_rng(0)
@@ -141,6 +142,7 @@ def test_wrong_numbers_are_refused(options, said):
         measure.Flatness(X, Y, **options)
 
 
+@pytest.mark.slow
 def test_a_net_of_tokens_is_followed_without_a_sensitivity(capsys):
     """There is no derivative in integers; the rest is measured, and a line says so."""
     rng = np.random.default_rng(0)

@@ -296,6 +296,7 @@ def test_a_figure_of_one_of_two_nets_says_which(cards):
             assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["a<b>&c"]
 
 
+@pytest.mark.slow
 def test_derivatives_in_other_units_of_the_input_are_not_compared():
     """A net of pixels up to 255 has derivatives smaller by that; the unit says so."""
     x, y = nets.examples(nets.SHAPE, N)

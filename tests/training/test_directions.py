@@ -76,6 +76,7 @@ def test_entropy_sgd_on_a_quadratic():
     np.testing.assert_allclose(found, [theta], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_langevin_noise_has_its_stationary_variance():
     """On ½ h θ²: variance T / (h (1 − εh/2)) for noise of scale √(2T/ε)."""
     rate, temperature = 0.2, 0.7

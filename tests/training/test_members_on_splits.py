@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cases
 import nets
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def assert_alike(member, other, **tolerance):
             np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", cases.some(KINDS))
 def test_members_together_are_members_alone_on_their_data(kind, xla):
     """Weights, mini-batches and evaluations of each are those of a training on `of(seed)` and no other seed."""
     make = build(kind)
@@ -108,7 +109,7 @@ def test_a_target_is_that_of_each_member_s_own_training_set():
         assert references.losses(member.model, own.x_train, own.y_train).mean() <= WITHIN["target_loss"]
 
 
-@pytest.mark.parametrize(("kind", "options"), [("tanh", WITHIN), ("dropout", {}), ("convolutional", {})])
+@pytest.mark.parametrize(("kind", "options"), cases.some([("dropout", {}), ("tanh", WITHIN), ("convolutional", {})]))
 def test_a_fixed_split_gives_what_the_data_set_gives(kind, options):
     """Bit for bit, with evaluations of whole epochs and with a target within them."""
     make = build(kind)

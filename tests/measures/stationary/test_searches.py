@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cases
 import keras
 import nets
 import numpy as np
@@ -189,7 +190,9 @@ def test_nearness_is_in_units_of_rounding():
     assert stationary.nearness(theta, np.ones(3), 0 * matrix).gradient == np.inf
 
 
-@pytest.mark.parametrize("case", [Case("tanh"), Case("normalised"), Case("tanh", "squared error")], ids=str)
+@pytest.mark.parametrize(
+    "case", cases.some([Case("normalised"), Case("tanh"), Case("tanh", "squared error")], 1), ids=str
+)
 @pytest.mark.parametrize(
     ("search", "options"), [(stationary.newton, {"iterations": 3}), (stationary.descend, {"iterations": 100})]
 )
