@@ -5,7 +5,6 @@ to a dense net; with EVERY_CASE=1 in the environment, all questions are answered
 """
 
 import itertools
-import os
 
 import numpy as np
 import other_images
@@ -82,7 +81,7 @@ def test_a_unit_runs_on_other_images(paths, name):
             assert not any(value != value for value in row.values())
 
 
-@pytest.mark.skipif(not os.environ.get("EVERY_CASE"), reason="takes an hour; EVERY_CASE=1 runs it")
+@pytest.mark.slow  # an hour
 @pytest.mark.parametrize(("name", "images"), PAIRS)
 def test_every_question_runs_on_other_images(paths, tmp_path, name, images):
     """To its rows, without a missing value, its figure, its claims and its comment."""

@@ -25,21 +25,21 @@ def test_the_mean_rise_of_a_quadratic(adaptive):
     scale = np.array([1.0, 2.0, 0.5]) if adaptive else np.ones(3)
     truth = 0.3**2 / 2 * np.trace(HESSIAN * np.outer(scale, scale))
     found = [
-        perturbation.average_rise(*net, sigma=0.3, adaptive=adaptive, draws=20, loss=loss, seed=seed)
-        for seed in range(40)
+        perturbation.average_rise(*net, sigma=0.3, adaptive=adaptive, draws=40, loss=loss, seed=seed)
+        for seed in range(60)
     ]
     values, errors = (np.array([getattr(each, name) for each in found]) for name in ("value", "standard_error"))
-    assert values.mean() == pytest.approx(truth, abs=4 * values.std() / np.sqrt(40))
-    assert np.sqrt(np.mean(errors**2)) == pytest.approx(values.std(), rel=0.35)
+    assert values.mean() == pytest.approx(truth, abs=4 * values.std() / np.sqrt(60))
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(values.std(), rel=0.3)
 
 
 def test_the_flat_radius_of_a_quadratic():
     """√(2 rise / tr H), for many draws."""
     net, loss = quadratic()
-    found = perturbation.flat_radius(*net, rise=0.05, draws=300, loss=loss)
+    found = perturbation.flat_radius(*net, rise=0.05, draws=1000, loss=loss)
     truth = np.sqrt(2 * 0.05 / np.trace(HESSIAN))
     assert found.value == pytest.approx(truth, abs=4 * found.standard_error)
-    assert 0 < found.standard_error < 0.15 * truth
+    assert 0 < found.standard_error < 0.1 * truth
 
 
 def test_the_flat_radius_is_where_the_rise_is_the_stated_one():

@@ -1,8 +1,8 @@
 """The compiled steps against an ordinary loop of tapes: every optimizer, every kind of net, losses and objectives."""
 
 import dataclasses
-import itertools
 
+import cases
 import keras
 import nets
 import numpy as np
@@ -74,15 +74,14 @@ def test_other_losses_and_targets():
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer", "cases"),
-    [("tanh", "adam", ((3, 0.0), (3, 2.0), (2, 2.0))), ("convolutional", "momentum", ((2, 2.0),))],
+    ("name", "optimizer"), cases.some([("tanh", "adam"), ("convolutional", "momentum"), ("normalised", "sgd")])
 )
-def test_several_steps_per_batch_with_a_pull_to_its_start(name, optimizer, cases):
+def test_several_steps_per_batch_with_a_pull_to_its_start(name, optimizer):
     """The proximal term of conservative training, stacked and member by member; not that of fewer steps or no pull."""
     make, optimizer = build(name), OPTIMIZERS[optimizer]
     data = dataset(make(0).input_shape[1:])
     ends = {}
-    for inner_steps, proximal in cases:
+    for inner_steps, proximal in ((3, 0.0), (3, 2.0), (2, 2.0)):
         options = {"inner_steps": inner_steps, "proximal": proximal}
         for member in fit(make, data, optimizer, epochs=2, record=["steps"], **options):
             model, losses, norms = reference(make, data, member.seed, optimizer, 10, **options)
@@ -92,8 +91,8 @@ def test_several_steps_per_batch_with_a_pull_to_its_start(name, optimizer, cases
             np.testing.assert_allclose(member.steps["loss"], losses, **CLOSE)
             np.testing.assert_allclose(member.steps["gradient_norm"], norms, **CLOSE)
         ends[inner_steps, proximal] = models.flat_parameters(member.model)
-    for one, other in itertools.combinations(ends.values(), 2):
-        assert not np.allclose(one, other, rtol=1e-3)
+    assert not np.allclose(ends[3, 0.0], ends[3, 2.0], rtol=1e-3)
+    assert not np.allclose(ends[2, 2.0], ends[3, 2.0], rtol=1e-3)
 
 
 def signed(net, x, y, loss):
