@@ -1,6 +1,7 @@
 """What holds for all tests: TensorFlow is quiet, Ctrl-C reaches processes that tests start, answers are shared."""
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -11,7 +12,9 @@ import pytest
 import toys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes test; threads of scikit-learn would wait for each other
+# Two processes test on two cores: with threads of their own they would wait for each other.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_threads, "1")
 # A shell may start its background jobs with SIGINT ignored, which their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes is not tested: on a busy machine a file may take longer than the 0.2 s of the default.
@@ -29,10 +32,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _kept_programs():
-    """More compiled programs are kept than a user needs: tests come back to the same nets, file after file."""
+    """More compiled programs are kept than a user needs: tests come back to the same nets, file after file.
+
+    Garbage is looked for less often, and not among what was imported.
+    """
     from hw1.evaluation import functional
 
-    functional._MOST_PROGRAMS = 300
+    functional._MOST_PROGRAMS, functional._AT_ONCE = 200, 100
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

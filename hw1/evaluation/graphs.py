@@ -57,13 +57,12 @@ class Facts(NamedTuple):
         _check_reads(model, function)
         _check_random(model, function.graph)
         _check_precision(model, function.graph)
-        one, two = (
-            run.get_concrete_function(
-                parameters, state, tf.nest.map_structure(lambda a, n=n: tf.repeat(a[:1], n, 0), x)
-            )
-            for n in (1, 2)
-        )
-        return cls(_last_operation(function), max(0, _bytes(two.graph) - _bytes(one.graph)))
+        count = len(tf.nest.flatten(x)[0])
+        if count == 1:
+            x, count = tf.nest.map_structure(lambda array: tf.repeat(array, 2, 0), x), 2
+        more = run.get_concrete_function(parameters, state, x)
+        one = run.get_concrete_function(parameters, state, tf.nest.map_structure(lambda array: array[:1], x))
+        return cls(_last_operation(function), max(0, _bytes(more.graph) - _bytes(one.graph)) // (count - 1))
 
 
 def operations(run, *arguments) -> list:
