@@ -205,9 +205,10 @@ def check_pixels(model, x, y, pixels: float) -> None:
         pixels: see `parts`.
 
     Raises:
-        ValueError: it is right far more often there, or its loss is far below that of guessing where it was above;
+        ValueError: it is right far more often there, by more than a fifth of the examples and more than chance would
+            have it (three standard errors), or its loss is far below that of guessing where it was above;
             `LackingError` where --pixels would do.
-            Where it is right more often by less than that, but by more than three standard errors, a line says so.
+            Where it is right more often by a fifth or less, but by more than three standard errors, a line says so.
     """
     from hw1 import evaluation
 
@@ -247,9 +248,10 @@ def check_pixels(model, x, y, pixels: float) -> None:
         f"on these inputs, from {low:.3g} to {top:.3g}, the net is right on {here[1]:.0%}, with a loss of "
         f"{here[0]:.3g}; on those {name} it is right on {there[1]:.0%}, with a loss of {there[0]:.3g}: {remedy}"
     )
-    if there[1] > here[1] + 0.2 or there[0] < guess / 2 < guess < here[0]:
+    more, noise = there[1] - here[1], _noise(here[1], there[1], len(y))
+    if more > max(0.2, noise) or there[0] < guess / 2 < guess < here[0]:
         raise LackingError(text, pixels=float(flag[1])) if flag else ValueError(text)
-    if there[1] - here[1] > _noise(here[1], there[1], len(y)):
+    if more > noise:
         command.say(f"{text}, if it was trained on these")
 
 

@@ -55,6 +55,7 @@ def exported(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_exported_results_follow_from_the_exported_arrays(exported):
     """For softmax regression, by its closed form: H = (1/n) Σ x̃x̃ᵀ ⊗ (diag p − ppᵀ), with x̃ = (x, 1)."""
     arrays = dict(np.load(exported, allow_pickle=False))
@@ -70,6 +71,7 @@ def test_exported_results_follow_from_the_exported_arrays(exported):
         assert found[f"{dtype}/trace"] == pytest.approx([np.trace(dense), 0], rel=tolerance)
 
 
+@pytest.mark.slow
 def test_every_net_is_exported(exported):
     """With results in both precisions that agree; only the estimate of the course's net has an error."""
     arrays = dict(np.load(exported, allow_pickle=False))

@@ -99,6 +99,7 @@ def test_a_worker_that_joins_later_is_recorded(toy, tmp_path):
             assert device == {"cpu": "A, B"[: 3 * count - 2], "cores": count, "workers": count}
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_vanishes_loses_nothing_that_was_written(at_smoke_size, tmp_path, monkeypatch):
     """One line says how to go on; the same command, here without a cluster, ends with the same bytes."""
     out = tmp_path / "out"

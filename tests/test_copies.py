@@ -53,7 +53,11 @@ def test_state_outside_the_weights(kind):
             cases.close(found, output, 0 if twin is same else 1e-5)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in STATES if kind not in ("words", "bins", "frequencies")])
+INSIDE = ["statistics", "two precisions", "lambda", "own layers in wrappers", "nested", "a class within", "attention"]
+FLOATING = [*INSIDE, *(kind for kind in STATES if kind not in (*INSIDE, "words", "bins", "frequencies"))]
+
+
+@pytest.mark.parametrize("kind", cases.some(FLOATING, len(INSIDE)))
 def test_copies_in_float64_round_nothing_to_float32(kind):
     """A small step in the inputs is seen in the outputs, also by way of models within models."""
     build, x = STATES[kind]
@@ -107,7 +111,7 @@ def test_constants_of_operations():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", cases.some(["float16", "mixed_bfloat16", "bfloat16", "mixed_float16"]))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_mixed_precision_is_gone(policy, dtype):
     """Also where single layers have it; the outputs are those of a net that never had it."""
@@ -137,7 +141,9 @@ def test_noise_goes_on_as_in_the_model():
 
 # The nets of the tests
 
-CLONEABLE = [kind for kind in nets.BUILDERS if kind != "unused variable"]  # its size is not in its configuration
+FIRST = ["convolutional, normalised", "dropout", "skip", "subclassed", "frozen layer"]
+OTHERS = [kind for kind in nets.BUILDERS if kind not in (*FIRST, "unused variable")]  # whose size no configuration has
+CLONEABLE = cases.some([*FIRST, *OTHERS], len(FIRST))
 
 
 @pytest.mark.parametrize("kind", CLONEABLE)

@@ -123,6 +123,7 @@ def test_a_question_from_the_wheel(installed):
     assert (figures / "sharpness.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_a_net_is_measured_from_the_wheel(installed):
     """A net that was built by the installed package and saved."""
     _, run = installed

@@ -1,5 +1,6 @@
 """How often the 95 % intervals contain the true value, by simulation at 5 and at 10 seeds."""
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,7 +39,7 @@ def test_ratios_whose_logarithm_is_normal(seeds, spread):
         assert coverage(map(statistics.mean_interval, samples), np.exp(0.5 + spread**2 / 2)) < 0.85
 
 
-@pytest.mark.parametrize(("points", "correlation", "seeds"), [(8, 0.0, 5), (8, 0.99, 5), (10, 0.97, 10)])
+@pytest.mark.parametrize(("points", "correlation", "seeds"), cases.some([(8, 0.99, 5), (8, 0.0, 5), (10, 0.97, 10)], 1))
 def test_rank_correlations_up_to_one(seeds, points, correlation):
     """Spearman's correlation averaged on Fisher's scale, near ±1 too, where the t-interval of the mean covers 90 %."""
     rng, columns = np.random.default_rng(2), {"seed": np.repeat(range(seeds), points)}
@@ -56,8 +57,8 @@ def test_rank_correlations_up_to_one(seeds, points, correlation):
     assert coverage(found, true) == pytest.approx(0.95, **CLOSE)
 
 
-@pytest.mark.parametrize("seeds", [5, 10])
-@pytest.mark.parametrize("shared", [0.0, 0.7])
+@pytest.mark.parametrize("seeds", cases.some([5, 10], 1))
+@pytest.mark.parametrize("shared", cases.some([0.7, 0.0], 1))
 def test_correlations_within_cells(seeds, shared):
     """Kendall's τ within cells: what a seed shares over its cells makes the cells dependent, the interval covers.
 
@@ -83,7 +84,7 @@ def test_correlations_within_cells(seeds, shared):
     assert 0.93 <= share <= 0.985
 
 
-@pytest.mark.parametrize(("seeds", "cells", "correlation"), [(5, 10, 0.0), (10, 10, 0.3), (5, 12, 0.0)])
+@pytest.mark.parametrize(("seeds", "cells", "correlation"), cases.some([(5, 10, 0.0), (10, 10, 0.3), (5, 12, 0.0)], 1))
 def test_correlations_given_the_cell(seeds, cells, correlation):
     """Beyond what cell and seed do, also where a seed's images move both columns of all its nets."""
     rng = np.random.default_rng(7)

@@ -1,5 +1,7 @@
 """Members on tiny data: nets of the table trained by `hw1.training`, and the same by an ordinary loop of tapes."""
 
+import collections
+
 import keras
 import nets
 import numpy as np
@@ -39,6 +41,11 @@ def build(name, **options):
     return make
 
 
+def plain(seed):
+    """A float64 net without hidden layers: the least to compile, for tests to which the net does not matter."""
+    return nets.with_random_weights(nets.mlp((), dtype="float64"), np.random.default_rng([seed, 3]))
+
+
 def fit(make, data=None, optimizer=OPTIMIZERS["adam"], seeds=(4, 7), epochs=3, **options):
     """Trains members on small batches with a smaller last one."""
     data = dataset() if data is None else data
@@ -53,6 +60,6 @@ def reference(make, data, seed, optimizer, updates, **options):
     )
 
 
-def forget_programs():
-    """Lets the next call compile its program anew."""
-    functional._programs.clear()
+def forget_programs(monkeypatch):
+    """Lets the next calls of a test compile their programs anew; later tests find those of earlier ones."""
+    monkeypatch.setattr(functional, "_programs", collections.OrderedDict())

@@ -1,5 +1,6 @@
 """Question batch_growth: schedules by hand, updates by counting, and trainings against an ordinary loop."""
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -47,6 +48,7 @@ def test_the_default_stays_below_a_tenth_of_the_images_in_whole_batches():
     assert all(settings.train % size == 0 for size in sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [{0: 7}, {0: 3, 2: 9, 5: 50}])
 def test_updates_by_counting_batches(sizes):
     """Epoch by epoch, also where the last batch of an epoch is smaller."""
@@ -82,7 +84,7 @@ def test_schedules_are_one_training_until_the_first_milestone(frame):
     }
 
 
-@pytest.mark.parametrize("schedule", ["decaying rate", "growing batch", "hybrid"])
+@pytest.mark.parametrize("schedule", cases.some(["hybrid", "decaying rate", "growing batch"], 1))
 def test_a_schedule_is_an_ordinary_loop(schedule):
     """With one momentum buffer throughout: batches of 10, 30 or 90 images, and rates, by a loop of tapes."""
     data = datasets.load_splits("mnist10k", train=90, test=50)

@@ -191,6 +191,7 @@ def test_the_gap_ends_after_all_updates(runs):
     assert not gap.isna().any().any()
 
 
+@pytest.mark.slow
 def test_a_net_that_diverges_is_a_row():
     """Its batch size is no part of the fit, and the others' is."""
     rates = (0.05, 1e30)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import references
+import tensorflow as tf
 
 from hw1 import datasets, models, question, records
 from hw1.dynamics import linear_scaling
@@ -32,6 +33,23 @@ def test_rates_are_those_of_the_source():
         assert rates(settings, 20, rule, passed) == pytest.approx(0.1 * decay)
 
 
+class Listed(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate for each step."""
+
+    def __init__(self, each):
+        """Takes the rates."""
+        super().__init__()
+        self.each = tf.constant(each)
+
+    def __call__(self, step):
+        """The rate of a step."""
+        return self.each[step]
+
+    def get_config(self):
+        """The rates."""
+        return {"each": self.each.numpy().tolist()}
+
+
 def test_a_net_is_that_of_an_ordinary_loop():
     """Warm-up and milestone, of the second seed, by tapes, with a rate for each step."""
     settings = question.make_settings(linear_scaling, "smoke", pool=1)
@@ -39,8 +57,7 @@ def test_a_net_is_that_of_an_ordinary_loop():
     found = [row for row in linear_scaling.run(settings, data, 40) if row.get("status") and row["rule"] == WARM]
     model, own = models.mlp(settings.hidden, seed=1), data.of(1)
     each = [float(rate) for rate in rates(settings, 40, WARM, np.arange(30) / 5)]
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(list(range(29)), each)  # a rate for each step
-    optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
+    optimizer = keras.optimizers.SGD(Listed(each), momentum=settings.momentum)
     references.train(model, own, batch_size=40, updates=30, optimizer=optimizer, seed=1)
     assert len(set(each)) > 5
     assert found[1]["seed"] == 1

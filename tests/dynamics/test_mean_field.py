@@ -1,5 +1,8 @@
 """The mean-field net against its limit, closed forms and a slow loop; the steps that are taken at once."""
 
+import itertools
+
+import cases
 import numpy as np
 import pytest
 
@@ -99,13 +102,14 @@ def test_a_linear_net_follows_the_flow_of_its_moments():
     """Many small steps, taken at once, from the moments of this start; the rate must be εN for that."""
     settings = settings_of(activation="linear", steps=20, times=2, learning_rate=0.05)
     x, y = population(settings)
-    for width in (3, 30):
+    for width in cases.some((3, 30), 1):
         found, members = ends(settings, width, 10**6)
         for f, member in zip(found, members, strict=True):
             a, *_ = flow(moments_of(*start(width, "linear", member.seed)), x, y, time=1.0)
             np.testing.assert_allclose(f, x @ a.T, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_mean_field_limit_of_a_linear_net_is_reached_as_one_over_n():
     """The limit starts at A = 0 and unit second moments: the mean square distance to it is ∝ 1/N."""
     settings = settings_of(activation="linear", steps=20, times=2, learning_rate=0.05, splits="fixed")
@@ -126,7 +130,8 @@ def test_the_mean_field_limit_of_a_linear_net_is_reached_as_one_over_n():
 def test_rows_are_those_of_a_slow_loop():
     """Both descents from both starts, the same draws; gap, variances and losses of every row with ε fixed."""
     settings = settings_of(seeds=1, first_seed=4, steps=4, times=2)
-    rows = [row for row in mean_field.run(settings, IMAGES, 6) if row.get("schedule") == "fixed"]
+    rows = list(itertools.islice(mean_field.run(settings, IMAGES, 6), 2))  # the other descents are not computed
+    assert {row["schedule"] for row in rows} == {"fixed"}
     x, y = population(settings, 4)
     paths = []
     for member in (4, 4 + mean_field.STRIDE):
@@ -155,7 +160,7 @@ def test_rows_are_those_of_a_slow_loop():
         np.testing.assert_allclose([row[name] for row in rows], values, rtol=2e-4, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("count", cases.some([5, 1, 2], 1))
 def test_steps_taken_at_once_are_many_steps(count):
     """Against a loop of small steps; the error of one large step is of third order, and none for a single one."""
     errors = []
@@ -174,12 +179,13 @@ def test_steps_taken_at_once_are_many_steps(count):
 
 def test_with_one_over_n_exact_descent_takes_as_many_steps_as_stochastic_descent():
     """The times are those of ε fixed, and the step size is that of the smallest width divided by N / N₀."""
-    rows = list(mean_field.run(settings_of(seeds=1), IMAGES, 6))
+    settings = settings_of(seeds=1, steps=4, times=2, divisor=1.0)  # too few images for batches that grow
+    rows = list(mean_field.run(settings, IMAGES, 6))
     for schedule, rate in (("fixed", 0.2), ("1/N", 0.1)):
         some = [row for row in rows if row.get("schedule") == schedule]
         assert [row["time"] for row in some] == pytest.approx([0.4, 0.8])
         assert {row["learning_rate"] for row in some} == {rate}
-    (_, members) = ends(settings_of(steps=4, times=2), 6, 2, batch_size=3)
+    (_, members) = ends(settings, 6, 2, batch_size=3)
     assert {member.updates for member in members} == {8}
     assert all(len(member.weights) == 2 for member in members)
 
@@ -217,7 +223,7 @@ def test_batches_that_grow():
 
 def test_a_net_that_diverges_is_a_row():
     """With its status and without numbers, as many rows as times."""
-    settings = settings_of(activation="linear", learning_rate=1e9, seeds=1, steps=8, times=2)
+    settings = settings_of(activation="linear", learning_rate=1e9, seeds=1, steps=8, times=2, divisor=0.5)
     rows = [row for row in mean_field.run(settings, IMAGES, 3) if row.get("schedule") == "1/N"]
     assert [row["status"] for row in rows] == ["diverged"] * 2
     assert all("gap" not in row for row in rows)

@@ -150,9 +150,10 @@ class TakesList(TakesDict):
 def functional(several=False):
     """A Functional net of two inputs, whose names are not in the order of the alphabet."""
     inputs = [keras.Input((3,), name=name, dtype="float64") for name in ("right", "left")]
-    hidden = L.Multiply(dtype="float64")([inputs[0], L.Activation("tanh", dtype="float64")(inputs[1])])
+    bent = L.Activation("tanh", dtype="float64", name="bent")(inputs[1])
+    hidden = L.Multiply(dtype="float64", name="product")([inputs[0], bent])
     heads = [L.Dense(3, name=name, dtype="float64")(hidden) for name in ("first", "second")]
-    return keras.Model(inputs, {"first": heads[0], "second": heads[1]} if several else heads[0])
+    return keras.Model(inputs, {"first": heads[0], "second": heads[1]} if several else heads[0], name="pair")
 
 
 def assert_product(model, x, y, given, truth):
@@ -247,12 +248,17 @@ def unpadded(y, outputs):
     return tf.reduce_mean(tf.where(y > 0, references.cross_entropy(y, outputs), 0), axis=1)
 
 
-def test_a_loss_for_each_token():
+@pytest.mark.parametrize("layer", cases.some(["dense", "recurrent"], 1))
+def test_a_loss_for_each_token(layer):
     """Averaged over them. A mask is refused, and what the message advises is right."""
     labels = TOKENS % 3 * (TOKENS > 0)
-    hidden, head = L.Dense(2, "tanh", dtype="float64"), L.Dense(3, dtype="float64")
-    assert_product(of_tokens(hidden, head, mask_zero=False), TOKENS, labels, None, per_token)
-    masked = of_tokens(L.LSTM(2, return_sequences=True, dtype="float64"), L.Dense(3, dtype="float64"))
+
+    def parts():
+        dense, recurrent = L.Dense(2, "tanh", dtype="float64"), L.LSTM(2, return_sequences=True, dtype="float64")
+        return recurrent if layer == "recurrent" else dense, L.Dense(3, dtype="float64")
+
+    assert_product(of_tokens(*parts(), mask_zero=False), TOKENS, labels, None, per_token)
+    masked = of_tokens(*parts())
     with cases.refused("carry a mask", "Lambda"):
         hessian.product(masked, TOKENS, labels)
     masked.add(L.Lambda(lambda z: 1 * z, dtype="float64"))

@@ -43,6 +43,21 @@ def test_attention_is_quadratic():
     assert 2 * scores <= found <= 5 * scores
 
 
+def test_the_chunk_follows_the_memory(monkeypatch):
+    """As many examples as fit below the limit: twice the memory takes twice as many, and none is too few."""
+    model = keras.Sequential([keras.Input((12, 12, 2)), L.Conv2D(8, 3, activation="relu"), L.Flatten(), L.Dense(3)])
+    x, chunks = np.zeros((600, 12, 12, 2), "float32"), []
+    for memory in (1, 10**6, 2 * 10**6, 10**12):
+        monkeypatch.setattr("hw1.evaluation.problem.MEMORY", memory)
+        chunks.append(evaluation.Problem(model, x, targets=False).chunk_size)
+    least, one, two, most = chunks
+    assert least == 1
+    assert 2 * one <= two <= 2 * one + 1
+    assert one * bytes_per_example(model, x) <= 10**6
+    assert most >= len(x)
+
+
+@pytest.mark.slow
 def test_chunks_bound_the_memory():
     """A product with the default chunk stays below the limit, here 150 MB, which a single call of all would exceed."""
     program = """

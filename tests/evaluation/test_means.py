@@ -11,7 +11,7 @@ from cases import Case
 from hw1 import evaluation
 
 
-@pytest.mark.parametrize("case", cases.EVERY, ids=str)
+@pytest.mark.parametrize("case", cases.ALL, ids=str)
 def test_evaluate_is_the_mean_over_all_examples(case):
     """Loss and accuracy against the model called as it is, in inference mode, on all examples at once."""
     loss, accuracy = case.measure(evaluation.evaluate)
@@ -34,7 +34,7 @@ def test_objective_gives_loss_and_gradient_anywhere(case):
         np.testing.assert_allclose(gradient, expected, atol=case.bound(1e-14) * max(1, np.abs(expected).max()))
 
 
-@pytest.mark.parametrize("case", cases.EVERY, ids=str)
+@pytest.mark.parametrize("case", cases.ALL, ids=str)
 def test_many_points_at_once(case, monkeypatch):
     """Tens and what is left, against one after the other; in chunks of any size."""
     monkeypatch.setattr("hw1.evaluation.means._SIDE_BY_SIDE", 4)

@@ -1,5 +1,6 @@
 """Findings on sharpness and what goes with it: correlations within batch sizes, small runs, and nets that diverged."""
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,7 +196,7 @@ def diverged(frame):
 
 
 @pytest.mark.parametrize("reduce", [one_seed, one_batch_size, diverged])
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", cases.some(FAMILY, 3))
 def test_small_runs_and_diverged_nets(at_smoke_size, name, reduce):
     """Figure, claims and comment exist, and none of them holds a number that is none."""
     folder, finding = at_smoke_size(name), catalogue.finding(name)

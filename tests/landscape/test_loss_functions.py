@@ -83,6 +83,7 @@ def test_spectra_are_of_the_own_loss_and_of_the_nll(runs):
     assert set(first[first.measured == "nll"].index) == set(norms.index)
 
 
+@pytest.mark.slow
 def test_nets_that_diverge_are_rows(tmp_path):
     """Every net diverges: a row per net with its status, a figure, and claims of which nothing can be said."""
     settings = question.make_settings(loss_functions, "smoke", learning_rate=1e38, losses=("nll", "squared"))

@@ -28,11 +28,11 @@ def digits():
 
 @pytest.mark.parametrize(
     ("remedy", "stages"),
-    cases.some([("growing batches", [(10, 1), (20, 1), (40, 1), (80, 1)]), ("warm start, 2 epochs", [(10, 2)])], 1),
+    cases.some([("warm start, 2 epochs", [(10, 2)]), ("growing batches", [(10, 1), (20, 1), (40, 1), (80, 1)])], 1),
 )
 def test_stages_are_trainings_in_a_row(remedy, stages, digits):
     """Epochs with each batch size, then the large one, each with a fresh optimizer, by an ordinary loop of tapes."""
-    settings = question.make_settings(remedies, "smoke", first_seed=1, seeds=1, learning_rate=1e-3)
+    settings = question.make_settings(remedies, "smoke", first_seed=1, seeds=1, learning_rate=1e-3, target_loss=1.5)
     (row,) = remedies.run(settings, digits, remedy)
     model, own = models.mlp(settings.hidden, seed=1), digits.of(1)
     updates = [(size, epochs * -(-200 // size)) for size, epochs in stages]

@@ -63,6 +63,7 @@ def test_no_block_is_sharper_than_the_whole(runs):
     assert (sums.curvature["min"] > sums.eigenvalue["min"]).all()
 
 
+@pytest.mark.slow
 def test_nets_that_diverge_are_rows(tmp_path):
     """Every net diverges: a row per net with its status, a figure and claims without a verdict."""
     settings = question.make_settings(spectrum, "smoke", learning_rate=1e38, **ONE_SET)

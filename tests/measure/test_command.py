@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import keras
 import nets
 import numpy as np
@@ -31,6 +32,12 @@ class Own(keras.layers.Flatten):
     """A layer whose code is in no file."""
 
 
+def linear(activation=None):
+    """The layers of a net without hidden ones; by the names such nets share compiled programs."""
+    flat, logits = keras.layers.Flatten(name="flat"), keras.layers.Dense(3, activation=activation, name="logits")
+    return [keras.Input((3, 3), name="images"), flat, logits]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a data set and saved nets: one that fits, others that do not."""
@@ -39,23 +46,20 @@ def folder(tmp_path_factory):
     arrays = {"x_train": np.float32(x_train), "y_train": y_train, "x_test": np.float32(x_test), "y_test": y_test}
     np.savez(folder / "data.npz", **arrays)
     layers = {
-        "net": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
-        "softmax": [
-            keras.Input((3, 3)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(3, activation="softmax", name="logits"),
-        ],
-        "other": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)],
+        "net": linear(),
+        "softmax": linear("softmax"),
+        "other": linear(),
         "two_classes": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(2)],
         "large_images": [keras.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)],
-        "sigmoid": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="sigmoid")],
+        "sigmoid": linear("sigmoid"),
         "own": [keras.Input((3, 3)), Own(), keras.layers.Dense(3)],
         "code": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(3)],
     }
     for number, (name, parts) in enumerate(layers.items()):
-        nets.with_random_weights(keras.Sequential(parts), np.random.default_rng(number)).save(folder / f"{name}.keras")
+        net = keras.Sequential(parts, name="net")
+        nets.with_random_weights(net, np.random.default_rng(number)).save(folder / f"{name}.keras")
     for number, (name, loss) in enumerate({"squared": "mse", "smooth": SMOOTH, "own_loss": own_loss}.items()):
-        net = keras.Sequential([keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        net = keras.Sequential(linear(), name="net")
         nets.with_random_weights(net, np.random.default_rng(number)).compile(loss=loss)
         net.save(folder / f"{name}.keras")
     tutorial = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
@@ -108,8 +112,9 @@ def test_the_command_prints_a_table_and_writes_a_card_once(command, folder):
     assert (code, error) == (2, "error: --out=one: the folder has a card; name another or remove it\n")
 
 
-def test_several_nets_are_ranked_side_by_side(command, folder):
+def test_several_nets_are_ranked_side_by_side(command, folder, only):
     """Each in a column with its rank, and the barrier between nets of one architecture."""
+    only("trace")
     code, table, _ = command("--net=net.keras", "--net=other.keras", "--out=two", "--minutes=5")
     assert code == 0
     written = values(folder / "two")
@@ -122,15 +127,17 @@ def test_several_nets_are_ranked_side_by_side(command, folder):
     assert re.search(r"between net and other: barrier of the loss \d", table)
 
 
-def test_probabilities_are_taken_off(command, folder):
+def test_probabilities_are_taken_off(command, folder, only):
     """The net with a softmax at its end gives what the same net without it gives."""
+    if not cases.EVERY_CASE:
+        only("spectral_norm_full", "trace", "sensitivity", "keskar")
     code, *_ = command("--net=softmax.keras", "--probabilities", "--out=softmax", "--minutes=5")
     assert code == 0
-    layers = [keras.layers.Flatten(), keras.layers.Dense(3, name="logits")]
-    twin = keras.Sequential([keras.Input((3, 3)), *layers])
+    twin = keras.Sequential(linear(), name="net")
     twin.set_weights(keras.saving.load_model(folder / "softmax.keras").get_weights())
     twin.save(folder / "without.keras")
     assert command("--net=without.keras", "--out=without")[0] == 0
+    assert len(values(folder / "softmax")) == len(values(folder / "without")) > 10
     for (_, name), row in values(folder / "without").items():
         found = values(folder / "softmax")["softmax", name]
         assert float(found["value"]) == pytest.approx(float(row["value"]), rel=1e-4, abs=1e-9), name
@@ -193,8 +200,9 @@ def test_a_table_is_taken_as_it_is(command, folder):
     assert (code, float(found["test_loss"])) == (0, pytest.approx(expected, rel=1e-4))
 
 
-def test_an_interruption_keeps_what_was_measured(command, folder, monkeypatch):
+def test_an_interruption_keeps_what_was_measured(command, folder, monkeypatch, only):
     """Exit code 130, a table and a card of the rows until then; the rest is named."""
+    only("trace", "keskar", "density", "plane")
     keskar = cards.steps.keskar
 
     def stopped(work):
@@ -205,7 +213,7 @@ def test_an_interruption_keeps_what_was_measured(command, folder, monkeypatch):
     code, table, said = command("--net=net.keras", "--out=stopped")
     assert code == 130
     assert "interrupted: what was measured until then is above and in stopped" in said
-    assert ("net", "keskar_box") in values(folder / "stopped")
+    assert {("net", "trace"), ("net", "keskar_box")} < {*values(folder / "stopped")}
     assert ("net", "keskar_subspace") not in values(folder / "stopped")
     for name in ("keskar", "density", "plane"):
         assert f"left out: {name}: interrupted" in table
@@ -303,3 +311,20 @@ def test_the_columns_are_those_of_a_row(command, folder):
     """In their order, after the net."""
     assert command("--net=net.keras", "--out=columns", "--minutes=1e-9")[0] == 0
     assert (folder / "columns" / "card.csv").read_text().splitlines()[0] == ",".join(["net", *rows.Row._fields])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0342, "0.034 s"), (3.44, "3.4 s"), (42.3, "42 s"), (1e-9, "0.001 s"), (150, "2 min")]
+)
+def test_short_times_are_not_rounded_to_nothing(seconds, text):
+    """To two digits below ten seconds."""
+    assert cards.duration(seconds) == text
+
+
+def test_a_table_of_a_deep_net_shows_its_largest_layers():
+    """The others are in card.csv, and the table says so."""
+    found = [rows.row("trace", 1.0, "", 5)]
+    found += [rows.row(f"layer_trace/{number}", (-1) ** number * number, "", 5) for number in range(50)]
+    lines = rows.table(found).splitlines()
+    assert [line.split()[0] for line in lines[2:-1]] == [f"layer_trace/{number}" for number in range(30, 50)]
+    assert lines[-1] == "30 layers with smaller values are in card.csv only"

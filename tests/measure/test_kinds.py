@@ -12,10 +12,16 @@ from hw1.measures import hessian, products
 N = 40  # examples
 
 
+def dense(outputs, **options):
+    """A net of one layer; those of one kind share compiled programs by their names."""
+    layers = [keras.Input((2,), name="features"), keras.layers.Dense(outputs, name="dense", **options)]
+    return keras.Sequential(layers, name="net")
+
+
 def test_one_probability_is_right_above_a_half():
     """A loss of probabilities, by name, has other borders than one of logits, and no margins."""
     x, y = np.random.default_rng(0).normal(size=(N, 2)), np.arange(N) % 2
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation="sigmoid", use_bias=False)])
+    model = dense(1, activation="sigmoid", use_bias=False)
     model.set_weights([np.array([[1.0], [-2.0]])])
     found = measure.card(model, (np.float32(x), y), tell=None, loss="binary_crossentropy", minutes=1e-9)
     assert found["train_accuracy"].value == pytest.approx(np.mean((x @ [1.0, -2.0] > 0) == y))
@@ -26,7 +32,7 @@ def test_one_probability_is_right_above_a_half():
 def test_classes_of_any_type_are_labels(as_table):
     """Whole floats, booleans and columns count as the integers that they are, for one output and for several."""
     x, y = np.random.default_rng(0).normal(size=(N, 2)), np.arange(N) % 2
-    for model in (nets.linear([1.0, -2.0]), keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])):
+    for model in (nets.linear([1.0, -2.0]), dense(2)):
         wanted, found = (measure.card(model, (x, each), tell=None, minutes=1e-9) for each in (y, as_table(y)))
         names = [row.measure for row in found.rows]
         assert names == [row.measure for row in wanted.rows]
@@ -63,7 +69,7 @@ def test_a_regression_of_shares_is_no_classification():
 )
 def test_targets_of_several_outputs_that_do_not_fit_the_loss(y, loss, said):
     """The loss that fits regressions and several labels at once is named; signs are no probabilities."""
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model = dense(3)
     with pytest.raises(ValueError, match=said):
         measure.card(model, (np.ones((N, 2), np.float32), y), tell=None, loss=loss, minutes=1e-9)
 

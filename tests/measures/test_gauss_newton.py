@@ -23,7 +23,7 @@ def truth(case):
     return references.gauss_newton(*case.double.data, LOSSES[case.loss].curvature)
 
 
-@pytest.mark.parametrize("case", dict.fromkeys([*cases.ALL, *cases.some(cases.MIXED, 4)]), ids=str)
+@pytest.mark.parametrize("case", dict.fromkeys([*cases.ALL, *cases.some(cases.MIXED, 1)]), ids=str)
 def test_gauss_newton_and_residual_against_brute_force(case):
     """G from the Jacobian, R from the whole Hessian by nested tapes."""
     close(case.measure(gauss_newton.dense), truth(case), case.bound(), case.hessian)
@@ -44,7 +44,7 @@ def test_an_output_linear_in_its_parameters_has_no_residual(loss):
     assert np.abs(gauss_newton.dense(model, x, y, loss, "residual")).max() < 1e-12 * np.abs(found).max()
 
 
-@pytest.mark.parametrize("case", [Case("tanh", "hinge"), Case("convolutional", "hinge")], ids=str)
+@pytest.mark.parametrize("case", cases.some([Case("tanh", "hinge"), Case("convolutional", "hinge")], 1), ids=str)
 def test_the_hinge_is_all_residual(case):
     """Piecewise linear: G is exactly 0, and R is the Hessian, which the net's own curvature keeps from 0."""
     assert not case.measure(gauss_newton.dense).any()
@@ -53,7 +53,9 @@ def test_the_hinge_is_all_residual(case):
 
 
 @pytest.mark.parametrize("part", gauss_newton.PARTS)
-@pytest.mark.parametrize("case", [Case("tanh"), Case("normalised"), Case("skip"), Case("skip", "quartic")], ids=str)
+@pytest.mark.parametrize(
+    "case", cases.some([Case("tanh"), Case("relu", "quartic"), Case("normalised"), Case("skip", "quartic")]), ids=str
+)
 def test_norms_are_those_of_the_matrices(case, part):
     """By Lanczos on products, against the matrices by brute force."""
     matrices = {"hessian": case.hessian, "gauss-newton": truth(case), "residual": case.hessian - truth(case)}
@@ -64,7 +66,7 @@ def test_norms_are_those_of_the_matrices(case, part):
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_chunks_do_not_change_the_mean(size):
     """A ragged last chunk counts right."""
-    case = Case("gelu")
+    case = Case("tanh")
     vector = np.random.default_rng(0).normal(size=case.model.count_params())
     close(case.measure(gauss_newton.product, chunk_size=size)(vector), truth(case) @ vector)
 

@@ -1,5 +1,6 @@
 """The statistics of batch normalisation on lines between nets, which are computed anew at every point."""
 
+import cases
 import keras
 import nets
 import numpy as np
@@ -28,8 +29,10 @@ def numpy_loss(logits, y):
     return -np.log(references.softmax(logits)[np.arange(len(y)), y]).mean()
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("alpha", [0.5, -0.7, 1.6])
+POINTS = [(0.5, 0.5), (-0.7, 0.0), (0.5, 0.0), (-0.7, 0.5), (1.6, 0.0), (1.6, 0.5)]
+
+
+@pytest.mark.parametrize(("alpha", "dropout"), cases.some(POINTS))
 def test_statistics_are_those_of_the_interpolated_net(alpha, dropout):
     """By hand in NumPy: the mean and the population variance of the hidden layer over all examples; dropout is off."""
     make = {"hidden": (4,), "batch_normalization": True, "dtype": "float64", "dropout": dropout}
@@ -144,7 +147,7 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("size", cases.some([4, None], 1))
 @pytest.mark.parametrize("kind", DEEP)
 def test_statistics_at_every_depth_and_over_chunks(kind, size):
     """In nested and subclassed nets too; over chunks that do not divide the examples, to rounding."""

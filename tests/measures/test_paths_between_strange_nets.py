@@ -42,9 +42,17 @@ def half_frozen(seed):
 def trained(build, seed):
     """A net after some steps on few examples, whose lines have barriers."""
     model, (x, y) = build(seed), examples()
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.05), loss)
-    model.fit(x, y, batch_size=len(x), epochs=80, verbose=0)
+    adam = keras.optimizers.Adam(0.05)
+    adam.build(model.trainable_variables)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            mean = tf.reduce_mean(references.cross_entropy(y, model(x, training=True)))
+        adam.apply(tape.gradient(mean, [v.value for v in model.trainable_variables]))
+
+    for _ in range(80):
+        step()
     if build is half_frozen:
         model.get_layer("fixed").trainable = False
     return model
@@ -76,12 +84,17 @@ def keras_losses(model_a, model_b, path, shares):
     (x, y), model, found = examples(), keras.models.clone_model(model_a), []
     for layer in model.layers:
         layer.momentum = 0.0  # batch normalisation then has the statistics of the batch that it saw last
+
+    @tf.function
+    def mean_loss():
+        model(x, training=True)
+        return tf.reduce_mean(references.cross_entropy(y, model(x, training=False)))
+
     for share, theta in zip(shares, at_shares(path, shares), strict=True):
         pairs = zip(model_a.get_weights(), model_b.get_weights(), strict=True)
         model.set_weights([(1 - share) * a + share * b for a, b in pairs])
         references.assign(model, theta.astype("float32"))
-        model(x, training=True)
-        found.append(references.losses(model, x, y).mean())
+        found.append(mean_loss().numpy())
     return np.array(found)
 
 

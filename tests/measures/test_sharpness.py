@@ -26,7 +26,10 @@ def test_the_courses_formula(case):
         assert exact == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("case", [Case("tanh"), Case("convolutional"), Case("no bias", "squared error")], ids=str)
+FULL = (Case("tanh"), Case("convolutional, normalised"), Case("convolutional"), Case("no bias", "squared error"))
+
+
+@pytest.mark.parametrize("case", cases.some(FULL), ids=str)
 def test_full_scope_keeps_what_lies_between_the_blocks(case):
     """The whole H, another radius; larger than the largest block's (Cauchy's interlacing)."""
     expected = np.linalg.norm(case.hessian, 2) * 0.5**2 / (2 * (1 + case.mean))

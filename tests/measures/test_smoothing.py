@@ -1,5 +1,6 @@
 """The smoothed loss against closed forms: a quadratic, a cosine, and their exponentials."""
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -12,6 +13,12 @@ from hw1.measures.points import gradients_at, losses_at
 POINTS = np.array([[0.3, -0.7], [1.2, 0.4], [0.0, 0.0]])
 CURVATURE = np.array([2.0, 0.5])
 ONE = np.ones((1, 1))
+
+
+@pytest.fixture(autouse=True)
+def _kept_programs(monkeypatch):
+    """All widths and temperatures share the programs of a loss."""
+    cases.keep_programs(monkeypatch, quadratic, cosine)
 
 
 def net(outputs=2, at=(0.3, -0.7)):

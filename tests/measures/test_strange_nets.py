@@ -80,9 +80,7 @@ class Net(keras.Model):
         return self.body(x)
 
 
-FUNCTIONS = {"tf.function": tf.function, "jit": tf.function(jit_compile=True)}
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [50])  # more than the few examples of the checks
 def test_functions_at_every_depth(n):
     """Several measures one after the other, of a net whose steps are tf.functions inside of each other."""
@@ -198,21 +196,21 @@ def cube(z):
 traced = tf.function(normalised(tf.nn.moments, keepdims=True))
 traced(np.ones((2, 4)))
 RIGHT = {
-    "imported moments": normalised(imported_moments, keepdims=True),
-    "moments of version 1": normalised(tf.compat.v1.nn.moments, keep_dims=True),
-    "traced moments": traced,
-    "moments in a loop": lambda z: tf.map_fn(traced, z),
-    "silu": tf.nn.silu,
     "custom gradient": cube,
-    "logsumexp": lambda z: z * tf.reduce_logsumexp(z, axis=1, keepdims=True),
-    "singular values": lambda z: z * tf.linalg.svd(tf.reshape(z, (-1, 2, 2)), compute_uv=False)[:, :1],
+    "traced moments": traced,
+    "imported moments": normalised(imported_moments, keepdims=True),
     "fixed random numbers": lambda z: z * tf.random.stateless_normal((4,), (1, 2), dtype=z.dtype),
     "a constant variable": lambda z: z * CONSTANT,
+    "moments of version 1": normalised(tf.compat.v1.nn.moments, keep_dims=True),
+    "moments in a loop": lambda z: tf.map_fn(traced, z),
+    "silu": tf.nn.silu,
+    "logsumexp": lambda z: z * tf.reduce_logsumexp(z, axis=1, keepdims=True),
+    "singular values": lambda z: z * tf.linalg.svd(tf.reshape(z, (-1, 2, 2)), compute_uv=False)[:, :1],
 }
 CONSTANT = tf.Variable(np.arange(4.0), trainable=False)
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("name", cases.some(RIGHT, 5))
 def test_right(name):
     """Differences of gradients agree."""
     assert_right(around(RIGHT[name]))
@@ -258,7 +256,7 @@ NOT_DERIVATIVES = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_DERIVATIVES)
+@pytest.mark.parametrize("name", cases.some([*list(NOT_DERIVATIVES)[::2], *list(NOT_DERIVATIVES)[1::2]], 5))
 def test_gradients_that_are_no_derivatives(name):
     """What autodiff gives twice is the derivative of nothing."""
     with cases.refused("is not the derivative"):
@@ -273,6 +271,7 @@ def test_every_second_derivative_is_guarded(measure):
         measure(around(straight_through), *nets.examples(SHAPE))
 
 
+@pytest.mark.slow
 def test_strong_curvature_is_not_taken_for_a_wrong_derivative():
     """A recurrent net whose differences need steps of 1e-5 of its weights."""
     precision("float32")
@@ -286,7 +285,7 @@ def test_strong_curvature_is_not_taken_for_a_wrong_derivative():
     np.testing.assert_allclose(found, truth, atol=1e-3 * np.abs(truth).max())
 
 
-@pytest.mark.parametrize("name", ["silu", "custom gradient", "logsumexp", "traced moments"])
+@pytest.mark.parametrize("name", cases.some(["custom gradient", "traced moments", "logsumexp", "silu"]))
 def test_right_ones_are_accepted_in_float32(name):
     """Rounding is not taken for an error, also behind a layer with kinks."""
     precision("float32")
@@ -315,8 +314,10 @@ HIDDEN = {
 }
 
 
-@pytest.mark.parametrize("name", HIDDEN)
-@pytest.mark.parametrize("step", [pool, resize])
+PLACES = [*zip((pool, resize) * 3, HIDDEN, strict=False), *zip((resize, pool) * 3, HIDDEN, strict=False)]
+
+
+@pytest.mark.parametrize(("step", "name"), cases.some(PLACES, len(HIDDEN)))
 def test_wrong_kernels_are_found_where_they_hide(step, name):
     """In functions, loops and branches."""
     with cases.refused("wrongly the second time"):

@@ -5,6 +5,7 @@ Each case gave a silently wrong number once. Truths are tapes and differences on
 
 import threading
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def assert_hessian(model, loss=None, truth=references.cross_entropy, y=Y, x=X, *
     )
 
 
-@pytest.mark.parametrize("name", ["gelu", "sin", "square", "erf"])
+@pytest.mark.parametrize("name", cases.some(["gelu", "sin", "square", "erf"]))
 def test_functions_of_keras_that_are_no_activations_of_keras(name):
     """keras.ops.gelu is not the function that its name in a configuration gives; sin has no such name at all."""
     assert_hessian(net(getattr(keras.ops, name)))
@@ -176,7 +177,7 @@ def test_lines_between_nets_that_differ_on_some_examples_only():
         interpolation.line(first, second, [0, 1], x, y)
 
 
-@pytest.mark.parametrize("groups", [2, 4])
+@pytest.mark.parametrize("groups", cases.some([2, 4], 1))
 def test_grouped_convolutions(groups):
     """Keras computes them by XLA, without which TensorFlow has no such gradients in float64."""
     model = keras.Sequential(

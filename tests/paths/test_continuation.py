@@ -13,12 +13,20 @@ from hw1.paths import continuation
 NETS = ("first phase", "small batch", "large batch")
 
 
+def setting(**changes):
+    """Settings at smoke size, of images averaged to 7 × 7 pixels, with changes."""
+    return question.make_settings(continuation, "smoke", pool=4, **changes)
+
+
+def rows_of(settings, rate=0.4):
+    """The rows of a unit as they come."""
+    return continuation.run(settings, datasets.load_splits("mnist10k", settings.train, settings.test), rate)
+
+
 def run(rate=0.4, **changes):
-    """The rows of all tables of one unit at smoke size: table → list of rows."""
-    settings = question.make_settings(continuation, "smoke", **changes)
-    data = datasets.load_splits("mnist10k", settings.train, settings.test)
+    """The rows of all tables of one unit: table → list of rows."""
     tables = {}
-    for row in continuation.run(settings, data, rate):
+    for row in rows_of(setting(**changes), rate):
         tables.setdefault(row.get("table", "rows"), []).append(row)
     return tables
 
@@ -37,18 +45,30 @@ def watched():
         yield seen
 
 
-@pytest.fixture
-def trainings():
-    """What `watched` gives."""
-    with watched() as seen:
-        yield seen
-
-
 @pytest.fixture(scope="module")
 def smoke():
     """The rows of the unit where only the batch size changes, and its trainings."""
     with watched() as seen:
-        return run(), seen
+        return run(target_loss=0.4), seen
+
+
+@pytest.fixture
+def trained(smoke, monkeypatch):
+    """Instead of training again, gives the first trainings of the unit, as many as are asked for, in their order."""
+
+    def give(count):
+        train, kept = training.train, list(smoke[1][:count])
+        monkeypatch.setattr(
+            training, "train", lambda *arguments, **options: kept.pop(0) if kept else train(*arguments, **options)
+        )
+
+    return give
+
+
+@pytest.fixture
+def _without_lines(monkeypatch):
+    """Nothing is measured between nets."""
+    monkeypatch.setattr(continuation, "_between", lambda *_: ())
 
 
 def at(member, place):
@@ -56,10 +76,11 @@ def at(member, place):
     return models.with_parameters(member.model, member.weights[place])
 
 
-def mixed(first, last, alpha):
-    """The net at (1 − α) θ + α θ'."""
-    ends = [models.flat_parameters(model).astype(np.float64) for model in (first, last)]
-    return models.with_parameters(first, ((1 - alpha) * ends[0] + alpha * ends[1]).astype(np.float32))
+def mixed(first, last, alpha, x, y):
+    """Loss and accuracy of the net at (1 − α) θ + α θ'."""
+    ends = [references.flat(model.trainable_variables).astype(np.float64) for model in (first, last)]
+    with references.moved(first, ((1 - alpha) * ends[0] + alpha * ends[1]).astype(np.float32)):
+        return references.evaluate(first, x, y)
 
 
 def test_the_rate_falls_to_zero_over_the_last_part():
@@ -67,10 +88,12 @@ def test_the_rate_falls_to_zero_over_the_last_part():
     assert continuation.decayed([0, 5, 8, 9, 9.5, 10], 10, 0.2) == pytest.approx([1, 1, 1, 0.5, 0.25, 0])
 
 
-def test_the_steps_have_these_rates(trainings):
+def test_the_steps_have_these_rates(trained):
     """With the full batch every step is computable: those of the last part are as much shorter."""
-    run(batch_sizes=(100, 200), updates=10, every=1, seeds=1)
-    first, _, _, large, *_ = [members[0] for members in trainings]
+    trained(2)
+    with watched() as trainings:
+        next(rows_of(setting(batch_sizes=(100, 200), updates=10, every=1)))
+    first, _, _, large = [members[0] for members in trainings]
     images, theta = large.data, models.flat_parameters(first.model).astype(np.float64)
     for step, weights in enumerate(large.weights):
         model = models.with_dtype(models.with_parameters(first.model, theta.astype(np.float32)), "float64")
@@ -96,10 +119,7 @@ def test_lines_and_barriers_are_those_of_the_nets(smoke):
         for (line, place), ends in cases.items():
             about = {"line": line, "at": place, "seed": seed, "part": "train"}
             (row,) = [row for row in tables["barriers"] if about.items() <= row.items()]
-            curve = [
-                references.evaluate(mixed(*ends, alpha), images.x_train, images.y_train)
-                for alpha in np.linspace(0, 1, 11)
-            ]
+            curve = [mixed(*ends, alpha, images.x_train, images.y_train) for alpha in np.linspace(0, 1, 11)]
             losses, errors = np.array(curve)[:, 0], 1 - np.array(curve)[:, 1]
             assert row["loss_barrier"] == pytest.approx(losses.max() - max(losses[[0, -1]]), abs=1e-5)
             assert row["error_barrier"] == pytest.approx(errors.max() - max(errors[[0, -1]]), abs=1e-6)
@@ -108,14 +128,13 @@ def test_lines_and_barriers_are_those_of_the_nets(smoke):
         drawn = [row for row in tables["lines"] if row["line"] == "A to small" and row["seed"] == seed]
         assert [row["alpha"] for row in drawn] == [-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25]
         for row in drawn:
-            loss, accuracy = references.evaluate(mixed(a.model, b.model, row["alpha"]), images.x_test, images.y_test)
+            loss, accuracy = mixed(a.model, b.model, row["alpha"], images.x_test, images.y_test)
             assert (row["test_loss"], row["test_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-4)
 
 
-def test_rows_are_measured_where_they_say(trainings):
+def test_rows_are_measured_where_they_say(smoke):
     """Losses, curvature, distance and highest loss at the end and at the equal loss."""
-    tables = run(pool=4, target_loss=0.4)
-    starts, _, small, large, *settled = trainings
+    tables, (starts, _, small, large, *settled) = smoke
     measured = {("first phase", "end"): starts, ("small batch", "end"): small, ("large batch", "end"): large}
     measured |= {(net, "equal loss"): members for net, members in zip(NETS[1:], settled, strict=True)}
     assert {(row["net"], row["at"]) for row in tables["rows"]} == set(measured)
@@ -144,8 +163,10 @@ def test_rows_are_measured_where_they_say(trainings):
             assert 0.35 < row["train_loss"] <= 0.4
 
 
-def test_the_descent_to_the_equal_loss_begins_at_the_end_of_each(trainings):
+@pytest.mark.usefixtures("_without_lines")
+def test_the_descent_to_the_equal_loss_begins_at_the_end_of_each(trained):
     """With no step to take the net stays where it is, and is short of the target."""
+    trained(4)
     tables = run(target_rate=1e-12, target_updates=5)
     ends = {(row["net"], row["seed"], row["at"]): row for row in tables["rows"]}
     for net in NETS[1:]:
@@ -156,8 +177,11 @@ def test_the_descent_to_the_equal_loss_begins_at_the_end_of_each(trainings):
             assert (end["status"], equal["status"]) == ("ok", "target not reached")
 
 
-def test_both_continuations_begin_at_the_end_of_the_first_phase():
+@pytest.mark.slow
+def test_both_continuations_begin_at_the_end_of_the_first_phase(trained, monkeypatch):
     """With a rate of nothing they stay there, on lines without length and barrier."""
+    trained(1)
+    monkeypatch.setattr(continuation, "_to_the_target", lambda *_: {})
     tables = run(1e-12, learning_rates=(0.4, 1e-12))
     ends = {(row["net"], row["seed"]): row for row in tables["rows"] if row["at"] == "end"}
     for net in NETS[1:]:
@@ -202,8 +226,9 @@ def test_the_first_phase_is_the_same_in_all_units(at_smoke_size):
     np.testing.assert_array_equal(*[part.to_numpy() for part in first])
 
 
-def test_nets_that_diverge_are_rows():
+def test_nets_that_diverge_are_rows(trained):
     """One continuation, or the first phase and with it all; lines to what is left are kept."""
+    trained(1)
     tables = run(1e30, learning_rates=(0.4, 1e30))
     status = {(row["net"], row["status"]) for row in tables["rows"]}
     assert status == {("first phase", "ok"), ("small batch", "diverged"), ("large batch", "diverged")}
@@ -213,8 +238,10 @@ def test_nets_that_diverge_are_rows():
     assert set(tables) == {"rows"}
 
 
-def test_a_net_that_ended_below_the_target_says_so():
+@pytest.mark.usefixtures("_without_lines")
+def test_a_net_that_ended_below_the_target_says_so(trained):
     """It cannot be compared at that loss."""
+    trained(4)
     rows = run(target_loss=2.0)["rows"]
     assert {row["status"] for row in rows if row["at"] == "equal loss"} == {"below the target"}
     assert {row["status"] for row in rows if row["at"] == "end"} == {"ok"}

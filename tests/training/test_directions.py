@@ -128,6 +128,7 @@ def draws(data, **options):
     return -np.diff(path(data, slope_alone, 20, 200, **options), axis=1).reshape(-1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replacement", [True, False])
 def test_the_covariance_of_mini_batch_gradients(replacement):
     """C/B with replacement; without, the factor (N − B) / (N − 1)."""
@@ -157,6 +158,7 @@ def test_isotropic_sampling_noise_has_equal_trace_and_no_direction():
     np.testing.assert_allclose(np.cov(found.T) / variance, np.eye(3), atol=0.15)
 
 
+@pytest.mark.slow
 def test_the_stationary_variance_of_sgd_on_a_quadratic():
     """Of ½ (θ − yᵢ)² with batches drawn with replacement: ε σ² / (B (2 − ε)); a shuffled epoch has less."""
     y = np.random.default_rng(5).normal(size=(40, 1))

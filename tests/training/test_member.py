@@ -3,28 +3,36 @@
 import keras
 import numpy as np
 import pytest
-from trainings import OPTIMIZERS, build, fit
+from trainings import OPTIMIZERS, fit, plain
 
 from hw1 import training
 
 
+@pytest.fixture(scope="module")
 def diverged():
     """A net whose loss is no longer finite."""
-    (member,) = fit(build("tanh"), optimizer=lambda: keras.optimizers.SGD(1e300), seeds=[4])
+    (member,) = fit(plain, optimizer=lambda: keras.optimizers.SGD(1e300), seeds=[4])
     return member
 
 
-def test_a_diverged_net_has_no_results():
+@pytest.fixture(scope="module")
+def finite():
+    """A net that was trained for three epochs."""
+    (member,) = fit(plain, optimizer=OPTIMIZERS["sgd"], seeds=[4])
+    return member
+
+
+def test_a_diverged_net_has_no_results(diverged):
     """Loss and accuracy of the last evaluation are NaN, whatever the accuracy of its outputs was."""
-    member = diverged()
+    member = diverged
     assert (member.status, member.row["seed"]) == ("diverged", 4)
     assert np.isnan(list(member.final.values())).all()
     assert list(member.curve[-1]) == list(member.history)
 
 
-def test_views_of_the_history():
+def test_views_of_the_history(finite):
     """The curve is the history row by row, the row of results its end with seed, updates and status."""
-    (member,) = fit(build("tanh"), optimizer=OPTIMIZERS["sgd"], seeds=[4])
+    member = finite
     assert [at_epoch["epoch"] for at_epoch in member.curve] == [1, 2, 3]
     end = {name: values[-1] for name, values in member.history.items() if name != "epoch"}
     assert list(end) == ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -33,9 +41,8 @@ def test_views_of_the_history():
     assert member.row == {"seed": 4, "updates": 15, **end, "status": "ok"}
 
 
-def test_what_can_be_measured():
+def test_what_can_be_measured(diverged, finite):
     """The members that did not diverge; none is an error with its remedy."""
-    (finite,) = fit(build("tanh"), optimizer=OPTIMIZERS["sgd"], seeds=[4])
-    assert training.measurable([diverged(), finite]) == [finite]
+    assert training.measurable([diverged, finite]) == [finite]
     with pytest.raises(ValueError, match=r"all 1 nets diverged, .* lower the learning rate"):
-        training.measurable([diverged()])
+        training.measurable([diverged])

@@ -9,19 +9,26 @@ import numpy as np
 import pytest
 import references
 import tensorflow as tf
-from trainings import CLOSE, OPTIMIZERS, build, dataset, fit, forget_programs, reference
+from trainings import CLOSE, OPTIMIZERS, build, dataset, fit, forget_programs, plain, reference
 
 from hw1 import models
 from hw1.training import program
 
 # One of each kind: every net of the table costs a compilation.
-ONE_OF_EACH = ("no bias", "skip", "convolutional", "normalised", "subclassed", "frozen layer")
+ONE_OF_EACH = ("normalised", "frozen layer", "skip", "subclassed", "no bias", "convolutional")
+# By XLA, which takes three times as long to compile, a stack with two moments. Then one of each family.
+COMPILED = [("adam", True), ("lamb", False), ("momentum", False), ("rmsprop", False), ("clipped by global norm", False)]
+COMPILED += [(name, True) for name in OPTIMIZERS if name != "adam"]
+WHOLE = 20  # examples, whose batches of 5 are all full: half as much to compile as with a smaller last one
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_members_equal_an_ordinary_loop_with_every_optimizer(name, xla):
+@pytest.mark.parametrize(("name", "by_xla"), cases.some(COMPILED, 5))
+def test_members_equal_an_ordinary_loop_with_every_optimizer(name, by_xla, request):
     """Stacked where the optimizer is elementwise, one by one where it is not: always the training of one net."""
-    make, data, optimizer = build("tanh"), dataset(), OPTIMIZERS[name]
+    if by_xla:
+        request.getfixturevalue("xla")
+    make = build("tanh") if by_xla else plain
+    data, optimizer = dataset(), OPTIMIZERS[name]
     members = fit(make, data, optimizer, record=("steps", "weights"))
     assert [member.seed for member in members] == [4, 7]
     for member in members:
@@ -35,7 +42,7 @@ def test_members_equal_an_ordinary_loop_with_every_optimizer(name, xla):
         assert member.updates == 15
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("name", cases.some(ONE_OF_EACH))
 def test_every_net_trains_as_in_an_ordinary_loop(name):
     """Dense nets stacked; convolutions, batch normalisation, classes and frozen layers member by member."""
     make = build(name)
@@ -48,11 +55,12 @@ def test_every_net_trains_as_in_an_ordinary_loop(name):
                 np.testing.assert_allclose(np.asarray(variable), np.asarray(expected), err_msg=variable.path, **CLOSE)
 
 
+@pytest.mark.slow
 def test_evaluation_in_parts_is_that_of_the_whole(monkeypatch):
     """However few rows are evaluated at once, ragged last part included."""
     whole = fit(build("tanh"))[0].history
     monkeypatch.setattr(program, "_EVALUATED_AT_ONCE", 8)  # 4 examples of 2 members
-    forget_programs()
+    forget_programs(monkeypatch)
     parts = fit(build("tanh"))[0].history
     for curve in whole:
         np.testing.assert_allclose(parts[curve], whole[curve], rtol=1e-12)
@@ -60,39 +68,41 @@ def test_evaluation_in_parts_is_that_of_the_whole(monkeypatch):
 
 def test_other_losses_and_targets():
     """Regression by a Keras function or Loss; without integer labels there is no accuracy."""
-    data = dataset()
+    data, optimizer = dataset(n=WHOLE), OPTIMIZERS["sgd"]
     rng = np.random.default_rng(5)
-    data = dataclasses.replace(data, y_train=rng.normal(size=(23, 3)), y_test=rng.normal(size=(9, 3)))
+    data = dataclasses.replace(data, y_train=rng.normal(size=(WHOLE, 3)), y_test=rng.normal(size=(9, 3)))
     function = keras.losses.mean_squared_error
-    model, *_ = reference(build("tanh"), data, 2, OPTIMIZERS["adam"], 15, loss=function)
+    model, *_ = reference(plain, data, 2, optimizer, 12, loss=function)
     for loss in (function, keras.losses.MeanSquaredError()):
-        member = fit(build("tanh"), data, seeds=[2], loss=loss)[0]
+        member = fit(plain, data, optimizer, seeds=[2], loss=loss)[0]
         np.testing.assert_allclose(
             models.flat_parameters(member.model), references.flat(model.trainable_variables), **CLOSE
         )
         assert set(member.history) == {"epoch", "train_loss", "test_loss"}
 
 
-@pytest.mark.parametrize(
-    ("name", "optimizer"), cases.some([("tanh", "adam"), ("convolutional", "momentum"), ("normalised", "sgd")])
-)
-def test_several_steps_per_batch_with_a_pull_to_its_start(name, optimizer):
+PULLED = [(plain, "momentum"), (build("tanh"), "adam"), (build("convolutional"), "momentum")]
+
+
+@pytest.mark.parametrize(("make", "optimizer"), cases.some(PULLED, 1))
+def test_several_steps_per_batch_with_a_pull_to_its_start(make, optimizer):
     """The proximal term of conservative training, stacked and member by member; not that of fewer steps or no pull."""
-    make, optimizer = build(name), OPTIMIZERS[optimizer]
-    data = dataset(make(0).input_shape[1:])
-    ends = {}
-    for inner_steps, proximal in ((3, 0.0), (3, 2.0), (2, 2.0)):
-        options = {"inner_steps": inner_steps, "proximal": proximal}
+    optimizer = OPTIMIZERS[optimizer]
+    data = dataset(make(0).input_shape[1:], WHOLE)
+    every = [{"inner_steps": steps, "proximal": pull} for steps, pull in ((3, 2.0), (3, 0.0), (2, 2.0))]
+    for options in cases.some(every, 1):
         for member in fit(make, data, optimizer, epochs=2, record=["steps"], **options):
-            model, losses, norms = reference(make, data, member.seed, optimizer, 10, **options)
-            assert member.updates == 10
+            model, losses, norms = reference(make, data, member.seed, optimizer, 8, **options)
+            assert member.updates == 8
             for variable, expected in zip(member.model.variables, model.variables, strict=True):
                 np.testing.assert_allclose(np.asarray(variable), np.asarray(expected), **CLOSE)
             np.testing.assert_allclose(member.steps["loss"], losses, **CLOSE)
             np.testing.assert_allclose(member.steps["gradient_norm"], norms, **CLOSE)
-        ends[inner_steps, proximal] = models.flat_parameters(member.model)
-    assert not np.allclose(ends[3, 0.0], ends[3, 2.0], rtol=1e-3)
-    assert not np.allclose(ends[2, 2.0], ends[3, 2.0], rtol=1e-3)
+    pulled, free, fewer = (
+        models.flat_parameters(reference(make, data, 7, optimizer, 8, **options)[0]) for options in every
+    )
+    assert not np.allclose(free, pulled, rtol=1e-3)
+    assert not np.allclose(fewer, pulled, rtol=1e-3)
 
 
 def signed(net, x, y, loss):
@@ -114,17 +124,16 @@ def moved_by_hand(model, x, y):
     return x + 0.1 * np.sign(tape.gradient(mean, x))
 
 
-@pytest.mark.parametrize("name", ["tanh", "convolutional"])
-def test_another_objective(name):
+@pytest.mark.parametrize("make", cases.some([plain, build("tanh"), build("convolutional")], 1))
+def test_another_objective(make):
     """Adversarial training: the gradient in the inputs is taken in the compiled program, for all members at once."""
-    make, optimizer = build(name), OPTIMIZERS["momentum"]
-    data = dataset(make(0).input_shape[1:])
-    plain = fit(make, data, optimizer, epochs=2)
-    for member, other in zip(fit(make, data, optimizer, epochs=2, objective=signed), plain, strict=True):
-        model, *_ = reference(make, data, member.seed, optimizer, 10, inputs=moved_by_hand)
+    data, optimizer = dataset(make(0).input_shape[1:], WHOLE), OPTIMIZERS["momentum"]
+    for member in fit(make, data, optimizer, epochs=2, objective=signed):
+        model, *_ = reference(make, data, member.seed, optimizer, 8, inputs=moved_by_hand)
+        unmoved, *_ = reference(make, data, member.seed, optimizer, 8)
         expected = references.flat(model.trainable_variables)
         np.testing.assert_allclose(models.flat_parameters(member.model), expected, **CLOSE)
-        assert not np.allclose(models.flat_parameters(other.model), expected, rtol=1e-3)
+        assert not np.allclose(models.flat_parameters(unmoved), expected, rtol=1e-3)
 
 
 def test_regularizers_count():
@@ -135,9 +144,9 @@ def test_regularizers_count():
         model = keras.Sequential([keras.Input(nets.SHAPE), keras.layers.Flatten(dtype="float64"), dense])
         return nets.with_random_weights(model, np.random.default_rng(seed))
 
-    data, optimizer = dataset(), OPTIMIZERS["sgd"]
+    data, optimizer = dataset(n=WHOLE), OPTIMIZERS["sgd"]
     member = fit(make, data, optimizer, seeds=[1])[0]
-    model, *_ = reference(make, data, 1, optimizer, 15)
+    model, *_ = reference(make, data, 1, optimizer, 12)
     np.testing.assert_allclose(
         models.flat_parameters(member.model), references.flat(model.trainable_variables), **CLOSE
     )
@@ -177,7 +186,8 @@ def without_biases():
 )
 def test_optimizers_that_differ_out_of_sight_share_no_program(first, second):
     """Each trains as in the ordinary loop, though their configurations are equal."""
+    data = dataset(n=WHOLE)
     for optimizer in (first, second):
-        (member,) = fit(build("tanh"), optimizer=optimizer, seeds=[4])
-        model, *_ = reference(build("tanh"), dataset(), 4, optimizer, 15)
+        (member,) = fit(plain, data, optimizer, seeds=[4])
+        model, *_ = reference(plain, data, 4, optimizer, 12)
         np.testing.assert_allclose(models.flat_parameters(member.model), models.flat_parameters(model), **CLOSE)

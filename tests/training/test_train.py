@@ -4,20 +4,20 @@ import keras
 import nets
 import numpy as np
 import pytest
-from trainings import OPTIMIZERS, build, dataset, fit, forget_programs
+from trainings import OPTIMIZERS, build, dataset, fit, forget_programs, plain
 
 from hw1 import models, training
 
 
-def test_the_same_call_gives_the_same_bytes():
+def test_the_same_call_gives_the_same_bytes(monkeypatch):
     """In float32, with a compiled program at hand or without."""
 
     def make(seed):
-        return models.mlp((8,), input_shape=nets.SHAPE, classes=nets.CLASSES, seed=seed)
+        return models.mlp((), input_shape=nets.SHAPE, classes=nets.CLASSES, seed=seed)
 
-    first = fit(make, seeds=3)
-    forget_programs()
-    for a, b in zip(first, fit(make, seeds=3), strict=True):
+    first = fit(make, seeds=2)
+    forget_programs(monkeypatch)
+    for a, b in zip(first, fit(make, seeds=2), strict=True):
         assert models.flat_parameters(a.model).tobytes() == models.flat_parameters(b.model).tobytes()
         assert all(a.history[curve].tobytes() == b.history[curve].tobytes() for curve in a.history)
 
@@ -37,8 +37,8 @@ def test_numpy_integers_are_integers():
     """A loop over an array of batch sizes."""
     counts = {"batch_size": np.int64(5), "updates": np.int32(7), "evaluate_every": np.int64(1)}
     given = {"data": dataset(), "optimizer": OPTIMIZERS["sgd"], "seeds": np.array([4])}
-    (member,) = training.train(build("tanh"), **given, **counts)
-    (same,) = training.train(build("tanh"), **given, batch_size=5, updates=7)
+    (member,) = training.train(plain, **given, **counts)
+    (same,) = training.train(plain, **given, batch_size=5, updates=7)
     assert models.flat_parameters(member.model).tobytes() == models.flat_parameters(same.model).tobytes()
 
 
