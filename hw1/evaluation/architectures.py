@@ -92,11 +92,16 @@ def architecture(model) -> str | None:
 
     Returns:
         The model's configuration and which variables are trainable, as JSON, for a Sequential or Functional model of
-        Keras's own layers and functions; None for any other model, which may change without notice.
+        Keras's own layers and functions; None for any other model, which may change without notice. Names, which Keras
+        counts up where none are given, are left out of that of a Sequential model: nothing there refers to them.
     """
     if not consists_of(model, CONFIGURED):
         return None
-    return json.dumps([_without_seeds(json.loads(model.to_json())), [v.trainable for v in model.variables]])
+    whole = json.loads(model.to_json())
+    if isinstance(model, keras.Sequential):
+        for part in (whole, *whole["config"]["layers"]):
+            part["config"].pop("name", None)
+    return json.dumps([_without_seeds(whole), [v.trainable for v in model.variables]])
 
 
 def _without_seeds(node):

@@ -134,9 +134,9 @@ class Record:
             total = self.sizes @ images / n
             self.quadratic.append(np.stack([images[:, rows] @ vector[rows] for rows in blocks], axis=1))
             square, across, own = total @ total, images @ total, np.einsum("ji,ji->j", images, images)
-            with np.errstate(invalid="ignore"):  # of one chunk nothing is left
-                rest = n**2 * square - 2 * n * self.sizes * across + self.sizes**2 * own
-                self.squares.append(np.append(square, np.maximum(rest, 0) / (n - self.sizes) ** 2))
+            rest = n**2 * square - 2 * n * self.sizes * across + self.sizes**2 * own
+            left = np.where(self.sizes < n, n - self.sizes, np.nan)  # without the only chunk nothing is left
+            self.squares.append(np.append(square, np.maximum(rest, 0) / left**2))
             return total
 
         noted.size = multiply.size

@@ -43,7 +43,7 @@ class Listed(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         """The rate of a step."""
-        return self.each[step]
+        return keras.ops.take(self.each, step)
 
     def get_config(self):
         """The rates."""

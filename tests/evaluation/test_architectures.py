@@ -88,6 +88,22 @@ def test_nets_that_differ_share_no_program():
         assert evaluation.evaluate(model, x, y)[0] == pytest.approx(references.losses(model, x, y).mean(), rel=1e-6)
 
 
+def test_nets_without_names_share_their_programs():
+    """Keras counts names up, from net to net: that alone makes no other function."""
+
+    def build():
+        layers = [keras.layers.Flatten(), keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(3)]
+        return nets.perturbed(keras.Sequential([keras.Input(nets.SHAPE), *layers]), seed=1)
+
+    first, second = build(), build()
+    assert first.layers[1].name != second.layers[1].name
+    assert evaluation.architecture(first) == evaluation.architecture(second)
+    x, y = (part.astype(kind) for part, kind in zip(nets.examples(), ("float32", "int32"), strict=True))
+    second.layers[1].kernel.assign(2 * second.layers[1].kernel)
+    for model in (first, second):
+        assert evaluation.evaluate(model, x, y)[0] == pytest.approx(references.losses(model, x, y).mean(), rel=1e-6)
+
+
 @pytest.mark.parametrize("case", cases.KINDS, ids=str)
 def test_layers_choose_the_compiler(case):
     """XLA for plain products, not for convolutions and not for what nobody knows."""

@@ -1,6 +1,7 @@
 """Question remedies: each remedy against an ordinary loop or by hand."""
 
 import dataclasses
+import types
 
 import cases
 import keras
@@ -26,13 +27,21 @@ def digits():
     return datasets.load_splits("mnist10k", train=200, test=200)
 
 
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """Stands in for φ, of which tests of the training say nothing."""
+    found = types.SimpleNamespace(value=0.0, loss=0.0, largest=0.0)
+    monkeypatch.setattr(remedies, "keskar_sharpness", lambda *_, **__: found)
+
+
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize(
     ("remedy", "stages"),
     cases.some([("warm start, 2 epochs", [(10, 2)]), ("growing batches", [(10, 1), (20, 1), (40, 1), (80, 1)])], 1),
 )
 def test_stages_are_trainings_in_a_row(remedy, stages, digits):
     """Epochs with each batch size, then the large one, each with a fresh optimizer, by an ordinary loop of tapes."""
-    settings = question.make_settings(remedies, "smoke", first_seed=1, seeds=1, learning_rate=1e-3, target_loss=1.5)
+    settings = question.make_settings(remedies, "smoke", first_seed=1, seeds=1, learning_rate=1e-3, target_loss=1.0)
     (row,) = remedies.run(settings, digits, remedy)
     model, own = models.mlp(settings.hidden, seed=1), digits.of(1)
     updates = [(size, epochs * -(-200 // size)) for size, epochs in stages]
@@ -45,6 +54,7 @@ def test_stages_are_trainings_in_a_row(remedy, stages, digits):
     assert references.losses(model, own.x_train, own.y_train).mean() == pytest.approx(row["train_loss"], rel=0.01)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_net_at_the_target_takes_no_further_stage(digits):
     """The small batch reached it within its epochs, and what comes is its net."""
     settings = question.make_settings(remedies, "smoke", warm_epochs=(1, 60))
@@ -72,6 +82,7 @@ def test_a_plateau_by_hand(means, place):
 PLATEAUS = ["robust training, ε = 0.1", "augmented small batch", "data augmentation"]
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("remedy", cases.some(PLATEAUS, 1))
 def test_nets_are_those_of_the_plateau(remedy, digits):
     """Where any fall counts as none, that is after three windows, as an ordinary loop gives them; else at the end."""

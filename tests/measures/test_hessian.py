@@ -161,7 +161,7 @@ def test_full_probes_are_exact(case):
         assert estimate.standard_error < case.bound(1e-11)
 
 
-@pytest.mark.parametrize("case", cases.some([Case("tanh"), Case("frozen layer"), Case("normalised")]), ids=str)
+@pytest.mark.parametrize("case", cases.some([Case("frozen layer"), Case("tanh"), Case("normalised")], 1), ids=str)
 def test_full_probes_are_exact_for_blocks(case):
     """The norm of the block-diagonal matrix."""
     found = case.measure(hessian.frobenius_norm, scope="block", probes=3 * len(case.hessian))

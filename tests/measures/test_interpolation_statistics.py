@@ -148,7 +148,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("size", cases.some([4, None], 1))
-@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize("kind", cases.some(DEEP))
 def test_statistics_at_every_depth_and_over_chunks(kind, size):
     """In nested and subclassed nets too; over chunks that do not divide the examples, to rounding."""
     (model_a, model_b), (x, y) = (DEEP[kind](seed) for seed in (2, 6)), nets.examples()

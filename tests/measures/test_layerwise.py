@@ -54,7 +54,7 @@ def test_layers_of_one_name_are_measured_apart():
         assert trace.standard_error == 0
 
 
-@pytest.mark.parametrize("method", ["hutch++", "xtrace"])
+@pytest.mark.parametrize("method", cases.some(["xtrace", "hutch++"], 1))
 def test_traces_of_layers_are_unbiased(method):
     """Within four standard errors of the mean over 60 seeds, once in 15,000 not; a seed has the same traces again."""
     case = Case("tanh")

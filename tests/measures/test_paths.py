@@ -222,7 +222,7 @@ def height_of_string(pivots, steps):
     """The barrier between the two on what the string method finds."""
     data = trained_pair()
     with nets.unchanged(*data[:2]):
-        path = paths.string(*data, pivots=pivots, steps=steps, cycles=2, learning_rate=0.02)
+        path = paths.string(*data, pivots=pivots, steps=steps, cycles=2, learning_rate=0.04)
     return interpolation.barrier(*data, path=path).loss_barrier
 
 
@@ -230,17 +230,17 @@ def test_trained_nets():
     """The barrier on both paths is below that of the line."""
     data = trained_pair()
     with nets.unchanged(*data[:2]):
-        curve = paths.bezier(*data, steps=200, learning_rate=0.02)
+        curve = paths.bezier(*data, steps=100, learning_rate=0.04)
     line = interpolation.barrier(*data).loss_barrier
     assert line > 0.4
     assert interpolation.barrier(*data, path=curve).loss_barrier <= line / 2
-    assert height_of_string(10, 120) == pytest.approx(0, abs=0.01)
+    assert height_of_string(10, 60) == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.slow
 def test_twice_the_pivots_and_steps():
     """They leave the barrier as it is."""
-    assert height_of_string(20, 240) == pytest.approx(height_of_string(10, 120), abs=0.01)
+    assert height_of_string(20, 120) == pytest.approx(height_of_string(10, 60), abs=0.01)
 
 
 def test_a_convex_loss():
@@ -259,13 +259,14 @@ def test_a_saddle_of_a_net_in_closed_form():
     x = np.linspace(-1, 1, 7)[:, None]
     y = 1.5 * np.tanh(0.8 * x)
     ends = nets.two_weights(0.8, 1.5), nets.two_weights(-0.2, -4.0)
-    path = paths.string(*ends, x, y, "mse", pivots=10, steps=150, cycles=2, learning_rate=0.02)
+    path = paths.string(*ends, x, y, "mse", pivots=10, steps=75, cycles=2, learning_rate=0.04)
     found = interpolation.barrier(*ends, x, y, "mse", path=path, per_segment=50)
     assert found.loss.max() == pytest.approx(np.mean(y**2), rel=1e-3)
     assert interpolation.barrier(*ends, x, y, "mse", per_segment=50).loss.max() > 1.2 * np.mean(y**2)
 
 
-@pytest.mark.parametrize("kind", cases.some(["dropout", "convolutional, normalised", "normalised", "subclassed"], 1))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["convolutional, normalised", "dropout", "normalised", "subclassed"])
 def test_any_net(kind):
     """Mini-batches, chunks, single seeds: the same path again, no higher than the line, ends that are the nets."""
     model_a, model_b, x, y = two(kind)

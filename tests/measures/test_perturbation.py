@@ -50,7 +50,7 @@ def test_the_mean_rise_of_a_quadratic(adaptive):
 
 
 def test_the_flat_radius_of_a_quadratic():
-    """√(2 rise / tr H), for many draws."""
+    """√(2 rise / tr H), which sixty draws give to a few per cent."""
     net, loss, hesse, _ = wide()
     found = perturbation.flat_radius(*net, rise=0.05, draws=60, loss=loss)
     truth = np.sqrt(2 * 0.05 / np.trace(hesse))
@@ -103,7 +103,7 @@ def test_adaptive_measures_are_blind_to_rescaling():
             (
                 perturbation.average_rise(model, net.x, net.y, sigma=0.05, adaptive=adaptive, draws=4).value,
                 perturbation.flat_radius(model, net.x, net.y, adaptive=adaptive, draws=4).value,
-                sharpness.ball_sharpness(model, net.x, net.y, epsilon=0.05, adaptive=adaptive).largest,
+                sharpness.ball_sharpness(model, net.x, net.y, epsilon=0.05, starts=1, adaptive=adaptive).largest,
             )
             for model in (net.model, twin)
         ]

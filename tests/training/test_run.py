@@ -15,8 +15,8 @@ from hw1 import models
 
 @pytest.fixture(scope="module")
 def fine():
-    """The training loss after each of 200 steps of one member."""
-    (member,) = fit(plain, seeds=[4], epochs=40, evaluate_updates=1)
+    """The training loss after each of 120 steps of one member."""
+    (member,) = fit(plain, seeds=[4], epochs=24, evaluate_updates=1)
     return member.history["train_loss"]
 
 
