@@ -195,7 +195,7 @@ def test_nearness_is_in_units_of_rounding():
     "case", cases.some([Case("tanh"), Case("normalised"), Case("tanh", "squared error")], 1), ids=str
 )
 @pytest.mark.parametrize(
-    ("search", "options"), [(stationary.newton, {"iterations": 3}), (stationary.descend, {"iterations": 30})]
+    ("search", "options"), [(stationary.newton, {"iterations": 3}), (stationary.descend, {"iterations": 100})]
 )
 def test_members_do_not_depend_on_each_other(case, search, options):
     """Alone or beside others a net ends at the same point; norms and losses are those of the point."""
