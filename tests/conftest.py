@@ -46,7 +46,7 @@ def _kept_programs():
 
 @pytest.fixture(scope="session")
 def at_smoke_size(tmp_path_factory):
-    """A function from names of questions to a folder with their rows and figures, as PDF alone, at smoke size.
+    """A function from names of questions to a folder with their rows and figures at smoke size.
 
     Whichever process of the tests asks first for a question answers it; the others go on with those that are free, and
     wait for the rest.
@@ -56,7 +56,7 @@ def at_smoke_size(tmp_path_factory):
     shared.mkdir(exist_ok=True)
 
     def gather(*names):
-        from hw1 import catalogue, command, files, question
+        from hw1 import catalogue, command, question
 
         folder, left = tmp_path_factory.mktemp("runs"), list(names)
         for blocking in (False, True):
@@ -67,9 +67,7 @@ def at_smoke_size(tmp_path_factory):
                     filelock.FileLock(shared / f"{name}.lock", blocking=blocking),
                 ):
                     if not drawn.exists():
-                        with pytest.MonkeyPatch.context() as patch:
-                            patch.delitem(files.UNDATED, "png")
-                            command.answer(module, question.make_settings(module, "smoke"), shared / name)
+                        command.answer(module, question.make_settings(module, "smoke"), shared / name)
                     shutil.copytree(shared / name, folder, dirs_exist_ok=True)
                     left.remove(name)
         return folder
