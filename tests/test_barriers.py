@@ -33,14 +33,14 @@ def data_of(shape=nets.SHAPE):
 
 
 def chain(*layers, seed=0, shape=nets.SHAPE, classes=3):
-    """A net of flattened images with random weights; by the names nets of one kind share compiled programs."""
-    model = keras.Sequential([keras.Input(shape, name="images"), *layers, L.Dense(classes, name="head")], name="net")
+    """A net of images with random weights."""
+    model = keras.Sequential([keras.Input(shape), *layers, L.Dense(classes, name="head")])
     return nets.with_random_weights(model, np.random.default_rng(seed))
 
 
 def dense(seed, width=5, activation="tanh"):
     """One hidden layer."""
-    return chain(L.Flatten(name="flat"), L.Dense(width, activation, name="hidden"), seed=seed)
+    return chain(L.Flatten(), L.Dense(width, activation, name="hidden"), seed=seed)
 
 
 def permuted(model):

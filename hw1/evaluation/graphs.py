@@ -59,8 +59,10 @@ class Facts(NamedTuple):
         _check_precision(model, function.graph)
         count = len(tf.nest.flatten(x)[0])
         if count == 1:
-            x, count = tf.nest.map_structure(lambda array: tf.repeat(array, 2, 0), x), 2
-        more = run.get_concrete_function(parameters, state, x)
+            count, twice = 2, tf.nest.map_structure(lambda array: tf.repeat(array, 2, 0), x)
+            more = run.get_concrete_function(parameters, state, twice)
+        else:
+            more = function
         one = run.get_concrete_function(parameters, state, tf.nest.map_structure(lambda array: array[:1], x))
         return cls(_last_operation(function), max(0, _bytes(more.graph) - _bytes(one.graph)) // (count - 1))
 

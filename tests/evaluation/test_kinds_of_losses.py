@@ -18,9 +18,9 @@ SOFT = np.random.default_rng(1).dirichlet(np.ones(3), len(X))
 
 
 def net(outputs, activation=None, shape=(4,), scale=1.0, bias=0.0):
-    """A float64 net without hidden layers; by the names those of one kind share compiled programs."""
-    dense = L.Dense(outputs, activation=activation, dtype="float64", name="dense")
-    model = keras.Sequential([keras.Input(shape, dtype="float64", name="inputs"), dense], name="net")
+    """A float64 net without hidden layers."""
+    dense = L.Dense(outputs, activation=activation, dtype="float64")
+    model = keras.Sequential([keras.Input(shape, dtype="float64"), dense])
     model.dtype_policy = "float64"
     nets.with_random_weights(model, np.random.default_rng(1))
     for variable in model.variables:

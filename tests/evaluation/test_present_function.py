@@ -17,9 +17,8 @@ Y = np.arange(11) % nets.CLASSES
 
 
 def built(*layers, seed=1):
-    """A float64 net with random weights; by the names those of one kind share compiled programs."""
-    inputs, head = keras.Input((4,), dtype="float64", name="inputs"), L.Dense(3, dtype="float64", name="head")
-    model = keras.Sequential([inputs, *layers, head], name="net")
+    """A float64 net with random weights."""
+    model = keras.Sequential([keras.Input((4,), dtype="float64"), *layers, L.Dense(3, dtype="float64")])
     model.dtype_policy = "float64"
     return nets.with_random_weights(model, np.random.default_rng(seed))
 
@@ -51,7 +50,7 @@ def adapt(model):
 
 def load(model):
     """Loads the weights of a net whose Normalization layer has seen the examples."""
-    other = built(L.Normalization(dtype="float64", name="norm"), seed=2)
+    other = built(L.Normalization(dtype="float64"), seed=2)
     adapt(other)
     other.save_weights("w.weights.h5")
     model.load_weights("w.weights.h5")
@@ -63,11 +62,11 @@ def relu(model):
 
 
 CHANGES = {
-    "adapt": (lambda: built(L.Normalization(dtype="float64", name="norm")), adapt),
-    "load_weights": (lambda: built(L.Normalization(dtype="float64", name="norm")), load),
+    "adapt": (lambda: built(L.Normalization(dtype="float64")), adapt),
+    "load_weights": (lambda: built(L.Normalization(dtype="float64")), load),
     "attribute": (Tempered, lambda model: setattr(model, "temperature", 5.0)),
     "activation": (lambda: built(hidden()), relu),
-    "activation beside a Lambda": (lambda: built(L.Lambda(lambda z: z, dtype="float64", name="same"), hidden()), relu),
+    "activation beside a Lambda": (lambda: built(L.Lambda(lambda z: z, dtype="float64"), hidden()), relu),
     "frozen": (lambda: built(hidden()), lambda model: setattr(model.get_layer("hidden"), "trainable", False)),
     "call": (lambda: built(hidden()), lambda model: setattr(model.layers[0], "call", lambda z, training=None: 2 * z)),
 }

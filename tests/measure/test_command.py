@@ -33,9 +33,8 @@ class Own(keras.layers.Flatten):
 
 
 def linear(activation=None):
-    """The layers of a net without hidden ones; by the names such nets share compiled programs."""
-    flat, logits = keras.layers.Flatten(name="flat"), keras.layers.Dense(3, activation=activation, name="logits")
-    return [keras.Input((3, 3), name="images"), flat, logits]
+    """The layers of a net without hidden ones."""
+    return [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation=activation, name="logits")]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +55,10 @@ def folder(tmp_path_factory):
         "code": [keras.Input((3, 3)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(3)],
     }
     for number, (name, parts) in enumerate(layers.items()):
-        net = keras.Sequential(parts, name="net")
+        net = keras.Sequential(parts)
         nets.with_random_weights(net, np.random.default_rng(number)).save(folder / f"{name}.keras")
     for number, (name, loss) in enumerate({"squared": "mse", "smooth": SMOOTH, "own_loss": own_loss}.items()):
-        net = keras.Sequential(linear(), name="net")
+        net = keras.Sequential(linear())
         nets.with_random_weights(net, np.random.default_rng(number)).compile(loss=loss)
         net.save(folder / f"{name}.keras")
     tutorial = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
@@ -133,7 +132,7 @@ def test_probabilities_are_taken_off(command, folder, only):
         only("spectral_norm_full", "trace", "sensitivity", "keskar")
     code, *_ = command("--net=softmax.keras", "--probabilities", "--out=softmax", "--minutes=5")
     assert code == 0
-    twin = keras.Sequential(linear(), name="net")
+    twin = keras.Sequential(linear())
     twin.set_weights(keras.saving.load_model(folder / "softmax.keras").get_weights())
     twin.save(folder / "without.keras")
     assert command("--net=without.keras", "--out=without")[0] == 0

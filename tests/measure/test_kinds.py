@@ -13,9 +13,8 @@ N = 40  # examples
 
 
 def dense(outputs, **options):
-    """A net of one layer; those of one kind share compiled programs by their names."""
-    layers = [keras.Input((2,), name="features"), keras.layers.Dense(outputs, name="dense", **options)]
-    return keras.Sequential(layers, name="net")
+    """A net of one layer."""
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(outputs, **options)])
 
 
 def test_one_probability_is_right_above_a_half():
