@@ -27,12 +27,11 @@ class Crew:
         """Takes settings and SHA-256 of the data of each question."""
         self.client, self.resource = client, f"hw1 {client.id}"
         self.needs = {(settings.data, sha256): (settings, sha256) for settings, sha256 in needs if sha256}
-        self.passed, self.looked, self.left, self.said = set(), 0.0, time.monotonic(), False
+        self.passed, self.looked, self.alone, self.said = set(), 0.0, None, False  # alone: since when no worker fits
 
     def begin(self) -> dict[str, str]:
         """The addresses of all workers and their processors; ValueError if one does not fit."""
         found = self._enlist(self.client.scheduler_info(n_workers=-1)["workers"])
-        self.left = time.monotonic()
         if unfit := [text for fits, text in found.values() if not fits]:
             raise ValueError(unfit[0])
         return {address: cpu for address, (_, cpu) in found.items()}
@@ -50,11 +49,13 @@ class Crew:
             if not fits:
                 command.say(f"{text}; it is passed over")
         if fit:
-            self.left, self.said = now, False
-        elif now >= self.left + SILENT and not self.said:
+            self.alone, self.said = None, False
+            return
+        self.alone = self.alone or now
+        if now >= self.alone + SILENT and not self.said:
             self.said = True
             command.say(
-                f"no worker that fits for {now - self.left:.0f} seconds: units wait until one joins, begun with "
+                f"no worker that fits for {now - self.alone:.0f} seconds: units wait until one joins, begun with "
                 f"dask worker {self.client.scheduler.address} --nthreads=1; Ctrl-C stops, and the same command goes on"
             )
 

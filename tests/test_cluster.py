@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from toys import ROOT
@@ -200,6 +201,24 @@ def test_a_worker_of_another_version_computes_no_unit(tmp_path, monkeypatch):
     assert re.fullmatch(f"{differs}; it is passed over", said[0])
     assert re.fullmatch(rf"no worker that fits for \d+ seconds: .* dask worker {address} .*", said[1])
     assert len(said) == 2
+
+
+def test_that_no_worker_is_left_is_said_after_seconds_without_one(monkeypatch):
+    """Not at the first look without one, however long ago the last look was; once, until one has joined."""
+    seen, said = {}, []
+    monkeypatch.setattr("hw1.command.say", said.append)
+    monkeypatch.setattr(workers, "is_connected", lambda client: True)
+    client = SimpleNamespace(
+        id="1", scheduler=SimpleNamespace(address="tcp://x:1"), scheduler_info=lambda n_workers: {"workers": seen}
+    )
+    crew = workers.Crew(client, [])
+    fits = {"tcp://y:1": {"resources": {crew.resource: 1}}}
+    for now, there in ((100, fits), (700, {}), (704, {}), (706, {}), (720, {}), (730, fits), (800, {}), (806, {})):
+        seen.clear()
+        seen.update(there)
+        monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda now=now: now))
+        crew.watch()
+    assert [line.partition(":")[0] for line in said] == ["no worker that fits for 6 seconds"] * 2
 
 
 def test_a_worker_that_is_about_to_begin_is_waited_for(monkeypatch):
