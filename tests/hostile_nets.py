@@ -123,9 +123,8 @@ def names_to_import(folder, rng):
             {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "evil"}},
         ]
     )
-    if rng.random() < 0.3:
-        return archive(folder / "net.keras", layer), "could not be loaded"
-    return archive(folder / "net.keras", config(layer)), "could not be loaded"
+    refusal = "could not be loaded|whose code is not in the file"  # it may be a layer of the user's own
+    return archive(folder / "net.keras", layer if rng.random() < 0.3 else config(layer)), refusal
 
 
 @maker(NETS)
