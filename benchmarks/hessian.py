@@ -25,6 +25,9 @@ import subprocess
 import sys
 from unittest import mock
 
+from hw1 import quiet  # noqa: F401
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf

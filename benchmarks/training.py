@@ -26,6 +26,9 @@ different batch orders; here the repetitions are seeds. The trainer is as good a
 more than the losses of different seeds. The last row is the peak memory of the process, including `fit`.
 """
 
+from hw1 import quiet  # noqa: F401
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf

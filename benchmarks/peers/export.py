@@ -21,6 +21,9 @@ import argparse
 import json
 from pathlib import Path
 
+from hw1 import quiet  # noqa: F401
+
+# isort: split
 import numpy as np
 import scipy.sparse.linalg
 import tensorflow as tf
