@@ -249,7 +249,7 @@ def write(folder: str, curves: list[Curve], names: list[str], about: dict) -> No
 def main(argv: list[str] | None = None) -> None:
     """Runs the command. Exits with 2 for wrong flags and files, 1 for an error during the work, 130 if interrupted."""
     values = inputs.define_flags()
-    flags.DEFINE_multi_string("net", [], "the file of a net; to be given twice (required)", flag_values=values)
+    flags.DEFINE_multi_string("net", [], "the file of a net (required, two of them)", flag_values=values)
     for name, default, text in (
         ("points", 200, "points of a curve at which it is measured, or more"),
         ("pivots", 10, "pivots of the string at first"),
@@ -264,7 +264,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.DEFINE_bool("bezier", False, "look for a Bézier curve too [false]", flag_values=values)
     flags.DEFINE_integer("seed", 0, "seed of the searches [0]", lower_bound=0, flag_values=values)
     flags.DEFINE_string(
-        "out", None, "folder of CSV, JSON and figure; without paths.csv as yet [none]", flag_values=values
+        "out", None, "folder of CSV, JSON and figure, which must not hold a paths.csv yet [none]", flag_values=values
     )
     with command.exit_on_error(code=2):
         command.parse(values, argv, __doc__)

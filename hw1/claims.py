@@ -179,7 +179,8 @@ def main(argv: list[str] | None = None) -> None:
         if _written(values.out) != _written(records.COMMITTED):
             committed = read(records.COMMITTED)
             changed = differences(own, committed[committed.question.isin(own.question)])
-            command.say(f"{len(changed)} of them differ from the committed ledger{':' * bool(changed)}")
+            end = ":" if changed else ""
+            command.say(f"{len(changed)} claims differ from the committed ledger, or stand in one of the two{end}")
             for line in changed:
                 command.say(f"  {line}")
 

@@ -94,7 +94,7 @@ class _Question:
         self.workers, made_by = begun, workers.here() | {"device": _device(begun)}
         self.record = question.open_record(self.module, self.settings, self.out, self.name, self.about, made_by)
         left, total = len(self.record.missing), len(self.record.units)
-        command.say(f"{self.name}: {total} units, {total - left} of them done, to {Path(self.out, self.name)}.csv")
+        command.say_units(self.name, total, total - left, self.out)
 
     def submit(self, client, resources, priority):
         """Sends the missing units to the cluster: future → name and unit."""

@@ -86,7 +86,7 @@ def progress(name: str, out: str | Path) -> Iterator[Callable]:
     def show(done, total, unit, seconds):
         nonlocal bar
         if bar is None:
-            say(f"{name}: {total} units, {done} of them done, to {Path(out, name)}.csv")
+            say_units(name, total, done, out)
             bar = tqdm(desc=name, total=total, initial=done, unit="unit", disable=None)
             return
         bar.update()
@@ -229,6 +229,11 @@ def describe(error: Exception) -> str:
 def say(text: str) -> None:
     """Prints a line to stderr at once, above any bars."""
     tqdm.write(printable(text), file=sys.stderr)
+
+
+def say_units(name: str, total: int, done: int, out: str | Path) -> None:
+    """Says how many units of a question there are, how many of them are done, and where they are written."""
+    say(f"{name}: {total} unit{'s' * (total != 1)}, {done} of them done, to {Path(out, name)}.csv")
 
 
 def printable(text: str) -> str:

@@ -8,9 +8,9 @@ A seed draws initial weights, batch order and the division of the images, so fre
 same population. The default first seed is above all seeds of the committed results. With the seeds of those results the
 command tests the machine instead: other instructions round differently, and no decided verdict should change.
 
-The table is replication.csv: each claim with our figure, interval and verdict in the committed ledger and now, and what
-became of it: "repeats" (the same verdict), "flips" (held and did not hold, or a check), "no longer decided",
-"decided now" or "still undecided".
+The table is replication.csv: each claim that both ledgers have in the same words, with our figure, interval and verdict
+in the committed ledger and now, and what became of it: "repeats" (the same verdict), "flips" (held and did not hold, or
+a check), "no longer decided", "decided now" or "still undecided".
 """
 
 import os
@@ -28,7 +28,7 @@ COLUMNS = ["question", "source", "claim", *SHOWN, *(f"{name}_again" for name in 
 
 
 def compare(ledger: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
-    """The claims that two ledgers share, side by side.
+    """The claims that two ledgers have in the same words, side by side.
 
     Args:
         ledger: as `hw1.claims.judge` gives it.
@@ -41,6 +41,14 @@ def compare(ledger: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
     both = ledger[[*keys, *SHOWN]].merge(again[[*keys, *SHOWN]], on=keys, suffixes=("", "_again"))
     both["outcome"] = [_outcome(*pair) for pair in zip(both.verdict, both.verdict_again, strict=True)]
     return both[COLUMNS]
+
+
+def unmatched(ledger: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
+    """The claims of a ledger that `compare` leaves out, of the questions that the other run has answered.
+
+    Such claims name what the seeds decide, such as the width at which something was seen.
+    """
+    return ledger[ledger.question.isin(again.question) & ~ledger.claim.isin(again.claim)]
 
 
 def _outcome(before: str, after: str) -> str:
@@ -94,13 +102,16 @@ def main(argv: list[str] | None = None) -> None:
         )
         with files.lock(values.out):
             again = claims.judge(values.out, [name for name in names if name not in failed])
-            table = compare(claims.read(records.COMMITTED), again)
+            ledger = claims.read(records.COMMITTED)
+            table = compare(ledger, again)
             path = Path(values.out, "replication.csv")
             claims.write_table(path, table)
         command.say(summary(table))
         for line in table[table.outcome.isin(["flips", "no longer decided"])].itertuples():
             command.say(f"  {line.outcome}: {line.question}: {line.claim}: {_shown(line)}")
         command.say(f"the table is {path}")
+        for line in unmatched(ledger, again).itertuples():
+            command.say(f"  not compared, as it was not found in these words: {line.question}: {line.claim}")
         if failed:
             raise SystemExit(1)
 

@@ -198,7 +198,7 @@ def test_the_command_says_what_was_judged_and_what_differs(begun, capsys):
     assert "9 claims: 6 held" in said
     missing = said.partition("no complete answer: ")[2].splitlines()[0].split(", ")
     assert missing == [name for name in catalogue.names() if name != "straight_line"]
-    assert "0 of them differ from the committed ledger" in said
+    assert "0 claims differ from the committed ledger" in said
 
 
 def test_the_committed_results_are_not_compared_with_themselves(committed, tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hw1 import catalogue, command, measure, models, records, replicate
+from hw1 import catalogue, claims, command, measure, models, records, replicate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "Readme.md").read_text(encoding="utf-8")
@@ -214,10 +214,15 @@ def test_numbers_of_the_readme_are_those_of_the_committed_results():
     decided = table[table.verdict.isin(replicate.DECIDED)].outcome
     assert f"{(decided == 'repeats').sum()} of the {len(decided)} decided verdicts came out the same" in text
     assert ("none turned into its opposite" in text) == (not (decided == "flips").any())
+    claims_of = claims.read(records.COMMITTED)
+    assert f"{len(claims_of) - len(table)} of the {len(claims_of)} claims name what the seeds decide" in text
     table = pd.read_csv(records.COMMITTED / "replication.instructions.csv")
     decided = table[table.verdict.isin(replicate.DECIDED)].outcome
     assert set(decided) == {"repeats"}
     assert f"all {len(decided)} did" in text
+    others = set(table.question) - set(catalogue.names("course")) - set(catalogue.names("landscape"))
+    assert others == {"straight_line"}
+    assert "the course's questions, part landscape and `straight_line`" in text
     rows = records.read(records.COMMITTED, "sensitivity")
     assert f"{(rows.loss_gradient_norm / rows.whole_loss_gradient_norm).mean():.0f} times smaller" in text
     norms = records.read(records.COMMITTED, "zero_gradient").groupby("method").gradient_norm.median()

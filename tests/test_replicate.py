@@ -26,9 +26,11 @@ def ledger(verdicts):
 
 
 def test_every_pair_of_verdicts_has_an_outcome():
-    """Claims are matched by question, source and sentence; a claim of one ledger only is left out."""
+    """Claims are matched by question, source and sentence; a claim of one ledger only is left out, and named."""
     before, after = zip(*VERDICTS, strict=True)
     table = replicate.compare(ledger([*before, "held"]), ledger(after)[::-1])
+    assert list(replicate.unmatched(ledger([*before, "held"]), ledger(after)).claim) == [f"claim {len(before)}"]
+    assert replicate.unmatched(ledger([*before, "held"]).assign(question="other"), ledger(after)).empty
     assert list(table.columns) == replicate.COLUMNS
     assert list(table.outcome) == list(VERDICTS.values())
     assert replicate.summary(table) == "1 of 6 decided verdicts repeat (17%), 3 flip; 8 claims in all"

@@ -219,7 +219,7 @@ def _plain(name: str) -> str:
 def _check_sizes(train: int, test: int, images: int, name) -> None:
     """Raises SizeError if a data set has too few images for a training and a test set of these sizes."""
     if train + test > images:
-        remedy = f"{images - train} are left for testing" if train < images else "lower the first"
+        remedy = f"{images - train} are left for testing" if train < images else f"train must be below {images}"
         raise SizeError(
             f"train is {train} and test {test}, but {name} holds {images} images in all: {remedy}",
             max(0, images - train),

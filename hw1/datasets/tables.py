@@ -76,8 +76,9 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         side = math.isqrt(len(pixels.columns))
         if side**2 != len(pixels.columns):
             raise ValueError(
-                f"{path} has {len(pixels.columns)} pixels a row, which make no square; the order of sides and channels "
-                "cannot be told: save the images as an .npz with the keys x and y"
+                f"{path} has {len(pixels.columns)} columns besides the label, which make no square of pixels; if they "
+                "are pixels, the order of sides and channels cannot be told: save the images as an .npz with the keys "
+                "x and y"
             )
         if wrong := [str(name) for name, kind in pixels.dtypes.items() if kind.kind not in "uifb"]:
             raise ValueError(f"{path} has pixels that are no numbers, in column {wrong[0]}")

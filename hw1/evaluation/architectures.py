@@ -68,9 +68,23 @@ def consists_of(model, names: set[str]) -> bool:
         and type(node).__name__ in names
         and not getattr(node, "lora_enabled", False)  # its factor α is not in the configuration
         and not getattr(node, "quantization_mode", None)
+        and not is_stale(node)
         and not any(_foreign(value) for value in vars(node).values())
         for node in nodes
     )
+
+
+def writes_arguments(layer) -> bool:
+    """Whether a layer's configuration holds the arguments that it was made with, whatever was changed since."""
+    return type(layer).get_config is keras.Layer.get_config
+
+
+def is_stale(layer) -> bool:
+    """Whether such a layer was changed after it was made: ``ELU().alpha = 2`` is not in its configuration."""
+    if not writes_arguments(layer):
+        return False
+    arguments, now = layer.get_config(), vars(layer)
+    return any(now.get(name, value) != value for name, value in arguments.items() if name != "name")
 
 
 def _foreign(value) -> bool:
@@ -91,8 +105,9 @@ def architecture(model) -> str | None:
     """A key that two models share only if they compute the same function of their variables, now and later.
 
     Returns:
-        The model's configuration and which variables are trainable, as JSON, for a Sequential or Functional model of
-        Keras's own layers and functions; None for any other model, which may change without notice. Names, which Keras
+        The model's configuration, which variables are trainable and how each is regularised, as JSON, for a Sequential
+        or Functional model of Keras's own layers and functions; None for any other model, which may change without
+        notice. Names, which Keras
         counts up where none are given, are left out of that of a Sequential model: nothing there refers to them.
     """
     if not consists_of(model, CONFIGURED):
@@ -101,7 +116,12 @@ def architecture(model) -> str | None:
     if isinstance(model, keras.Sequential):
         for part in (whole, *whole["config"]["layers"]):
             part["config"].pop("name", None)
-    return json.dumps([_without_seeds(whole), [v.trainable for v in model.variables]])
+    # Keras takes a variable's regulariser from the variable, whatever its layer says.
+    regularizers = [getattr(variable, "regularizer", None) for variable in model.variables]
+    if any(map(_foreign, regularizers)):
+        return None
+    penalties = [each and keras.regularizers.serialize(each) for each in regularizers]
+    return json.dumps([_without_seeds(whole), [v.trainable for v in model.variables], penalties])
 
 
 def _without_seeds(node):

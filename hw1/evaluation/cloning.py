@@ -5,6 +5,7 @@ weights (the statistics of a Normalization layer, a vocabulary), what its class 
 and functions that Keras cannot write down. `hw1.copies` compares a clone with its model and is the one to import.
 """
 
+import copy as copying
 import functools
 import inspect
 import random
@@ -14,6 +15,7 @@ import types
 import keras
 import numpy as np
 
+from hw1.evaluation import architectures
 from hw1.evaluation.layers import walk
 
 # Floating-point types → the distance from 1 to the next number.
@@ -45,11 +47,12 @@ def clone(model, dtype: str | None = None, x=None) -> keras.Model:
             twin = _twin(model, change, {})
             if len(twin.variables) < len(model.variables):  # a model that is written as a class
                 twin.build_from_config(model.get_build_config())
-            if len(twin.variables) < len(model.variables):
+            if len(twin.variables) < len(model.variables) and x is not None:
                 twin(x, training=False)
     finally:
         keras.config.set_dtype_policy(policy)
         random.setstate(generator)
+    _pairs("variables", model.variables, twin.variables)
     _take_over(model, twin, change)
     return twin
 
@@ -117,13 +120,18 @@ def _config(layer) -> dict:
 
 
 def _set_attributes(layer, twin, change) -> None:
-    """Sets activations that are not Keras's, and the plain public attributes of a layer whose class is not Keras's."""
+    """Sets what a configuration may lack: activations that are not Keras's, and plain public attributes.
+
+    The latter of layers whose class is not Keras's, or whose configuration does not follow later changes.
+    """
     if getattr(layer, "lora_enabled", False):
         twin.lora_alpha = layer.lora_alpha  # which Keras does not write down
     for name, value in vars(layer).items():
         if name.startswith("_") or name in _keras_attributes() or callable(getattr(type(layer), name, None)):
             continue
-        if _is_activation(name, value) or (_is_own(type(layer)) and _is_plain(value)):
+        if _is_activation(name, value) or (
+            (_is_own(type(layer)) or architectures.writes_arguments(layer)) and _is_plain(value)
+        ):
             setattr(twin, name, change(value))
 
 
@@ -188,10 +196,14 @@ def _take_over(model, twin, change) -> None:
             raise ValueError(f"{variable.path} of the copy is {copy.dtype}")
         copy.assign(variable)
         copy.trainable = variable.trainable
+        copy.regularizer = copying.deepcopy(getattr(variable, "regularizer", None))
 
 
 def _pairs(what, ours, copied) -> list[tuple]:
     """The things of a model, each with that of the copy; ValueError if there are more or fewer."""
     if len(ours) != len(copied):
-        raise ValueError(f"the copy has {len(copied)} {what}, the model {len(ours)}")
+        raise ValueError(
+            f"the copy has {len(copied)} {what}, the model {len(ours)}; if a layer was changed after it was built, as "
+            "by use_bias = False, build the model as it is meant"
+        )
     return list(zip(ours, copied, strict=True))

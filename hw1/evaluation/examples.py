@@ -200,7 +200,10 @@ def _ordered(model, x) -> list:
 def _weights(weight, n, dtype) -> np.ndarray:
     weight = np.asarray(weight)
     if weight.shape != (n,) or not np.issubdtype(weight.dtype, np.number) or np.iscomplexobj(weight):
-        raise ValueError(f"sample_weight must be {n} numbers, one for each example; it has shape {list(weight.shape)}")
+        raise ValueError(
+            f"sample_weight must be {n} numbers, one for each example; they are {weight.dtype}, of shape "
+            f"{list(weight.shape)}"
+        )
     if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise ValueError("sample_weight must be finite, at least 0, and not 0 everywhere")
     with np.errstate(over="ignore", under="ignore"):

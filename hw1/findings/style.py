@@ -177,6 +177,10 @@ def log_x(axes, label: str) -> None:
     """A logarithmic x axis that labels the powers of ten, and what is between them where it shows few of those."""
     axes.set(xscale="log", xlabel=label)
     log_ticks(axes.xaxis)
+    low, high = axes.dataLim.intervalx
+    if 0 < low <= high < 1.01 * low:  # one value, around which Matplotlib would show nothing
+        axes.set(xlim=(low / 3, 3 * low), xticks=[low], xticklabels=[f"{low:g}"])
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
 
 
 def log_ticks(axis) -> None:

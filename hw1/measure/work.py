@@ -256,8 +256,7 @@ def labels_of(y):
 
 def targets_for(loss, y, outputs):
     """One-hot targets where a loss of Keras compares all outputs and the targets are labels; else as they are."""
-    by_keras = isinstance(loss, str | keras.losses.Loss)
-    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+    by_keras, name = isinstance(loss, str | keras.losses.Loss), _kind(loss)
     several = isinstance(outputs, tuple) and len(outputs) == 2 and (outputs[1] or 0) > 1
     if not by_keras or not several or "sparse" in name or not is_labels(y):
         return y
@@ -303,6 +302,7 @@ def _hint(error: str) -> tuple[str, dict]:
         ),
         "the loss takes probabilities": ("; for --loss: binary or crossentropy, or leave out --probabilities", {}),
         "gives probabilities": ("; hw1.measure.logits(model) (--probabilities) takes it off", {}),
+        "keras.losses knows no loss": ("; --loss is crossentropy, binary, mse or a name in keras.losses", {}),
         " takes [": ("; --data names the data, and --raw takes inputs that are no images", {}),
     }
     return next((hint for part, hint in hints.items() if part in error), ("", {}))
@@ -310,4 +310,11 @@ def _hint(error: str) -> tuple[str, dict]:
 
 def is_binary(loss) -> bool:
     """Whether a loss is the binary cross-entropy of a logit."""
-    return "binary_crossentropy" in (loss if isinstance(loss, str) else getattr(loss, "name", ""))
+    return "binary_crossentropy" in _kind(loss)
+
+
+def _kind(loss) -> str:
+    """The name of the function of a loss of Keras, such as "sparse_categorical_crossentropy", whatever its own name."""
+    if isinstance(loss, keras.losses.Loss):
+        return getattr(getattr(loss, "fn", None), "__name__", loss.name)
+    return loss if isinstance(loss, str) else ""

@@ -15,8 +15,8 @@ small, path" is a path of low loss by the string method (`hw1.measures.paths.str
 which only the batch size changes. Tables:
 
     rows      A, and both nets at the end and at "equal loss": losses, accuracies, φ and λ₁ (spectral norm of the
-              Hessian) on the training set, the distance from where the phase began, which is A for all but A, and the
-              highest training loss at any evaluation of the phase
+              Hessian) on the training set, the distance from A (of A itself, from its initial weights), and the highest
+              training loss at any evaluation of the phase
     barriers  of each line, and the path, the largest loss and error at equally spaced points less that of the worse end
               (`hw1.measures.interpolation.barrier`): on training and test set at the end, and on the training set
               "before decay" of the learning rate
@@ -43,10 +43,10 @@ fits its images has no minimum of the cross-entropy, so a plateau is where littl
 over the last 1,000 steps. Continued with a batch of 25, nets stayed near A with 0.2 and 0.4, left it with 0.8, and with
 1.2 left it for a loss of 0.06 nats behind barriers as high as between independent starts. Of 10 seeds at 0.8, barriers
 were between 0 and 11 points; a run of the seeds 0 to 9 left the claim about their mean undecided (p = 0.06), so there
-are 16. Where the small batch itself first comes to a loss, its noise makes φ the slope there: φ was as high as that of
-the large batch with 0.8 and twice as high with 0.4, though λ₁ was not. So the nets are compared after a common descent.
-20 iterations of L-BFGS-B found four fifths of the φ that 100 found, alike for both batch sizes. The rates of size paper
-were not tried.
+are 16, and sixteen fresh seeds gave the same verdicts. Where the small batch itself first comes to a loss, its noise
+makes φ the slope there: φ was as high as that of the large batch with 0.8 and twice as high with 0.4, though λ₁ was
+not. So the nets are compared after a common descent. 20 iterations of L-BFGS-B found four fifths of the φ that 100
+found, alike for both batch sizes. The rates of size paper were not tried.
 """
 
 import dataclasses

@@ -90,7 +90,7 @@ def _conclusion(counts) -> str:
         (
             1,
             0,
-        ): "Over batch sizes they do: on these nets and images the flatter nets mostly have the better test results. But the batch size changes more than the sharpness, and among nets that were trained alike no such relation can be shown. So flat minima go with good generalisation here; that they are its cause is not shown.",
+        ): "Over batch sizes they do: on these nets and images the flatter nets mostly have the better test results. But a batch size changes more about a net than its sharpness, and among nets that were trained alike the claims are divided or could not be decided. So flat minima go with good generalisation here; that they are its cause is not shown.",
         (
             1,
             -1,

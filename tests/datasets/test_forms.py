@@ -95,7 +95,7 @@ def test_a_folder_of_tables(tmp_path):
 BAD_TABLES = {
     "no label": (frame().drop(columns="label"), "no column called label"),
     "two labels": (frame().assign(target=1), "2 columns called label"),
-    "no square": (frame().drop(columns="pixel0"), "15 pixels a row"),
+    "no square": (frame().drop(columns="pixel0"), "15 columns besides the label, which make no square"),
     "missing label": (frame().assign(label=lambda table: table.label.where(table.index > 0)), "without a label"),
     "missing pixel": (frame().assign(pixel3=lambda table: table.pixel3.where(table.index > 0)), "nan"),
     "text": (frame().assign(pixel3="white"), "pixel3"),

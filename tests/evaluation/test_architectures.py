@@ -6,11 +6,13 @@ import types
 import cases
 import keras
 import nets
+import numpy as np
 import pytest
 import references
 import tensorflow as tf
 
-from hw1 import evaluation
+from hw1 import copies, evaluation
+from hw1.measures import hessian
 
 
 def dense(activation="tanh", **options):
@@ -102,6 +104,46 @@ def test_nets_without_names_share_their_programs():
     second.layers[1].kernel.assign(2 * second.layers[1].kernel)
     for model in (first, second):
         assert evaluation.evaluate(model, x, y)[0] == pytest.approx(references.losses(model, x, y).mean(), rel=1e-6)
+
+
+def test_a_layer_changed_after_it_was_made_is_measured_as_it_is():
+    """Also where its configuration keeps the first argument, and the first examples do not tell."""
+    x = np.concatenate([np.ones((32, 2)), -np.ones((32, 2))]).astype("float32")
+    y = np.zeros(64, np.int32)
+    for alpha in (1.0, 0.1, 3.0):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.ELU(), keras.layers.Dense(2)])
+        model.layers[0].alpha = alpha
+        model.layers[1].kernel.assign([[1.0, -1.0], [0.5, 2.0]])
+        truth = references.losses(model, x, y).mean()
+        assert evaluation.evaluate(model, x, y)[0] == pytest.approx(truth, rel=1e-6)
+        assert evaluation.evaluate(copies.with_dtype(model, "float64"), x, y)[0] == pytest.approx(truth, rel=1e-6)
+
+
+def test_regularisers_are_those_of_the_variables():
+    """As Keras takes them, whatever a layer says after it was built; biases of 0 have no loss, but curvature."""
+    x, y = np.random.default_rng(0).normal(size=(20, 4)).astype("float32"), np.arange(20) % 3
+    penalty = keras.regularizers.L2(0.1)
+
+    def build(**options):
+        layers = [keras.layers.Dense(2, activation="tanh", **options), keras.layers.Dense(3)]
+        return keras.Sequential([keras.Input((4,)), *layers])
+
+    ignored, kept, added = build(), build(bias_regularizer=penalty), build()
+    ignored.layers[0].bias_regularizer, kept.layers[0].bias_regularizer = penalty, None
+    added.layers[0].bias.regularizer = penalty
+    for model, truth in ((ignored, 0.0), (kept, 0.2), (added, 0.2)):
+        for net in (model, copies.with_dtype(model, "float64")):
+            with_own = hessian.diagonal(net, x, y, regularization=True)
+            found = (with_own - hessian.diagonal(net, x, y))[8:10]
+            np.testing.assert_allclose(found, truth, atol=1e-6)
+
+
+def test_a_layer_whose_variables_no_longer_fit_is_named():
+    """Not the inputs, which are right."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5), keras.layers.Dense(3)])
+    model.layers[0].use_bias = False
+    with pytest.raises(ValueError, match="the copy has 3 variables, the model 4; if a layer was changed after it was"):
+        hessian.product(model, np.ones((6, 4), "float32"), np.zeros(6, int))
 
 
 @pytest.mark.parametrize("case", cases.KINDS, ids=str)

@@ -7,6 +7,7 @@ import pytest
 import references
 
 from hw1 import measure
+from hw1.measure import work
 from hw1.measures import hessian, products
 
 N = 40  # examples
@@ -94,3 +95,14 @@ def test_relu6_is_measured_without_a_trial(monkeypatch):
     x, y = np.float32(6 * rng.normal(size=(N, 3))), np.arange(N) % 3
     value = hessian.eigenvalues(model, x, y, k=1)[0]
     assert value == pytest.approx(np.linalg.eigvalsh(references.hessian(model, x, y))[-1], rel=1e-4)
+
+
+def test_a_loss_is_known_by_what_it_computes():
+    """Whatever name of its own it was given: labels stay labels for a sparse loss, and a binary one has an accuracy."""
+    losses, y = keras.losses, np.array([0, 2, 1])
+    named = losses.SparseCategoricalCrossentropy(from_logits=True, name="mine")
+    assert work.targets_for(named, y, (None, 3)) is y
+    dense = losses.CategoricalCrossentropy(from_logits=True, name="sparse")
+    np.testing.assert_array_equal(work.targets_for(dense, y, (None, 3)), np.eye(3)[y])
+    assert work.is_binary(losses.BinaryCrossentropy(from_logits=True, name="mine"))
+    assert not work.is_binary(losses.MeanSquaredError(name="binary_crossentropy"))

@@ -176,7 +176,7 @@ def _draw_optima(axes, settings, optimum) -> None:
     if len(base):
         x = np.array([np.concatenate(drawn).min(), np.concatenate(drawn).max()])
         axes.plot(x, base.iloc[0] * x, color="#888888", linewidth=0.8, linestyle="--", label="slope 1")
-    style.log_x(axes, "in units of the base")
+    style.log_x(axes, "ε, N or 1 / (1 − m), over its base")
     style.log_ticks(axes.yaxis)
     axes.set_ylabel("best batch size")
     _legend(axes, "best")
@@ -263,7 +263,7 @@ def comment(rows, settings, optimum, resamples, gap) -> dict:
     return {
         "title": "The best batch size",
         "method": f"The net {net_on_images(settings)} is trained by SGD with constant learning rate ε and momentum m on N images, drawn with replacement, for {settings['updates']:,} updates. One of the three is varied around {base}. The best batch size is the vertex of a parabola in the logarithm of the batch size, through the test accuracies within a factor of {fitted} of the highest one; accuracies more than {100 * settings['depth']:g} {'point' if settings['depth'] == 0.01 else 'points'} below that count as so much below, as accuracy breaks down at small batches. Its interval is a bootstrap over seeds and test images. The noise scale is g = ε (N/B − 1) / (1 − m).",
-        "caption": f"Above: test accuracy against batch size (dotted: the best one), means over {settings['seeds']} seeds with 95 % intervals. Below: the best batch size against learning rate, training examples and 1 / (1 − m), each in units of its base, with the predicted slope (left); test accuracy against the noise scale (middle); loss against updates of small and full batch (right).",
+        "caption": f"Above: test accuracy against batch size (dotted: the best one), means over {settings['seeds']} seeds with 95 % intervals; what lies more than {100 * SHOWN:.0f} points below the highest mean, as with few images, is not shown. Below: the best batch size against learning rate, training examples and 1 / (1 − m), each in units of its base, with the predicted slope (left); test accuracy against the noise scale (middle); loss against updates of small and full batch (right).",
         "comment": [
             part
             for part in (

@@ -136,7 +136,7 @@ def _within(nets) -> str:
         (
             0,
             0,
-        ): "at one batch size the Jacobian does not tell which net generalises better, so the batch size may be behind both.",
+        ): "at one batch size these runs do not show whether the Jacobian tells which net generalises better, so the batch size may be behind both.",
         (-1, 1): "at one batch size the more sensitive nets generalise better.",
     }
     return text + verdicts.get((sign(loss), sign(accuracy)), "at one batch size the two disagree.")

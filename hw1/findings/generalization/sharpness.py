@@ -191,7 +191,7 @@ def _within(blocks) -> str:
         (
             0,
             0,
-        ): "at one batch size sharpness does not tell which net generalises better, so the batch size may be behind both.",
+        ): "at one batch size these runs do not show whether sharpness tells which net generalises better, so the batch size may be behind both.",
     }
     mixed = "at one batch size the two disagree, so the batch size may be behind the correlations above."
     return text + verdicts.get((sign(accuracy), sign(loss)), mixed)
