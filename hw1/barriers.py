@@ -277,8 +277,12 @@ def main(argv: list[str] | None = None) -> None:
     with command.exit_on_error(**untouched):
         searched = ("points", "pivots", "steps", "cycles", "learning_rate", "batch_size", "bezier", "seed", "pixels")
         options = {name: values[name].value for name in searched}
-        curves, names = list(between(*models, data, **options)), [Path(path).name for path in values.net]
+        names = [Path(path).name for path in values.net]
         names = [command.printable(name) for name in (names if names[0] != names[1] else values.net)]
+        try:
+            curves = list(between(*models, data, **options))
+        except ValueError as error:
+            raise ValueError(f"{names[0]} and {names[1]}: {error}") from error
         print(table(curves, names))
         if values.out:
             about = {"nets": values.net, "data": data.name, "sha256": data.sha256, "settings": options}

@@ -264,7 +264,7 @@ WRONG_FLAGS = {
     "--net=a.keras --net=b.keras --train=12": "--train=12",
 }
 WRONG_INPUT = {
-    "--net=a.keras --net=wider.keras": "differ in architecture",
+    "--net=a.keras --net=wider.keras": "a.keras and wider.keras: the models differ in architecture",
     "--net=a.keras --net=relu.keras": "computes another function",
     "--net=a.keras --net=a.keras": "the two nets are equal",
     "--net=large.keras --net=large.keras": r"takes \[n, 4, 4\]",

@@ -146,7 +146,8 @@ def _typeset(
     for name in names:
         if not records.about(results, name)["complete"]:
             raise ValueError(
-                f"{name} is not finished in {results}; continue with: hw1 reproduce --only={name} --out={results}"
+                f"{name} is not finished in {results}; continue with: hw1 reproduce --only={name} --out={results} "
+                "and the --size of the run"
             )
     figures = [drawing.draw(name, results)[1] for name in names]
     try:
