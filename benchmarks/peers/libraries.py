@@ -6,6 +6,7 @@ matfree is a library for JAX; it gets the net that `translated` makes of the PyT
 import functools
 import importlib.metadata
 import sys
+from unittest import mock
 
 import curvlinops
 import hessian_eigenthings
@@ -125,14 +126,13 @@ class PyHessian(_PyTorch):
     def eigenvalues(self, k: int, tolerance: float) -> np.ndarray:
         """The tolerance is that of the relative change of λ from one iteration to the next."""
         torch.manual_seed(0)
-        inner = sys.modules["pyhessian.hessian"]
 
         def counted(*arguments):
             self.count()
             return pyhessian.hessian_vector_product(*arguments)
 
-        inner.hessian_vector_product = counted
-        return np.array(self.hessian.eigenvalues(maxIter=10_000, tol=tolerance, top_n=k)[0])
+        with mock.patch.object(sys.modules["pyhessian.hessian"], "hessian_vector_product", counted):
+            return np.array(self.hessian.eigenvalues(maxIter=10_000, tol=tolerance, top_n=k)[0])
 
     def trace(self, products: int, seed: int = 0) -> tuple[float, float]:
         """Hutchinson's estimator."""
