@@ -52,7 +52,12 @@ def clone(model, dtype: str | None = None, x=None) -> keras.Model:
     finally:
         keras.config.set_dtype_policy(policy)
         random.setstate(generator)
-    _pairs("variables", model.variables, twin.variables)
+    if x is None and len(twin.variables) != len(model.variables):
+        raise ValueError(
+            f"made anew from its configuration, model {model.name!r} has {len(twin.variables)} variables instead of "
+            f"{len(model.variables)}: a layer was changed after it was built, as by use_bias = False; build the model "
+            "as it is meant"
+        )
     _take_over(model, twin, change)
     return twin
 
@@ -202,8 +207,5 @@ def _take_over(model, twin, change) -> None:
 def _pairs(what, ours, copied) -> list[tuple]:
     """The things of a model, each with that of the copy; ValueError if there are more or fewer."""
     if len(ours) != len(copied):
-        raise ValueError(
-            f"the copy has {len(copied)} {what}, the model {len(ours)}; if a layer was changed after it was built, as "
-            "by use_bias = False, build the model as it is meant"
-        )
+        raise ValueError(f"the copy has {len(copied)} {what}, the model {len(ours)}")
     return list(zip(ours, copied, strict=True))
