@@ -68,7 +68,7 @@ def consists_of(model, names: set[str]) -> bool:
         and type(node).__name__ in names
         and not getattr(node, "lora_enabled", False)  # its factor α is not in the configuration
         and not getattr(node, "quantization_mode", None)
-        and not is_stale(node)
+        and not _is_stale(node)
         and not any(_foreign(value) for value in vars(node).values())
         for node in nodes
     )
@@ -79,7 +79,7 @@ def writes_arguments(layer) -> bool:
     return type(layer).get_config is keras.Layer.get_config
 
 
-def is_stale(layer) -> bool:
+def _is_stale(layer) -> bool:
     """Whether such a layer was changed after it was made: ``ELU().alpha = 2`` is not in its configuration."""
     if not writes_arguments(layer):
         return False
@@ -107,8 +107,8 @@ def architecture(model) -> str | None:
     Returns:
         The model's configuration, which variables are trainable and how each is regularised, as JSON, for a Sequential
         or Functional model of Keras's own layers and functions; None for any other model, which may change without
-        notice. Names, which Keras
-        counts up where none are given, are left out of that of a Sequential model: nothing there refers to them.
+        notice. Names, which Keras counts up where none are given, are left out of that of a Sequential model: nothing
+        there refers to them.
     """
     if not consists_of(model, CONFIGURED):
         return None
