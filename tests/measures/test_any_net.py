@@ -188,7 +188,7 @@ def step(draw, tensor):
         other = L.Dense(last)(tensor) if len(out.shape) == len(tensor.shape) else L.Dense(last)(L.Flatten()(tensor))
         if tuple(other.shape) == tuple(out.shape):
             out = join(-1 if len(out.shape) == 3 else 1)([out, other]) if join is L.Dot else join()([out, other])
-            out = L.Reshape((1,))(out) if len(out.shape) == 1 else out
+            out = L.Reshape((-1,))(out) if len(out.shape) not in (2, 3, 4) else out
     return out
 
 

@@ -1,0 +1,137 @@
+"""Compiled programs of which all arguments but the last are fixed: what does not depend on the last is computed once.
+
+A product v ↦ Hv differentiates the gradient along v. The forward pass and the gradient itself are the same for every
+v: their intermediate values, such as activations, are kept, and each further product is one more backward pass. For a
+net whose first layer is by far the largest that is the work of one gradient; a whole product is that of two.
+
+The graph of the program is divided into two compiled functions. Every operation that depends on the last argument goes
+into the second, every other into the first, whose results are kept. What depends on nothing but shapes is in both, so
+that TensorFlow computes it when it compiles.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_halves: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # of a concrete function, which its program keeps
+
+
+class _Halves(NamedTuple):
+    """A program in two.
+
+    Attributes:
+        first: compiled, from the fixed arguments to a list of the tensors that the second needs.
+        second: compiled, from the last argument and these to a list of the result.
+        bytes: of these tensors, without those that are arguments.
+    """
+
+    first: Callable
+    second: Callable
+    bytes: int
+
+
+def fix(forms: list, fixed: list[tuple], memory: float) -> list[Callable]:
+    """Functions of the last argument alone, each the same as its program up to rounding.
+
+    Args:
+        forms: concrete functions with one tensor as a result.
+        fixed: for each of them all arguments but the last.
+        memory: bytes that may be kept for all of them together. If they take more, each call runs the whole program;
+            so it does if an operation has side effects, or if something that has no fixed size or is no array, such as
+            the lists of a loop, would have to be kept.
+    """
+    halves = [_divide(form) for form in forms]
+    if None in halves or sum(half.bytes for half in halves) > memory:
+        return [functools.partial(form, *given) for form, given in zip(forms, fixed, strict=True)]
+    return [_after_first(*of_one) for of_one in zip(forms, halves, fixed, strict=True)]
+
+
+def _after_first(form, half, given):
+    """The second half of a program as a function of its first argument, after the first half."""
+    kept = half.first(*(leaf for leaf in tf.nest.flatten(given) if leaf is not None), *form.captured_inputs)
+    return lambda last: half.second(last, *kept)[0]
+
+
+def _last(form):
+    """The last argument among the inputs of a concrete function, which end with what it captures."""
+    return form.inputs[len(form.inputs) - len(form.captured_inputs) - 1]
+
+
+def _divide(form) -> _Halves | None:
+    """Divides a concrete function, once; None if that cannot be done."""
+    if form not in _halves:
+        _halves[form] = _divided(form.graph, _last(form))
+    return _halves[form]
+
+
+def _divided(graph, last) -> _Halves | None:
+    """Two functions made from the operations of a graph; None if something has side effects or cannot be kept."""
+    arguments = {tensor.op for tensor in graph.inputs}
+    operations = [operation for operation in graph.get_operations() if operation not in arguments]
+    shapes, known, depends = {}, set(), {last.op}
+    for operation in operations:
+        if operation.type in ("Shape", "ShapeN") and all(t.shape.is_fully_defined() for t in operation.inputs):
+            known.add(operation)
+            pairs = zip(operation.outputs, operation.inputs, strict=True)
+            shapes |= {output.name: (tensor.shape.as_list(), output.dtype) for output, tensor in pairs}
+        elif any(tensor.op in depends for tensor in operation.inputs):
+            depends.add(operation)
+        elif operation.type == "Const" or (operation.inputs and all(t.op in known for t in operation.inputs)):
+            known.add(operation)
+    read = [tensor for operation in operations if operation in depends for tensor in operation.inputs]
+    kept = {tensor.name: tensor for tensor in read if tensor.op not in depends | known}
+    made = [tensor for tensor in kept.values() if tensor.op not in arguments]
+    if (
+        any(operation.op_def.is_stateful for operation in operations)
+        or not all(tensor.dtype.is_numpy_compatible and tensor.shape.is_fully_defined() for tensor in made)
+        or graph.outputs[0].op not in depends - arguments
+    ):
+        return None
+    given = [tensor for tensor in graph.inputs if tensor is not last]
+    before, after = set(operations) - depends, (depends | known) - arguments
+    return _Halves(
+        _function(graph, before, shapes, given, [*kept.values()]),
+        _function(graph, after, shapes, [last, *kept.values()], graph.outputs),
+        sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in made),
+    )
+
+
+def _function(graph, operations, shapes, takes, gives) -> Callable:
+    """A compiled function of some operations of a graph.
+
+    Args:
+        graph: with operations that have no side effects. The order that it prescribes for them is left out: it only
+            delays some, to save memory.
+        operations: that are to be in the function.
+        shapes: name of a tensor that holds the shape of another -> this shape and the dtype of the tensor.
+        takes: tensors of the graph that are its arguments.
+        gives: tensors in the list that it returns.
+    """
+    names = {
+        operation.name for operation in operations if not {tensor.name for tensor in operation.outputs} & {*shapes}
+    }
+    whole = graph.as_graph_def()
+    part = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
+    for node in whole.node:
+        if node.name in names:
+            inputs = [name for name in node.input if not name.startswith("^")]
+            node.ClearField("input")
+            node.input.extend(inputs)
+            node.attr.pop("_class", None)  # it names operations that are to be on one device, perhaps of the other half
+            part.node.append(node)
+    read = {name if ":" in name else f"{name}:0" for node in part.node for name in node.input}
+    taken, given = [tensor.name for tensor in takes], [tensor.name for tensor in gives]
+    made = [name for name in given if name not in taken]
+
+    def run(*values):
+        found = dict(zip(taken, values, strict=True))
+        known = {name: tf.constant(*shape) for name, shape in shapes.items()} | found
+        inputs = {name: tensor for name, tensor in known.items() if name in read}
+        found |= zip(made, tf.graph_util.import_graph_def(part, inputs, made, name=""), strict=True)
+        return [found[name] for name in given]
+
+    arguments = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in takes]
+    return tf.function(run, autograph=False).get_concrete_function(*arguments)
