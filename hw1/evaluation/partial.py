@@ -16,21 +16,20 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-_halves: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # of a concrete function, which its program keeps
+_divisions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # of concrete functions, which programs keep
 
 
-class _Halves(NamedTuple):
+class _Division(NamedTuple):
     """A program in two.
 
     Attributes:
-        first: compiled, from the fixed arguments to a list of the tensors that the second needs.
-        second: compiled, from the last argument and these to a list of the result.
-        bytes: of these tensors, without those that are arguments.
+        bytes: of the tensors that the first half makes for the second.
+        halves: compiles both, once. The first takes the fixed arguments and returns a list of the tensors that the
+            second needs; the second takes the last argument and these, and returns a list of the result.
     """
 
-    first: Callable
-    second: Callable
     bytes: int
+    halves: Callable[[], tuple[Callable, Callable]]
 
 
 def fix(forms: list, fixed: list[tuple], memory: float) -> list[Callable]:
@@ -43,16 +42,17 @@ def fix(forms: list, fixed: list[tuple], memory: float) -> list[Callable]:
             so it does if an operation has side effects, or if something that has no fixed size or is no array, such as
             the lists of a loop, would have to be kept.
     """
-    halves = [_divide(form) for form in forms]
-    if None in halves or sum(half.bytes for half in halves) > memory:
+    divisions = [_divide(form) for form in forms]
+    if None in divisions or sum(division.bytes for division in divisions) > memory:
         return [functools.partial(form, *given) for form, given in zip(forms, fixed, strict=True)]
-    return [_after_first(*of_one) for of_one in zip(forms, halves, fixed, strict=True)]
+    return [_after_first(*of_one) for of_one in zip(forms, divisions, fixed, strict=True)]
 
 
-def _after_first(form, half, given):
+def _after_first(form, division, given):
     """The second half of a program as a function of its first argument, after the first half."""
-    kept = half.first(*(leaf for leaf in tf.nest.flatten(given) if leaf is not None), *form.captured_inputs)
-    return lambda last: half.second(last, *kept)[0]
+    first, second = division.halves()
+    kept = first(*(leaf for leaf in tf.nest.flatten(given) if leaf is not None), *form.captured_inputs)
+    return lambda last: second(last, *kept)[0]
 
 
 def _last(form):
@@ -60,15 +60,15 @@ def _last(form):
     return form.inputs[len(form.inputs) - len(form.captured_inputs) - 1]
 
 
-def _divide(form) -> _Halves | None:
+def _divide(form) -> _Division | None:
     """Divides a concrete function, once; None if that cannot be done."""
-    if form not in _halves:
-        _halves[form] = _divided(form.graph, _last(form))
-    return _halves[form]
+    if form not in _divisions:
+        _divisions[form] = _divided(form.graph, _last(form))
+    return _divisions[form]
 
 
-def _divided(graph, last) -> _Halves | None:
-    """Two functions made from the operations of a graph; None if something has side effects or cannot be kept."""
+def _divided(graph, last) -> _Division | None:
+    """Divides the operations of a graph; None if something has side effects or cannot be kept."""
     arguments = {tensor.op for tensor in graph.inputs}
     operations = [operation for operation in graph.get_operations() if operation not in arguments]
     shapes, known, depends = {}, set(), {last.op}
@@ -92,11 +92,13 @@ def _divided(graph, last) -> _Halves | None:
         return None
     given = [tensor for tensor in graph.inputs if tensor is not last]
     before, after = set(operations) - depends, (depends | known) - arguments
-    return _Halves(
-        _function(graph, before, shapes, given, [*kept.values()]),
-        _function(graph, after, shapes, [last, *kept.values()], graph.outputs),
-        sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in made),
-    )
+
+    @functools.cache
+    def halves():
+        first = _function(graph, before, shapes, given, [*kept.values()])
+        return first, _function(graph, after, shapes, [last, *kept.values()], graph.outputs)
+
+    return _Division(sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in made), halves)
 
 
 def _function(graph, operations, shapes, takes, gives) -> Callable:

@@ -54,12 +54,13 @@ def test_it_gives_what_the_program_gives(memory):
 
 def test_what_does_not_depend_on_the_last_argument_is_computed_once():
     """Each operation is where it belongs, and what is kept is counted: tanh [5, 3] and labels [5, 3] in float64."""
-    halves = partial._divide(form_of(program, *ARGUMENTS))
-    assert "Tanh" in types(halves.first)
-    assert "Tanh" not in types(halves.second)
-    assert "Mul" in types(halves.second)
-    assert "Shape" not in types(halves.second)
-    assert halves.bytes == 8 * (5 * 3 + 5 * 3 + 1)  # and the number a, cast to float64
+    division = partial._divide(form_of(program, *ARGUMENTS))
+    first, second = division.halves()
+    assert "Tanh" in types(first)
+    assert "Tanh" not in types(second)
+    assert "Mul" in types(second)
+    assert "Shape" not in types(second)
+    assert division.bytes == 8 * (5 * 3 + 5 * 3 + 1)  # and the number a, cast to float64
 
 
 def test_a_form_is_divided_once_and_serves_other_values():
@@ -122,8 +123,8 @@ def test_what_cannot_be_divided_runs_as_a_whole(run):
 def test_the_halves_go_with_their_program():
     """Nothing that is kept refers to the form, which would then never be freed."""
     form = form_of(program, *ARGUMENTS)
-    known, halves = weakref.ref(form), weakref.ref(partial._divide(form).second)
+    known, half = weakref.ref(form), weakref.ref(partial._divide(form).halves()[1])
     del form
     gc.collect()
     assert known() is None
-    assert halves() is None
+    assert half() is None
