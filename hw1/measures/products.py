@@ -28,7 +28,7 @@ from hw1.evaluation import graphs
 SCOPES = ("full", "block")
 _TOGETHER = 10  # vectors in one call
 _KEPT = 10**9  # bytes of intermediate values between products; a net of more computes them anew each time
-_LITTLE = 10**8  # examples · parameters, above which vectors in one call gain nothing
+_LITTLE = 2 * 10**8  # examples · parameters, above which vectors in one call gain nothing
 _VERIFIED_ON = 16  # examples from everywhere: few, so that a step crosses few kinks
 _AGREEMENT = 0.03  # of differences with derivatives; wrong ones are off by half their size
 
