@@ -80,10 +80,11 @@ def operations(run, *arguments) -> list:
     return _all_operations(run.get_concrete_function(*arguments).graph)
 
 
-def _all_operations(graph) -> list:
-    found = list(graph.get_operations())
+def _all_operations(graph, outer=None) -> list:
+    found, outer = list(graph.get_operations()), outer or graph
     for name in {name: None for operation in found for name in _functions(operation)}:
-        found += _all_operations(graph._get_function(name).graph)
+        # TensorFlow keeps a function that another calls in the graph of that one, or in the outermost alone.
+        found += _all_operations((graph._get_function(name) or outer._get_function(name)).graph, outer)
     return found
 
 

@@ -18,6 +18,10 @@ import tensorflow as tf
 
 _divisions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # of concrete functions, which programs keep
 
+# Control flow of TensorFlow 1, whose constants run or not by the order of operations; writes into what is kept.
+_UNFIT = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "Ref", "Inplace")
+_ROUNDING = 1e-3  # relative; other results are off by far more
+
 
 class _Division(NamedTuple):
     """A program in two.
@@ -32,27 +36,50 @@ class _Division(NamedTuple):
     halves: Callable[[], tuple[Callable, Callable]]
 
 
-def fix(forms: list, fixed: list[tuple], memory: float) -> list[Callable]:
+def fix(forms: list, fixed: list[tuple], memory: float, verify: bool = True) -> list[Callable]:
     """Functions of the last argument alone, each the same as its program up to rounding.
+
+    The first half of each runs in its first call.
 
     Args:
         forms: concrete functions with one tensor as a result.
         fixed: for each of them all arguments but the last.
-        memory: bytes that may be kept for all of them together. If they take more, each call runs the whole program;
-            so it does if an operation has side effects, or if something that has no fixed size or is no array, such as
-            the lists of a loop, would have to be kept.
+        memory: bytes that may be kept for all of them together. If they take more, each call runs the whole program. So
+            it does if an operation has side effects, if the result does not depend on the last argument, or if
+            something that has no fixed size or is no array, such as the lists of a loop, would have to be kept.
+        verify: run the whole program too in the first call of each, and in all calls where the results differ.
     """
     divisions = [_divide(form) for form in forms]
     if None in divisions or sum(division.bytes for division in divisions) > memory:
         return [functools.partial(form, *given) for form, given in zip(forms, fixed, strict=True)]
-    return [_after_first(*of_one) for of_one in zip(forms, divisions, fixed, strict=True)]
+    return [_after_first(*of_one, verify) for of_one in zip(forms, divisions, fixed, strict=True)]
 
 
-def _after_first(form, division, given):
-    """The second half of a program as a function of its first argument, after the first half."""
-    first, second = division.halves()
-    kept = first(*(leaf for leaf in tf.nest.flatten(given) if leaf is not None), *form.captured_inputs)
-    return lambda last: second(last, *kept)[0]
+def _after_first(form, division, given, verify):
+    """The second half of a program as a function of its last argument; the first half runs in the first call."""
+    run = None
+
+    def call(last):
+        nonlocal run
+        if run is None:
+            first, second = division.halves()
+            kept = first(*(leaf for leaf in tf.nest.flatten(given) if leaf is not None), *form.captured_inputs)
+            run = functools.partial(_only, second, kept)
+            if verify and not _agree(run(last), form(*given, last)):
+                run = functools.partial(form, *given)
+        return run(last)
+
+    return call
+
+
+def _only(second, kept, last):
+    """The result of the second half."""
+    return second(last, *kept)[0]
+
+
+def _agree(found, whole) -> bool:
+    """Whether two results are the same up to rounding; not if they are not finite."""
+    return bool(tf.norm(found - whole) <= _ROUNDING * tf.norm(whole))
 
 
 def _last(form):
@@ -85,7 +112,7 @@ def _divided(graph, last) -> _Division | None:
     kept = {tensor.name: tensor for tensor in read if tensor.op not in depends | known}
     made = [tensor for tensor in kept.values() if tensor.op not in arguments]
     if (
-        any(operation.op_def.is_stateful for operation in operations)
+        any(operation.op_def.is_stateful or operation.type.startswith(_UNFIT) for operation in operations)
         or not all(tensor.dtype.is_numpy_compatible and tensor.shape.is_fully_defined() for tensor in made)
         or graph.outputs[0].op not in depends - arguments
     ):
@@ -95,18 +122,30 @@ def _divided(graph, last) -> _Division | None:
 
     @functools.cache
     def halves():
-        first = _function(graph, before, shapes, given, [*kept.values()])
-        return first, _function(graph, after, shapes, [last, *kept.values()], graph.outputs)
+        whole, between = graph.as_graph_def(), [*kept.values()]
+        first = _function(whole, _needed(operations, before, between), shapes, given, between)
+        needed = _needed(operations, after, graph.outputs)
+        return first, _function(whole, needed, shapes, [last, *between], graph.outputs)
 
     return _Division(sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in made), halves)
 
 
-def _function(graph, operations, shapes, takes, gives) -> Callable:
+def _needed(operations, chosen, tensors) -> list:
+    """Those of the chosen operations that some tensors are computed from."""
+    sources, found = {tensor.op for tensor in tensors}, []
+    for operation in reversed(operations):
+        if operation in sources and operation in chosen:
+            found.append(operation)
+            sources |= {tensor.op for tensor in operation.inputs}
+    return found
+
+
+def _function(whole, operations, shapes, takes, gives) -> Callable:
     """A compiled function of some operations of a graph.
 
     Args:
-        graph: with operations that have no side effects. The order that it prescribes for them is left out: it only
-            delays some, to save memory.
+        whole: the graph, as a GraphDef. The order that it prescribes for operations is left out: without side effects
+            it only delays some, to save memory.
         operations: that are to be in the function.
         shapes: name of a tensor that holds the shape of another -> this shape and the dtype of the tensor.
         takes: tensors of the graph that are its arguments.
@@ -115,7 +154,6 @@ def _function(graph, operations, shapes, takes, gives) -> Callable:
     names = {
         operation.name for operation in operations if not {tensor.name for tensor in operation.outputs} & {*shapes}
     }
-    whole = graph.as_graph_def()
     part = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
     for node in whole.node:
         if node.name in names:

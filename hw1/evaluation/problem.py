@@ -26,7 +26,7 @@ class Options(TypedDict, total=False):
 
     Attributes:
         chunk_size: examples in one compiled call. It bounds the memory, and affects the result only by rounding. None
-            (the default) chooses such that a call takes at most about 2 GB. Products with the Hessian keep up to 1 GB
+            (the default) chooses such that a call takes at most about 2 GB. Products with the Hessian keep up to 2 GB
             more between their calls.
         sample_weight: weight of each example, shape [n]. The loss is then (1/n) Σ w_i ℓ_i, as Keras trains it.
         regularization: whether the loss includes the model's own losses, ``model.losses``: L2 regularisation of

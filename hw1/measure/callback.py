@@ -31,7 +31,7 @@ class Flatness(keras.callbacks.Callback):
     of ``fit`` are not seen.
 
     A measurement costs some 10 products with H for λ₁ (as many again for an adaptive optimiser, whose P⁻¹H is another
-    matrix), `probes` products for the trace, and a gradient in the input. A product costs less than two gradients on
+    matrix), `probes` products for the trace, and a gradient in the input. A product costs one to three gradients on
     the examples. On 500 images and the course's net of 24,380 parameters that is about 0.1 s. The first measurement,
     which also compiles, prints what the next ones will take; a net written as a class is compiled in each.
 

@@ -85,7 +85,7 @@ def product(
     """Products v ↦ Gv with the Gauss–Newton part of the Hessian of the mean loss, or with another part.
 
     Gv = mean Jᵀ (∂²ℓ/∂f²) Jv is computed from right to left and forms no matrix. It is exact up to rounding, and costs
-    about as much as a product with H (`hw1.measures.products`); as there, the forward pass is kept between products.
+    about as much as a product with H (`hw1.measures.products`); as there, the forward pass is kept where it can be.
 
     Args:
         model: a built Keras model.

@@ -11,7 +11,8 @@ Both gradients are taken in reverse mode. Forward over reverse, the usual choice
 inputs, which are all zero. The first gradient does not depend on v. What it computes on the way is kept for the
 following products (`hw1.evaluation.partial`), each of which then costs the second gradient only: what one gradient of
 the loss costs for a net whose first layer is by far the largest, 1.6 times that for curvlinops' net of six dense layers
-and 2.4 times that for ResNet-20.
+and 2.4 times that for ResNet-20. Nets with loops, such as recurrent layers that are not unrolled, compute both each
+time, for two to three gradients.
 """
 
 import contextlib
@@ -112,8 +113,8 @@ def product(
     """Hessian-vector products of the mean loss at the model's present parameters.
 
     H = (1/n) Σ_i ∇²ℓ_i is a mean over examples, so Hv is the sum of products over chunks of them, divided by n. A call
-    of the returned function costs one to 2.4 gradients on the n examples, see above; another one where the intermediate
-    values of all examples take more than 1 GB, so that they are not kept.
+    of the returned function costs one to three gradients on the n examples. It is more where the intermediate values of
+    all examples take more than 1 GB, so that they are not kept; see above.
 
     Args:
         model: a built Keras model.
@@ -158,12 +159,12 @@ def of(problem: evaluation.Problem, scope: str = "full") -> Callable[[np.ndarray
     is_small = problem.n * problem.size <= _LITTLE
     if problem.key is not None and problem.is_dense and is_whole and is_small:
         pieces = parts if problem.n <= fitting else list(problem.chunks(fitting))
-        multiply.many = _together(problem, problem.compile(several), multiply, pieces)
+        multiply.many = _together(problem, problem.compile(several), multiply.chunks, pieces)
     return multiply
 
 
-def _together(problem, run, multiply, parts: list) -> Callable[[np.ndarray], np.ndarray]:
-    """Products with several vectors: `_TOGETHER` in each call of the program `run`, and what is left one by one."""
+def _together(problem, run, chunks, parts: list) -> Callable[[np.ndarray], np.ndarray]:
+    """Products with several vectors: `_TOGETHER` in each call of the program `run`, and what is left by `chunks`."""
     shape = tf.TensorSpec([_TOGETHER, problem.size], problem.dtype)
     runs = functools.cache(lambda: fixed(problem, run, parts, shape))
 
@@ -175,7 +176,7 @@ def _together(problem, run, multiply, parts: list) -> Callable[[np.ndarray], np.
         for start in range(0, whole, _TOGETHER):
             rows = tf.constant(vectors[:, start : start + _TOGETHER].T, problem.dtype)
             images += [*(sum(one(rows) for one in runs()).numpy() / problem.n)]
-        images += [multiply(vector) for vector in vectors[:, whole:].T]
+        images += [sum(chunks(vector)).numpy() / problem.n for vector in vectors[:, whole:].T]
         return np.array(images).T if images else np.empty(vectors.shape)
 
     return many
@@ -185,7 +186,9 @@ def fixed(problem: evaluation.Problem, run, parts: list, last: tf.TensorSpec) ->
     """A program on each chunk of the examples, as functions of its last argument."""
     # The form for given shapes is looked up once: in each call that would take as long as a small product.
     known = [(problem.parameters, problem.state, *part) for part in parts]
-    return evaluation.fix([run.get_concrete_function(*given, last) for given in known], known, _KEPT)
+    return evaluation.fix(
+        [run.get_concrete_function(*given, last) for given in known], known, _KEPT, verify=problem.key is None
+    )
 
 
 def summed(problem: evaluation.Problem, run, parts: list) -> Callable[[np.ndarray], np.ndarray]:

@@ -77,7 +77,7 @@ def test_memory_is_bounded_for_all_forms_together():
     """One form fits, two do not: then neither keeps anything."""
     form = form_of(program, *ARGUMENTS)
     memory = partial._divide(form).bytes
-    assert hasattr(partial.fix([form], [ARGUMENTS], memory)[0], "__code__")
+    assert not hasattr(partial.fix([form], [ARGUMENTS], memory)[0], "func")
     for run in partial.fix([form, form], [ARGUMENTS, ARGUMENTS], 1.5 * memory):
         assert run.func is form
 
@@ -102,10 +102,31 @@ def ignoring(x, vector):
     return tf.exp(x)
 
 
+def choosing(x, vector):
+    """Control flow of TensorFlow 1, imported: whether a constant exists depends on the order of operations alone."""
+    with tf.Graph().as_default() as graph:
+        tf.compat.v1.disable_control_flow_v2()
+        try:
+            total = tf.compat.v1.placeholder(tf.float64, [], "total")
+            chosen = [tf.compat.v1.cond(total > edge, lambda: 2.0, lambda: 7.0) for edge in (-1e9, 1e9)]
+            tf.identity(tf.cast(chosen[0] + 10 * chosen[1], tf.float64), "chosen")
+        finally:
+            tf.compat.v1.enable_control_flow_v2()
+    inputs = {"total": tf.reduce_sum(x)}
+    return vector * tf.ensure_shape(tf.import_graph_def(graph.as_graph_def(), inputs, ["chosen:0"])[0], [])
+
+
+def writing(x, vector):
+    """Writes into what would be kept."""
+    return tf.raw_ops.InplaceAdd(x=tf.exp(x), i=[0, 1, 2], v=vector) * 1.0
+
+
 CASES = {
     printing: lambda x, v: v * np.exp(x),
     looping: lambda x, v: 3 * x**2 * v,
     ignoring: lambda x, v: np.exp(x),
+    choosing: lambda x, v: 72 * v,
+    writing: lambda x, v: np.exp(x) + v,
 }
 
 
@@ -118,6 +139,19 @@ def test_what_cannot_be_divided_runs_as_a_whole(run):
     assert partial._divide(form) is None
     assert fixed.func is form
     np.testing.assert_allclose(fixed(tf.constant(vector)), CASES[run](x, vector), rtol=1e-14)
+
+
+def test_another_result_is_found_out(monkeypatch):
+    """What makes the halves differ from the whole, as far as nobody foresaw it: the whole runs then."""
+    monkeypatch.setattr(partial, "_UNFIT", ("nothing",))
+    x = RNG.normal(size=3)
+    form = form_of(choosing, tf.constant(x))
+    (fixed,) = partial.fix([form], [(tf.constant(x),)], 1e9)
+    for vector in RNG.normal(size=(3, 3)):
+        np.testing.assert_allclose(fixed(tf.constant(vector)), CASES[choosing](x, vector), rtol=1e-14)
+    (wrong,) = partial.fix([form], [(tf.constant(x),)], 1e9, verify=False)
+    wrong(tf.constant(vector))
+    assert np.abs(wrong(tf.constant(vector)) - CASES[choosing](x, vector)).max() > 0.1
 
 
 def test_the_halves_go_with_their_program():

@@ -1,5 +1,8 @@
 """Hessian-vector products against differences of gradients and the Hessian that nested tapes give."""
 
+import gc
+import weakref
+
 import cases
 import keras
 import nets
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 import references
 import scipy.linalg
+import tensorflow as tf
 from cases import Case, close
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,6 +154,39 @@ def test_a_product_stays_with_the_parameters_it_was_made_for():
     with references.moved(model, 0.3 * ones):
         np.testing.assert_array_equal(multiply(ones), before)
         assert np.abs(hessian.product(model, x, y)(ones) - before).max() > 0.01
+
+
+CHOICES = {"cond": tf.cond, "switch_case": lambda p, yes, no: tf.switch_case(tf.cast(p, tf.int32), [no, yes])}
+
+
+@pytest.mark.parametrize("choose", CHOICES)
+def test_a_choice_within_a_net(choose):
+    """TensorFlow keeps some functions of its second derivative in the outermost graph alone."""
+    x, y = nets.examples()
+
+    def chosen(h):
+        return CHOICES[choose](tf.reduce_sum(h) > -1e9, lambda: 2 * h, lambda: 3 * h) * h
+
+    inputs = keras.Input(x.shape[1:], dtype="float64")
+    hidden = keras.layers.Dense(3, dtype="float64")(keras.layers.Flatten(dtype="float64")(inputs))
+    hidden = keras.layers.Lambda(chosen, dtype="float64")(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(nets.CLASSES, dtype="float64")(hidden))
+    product = hessian.product(model, x, y)
+    vector = np.random.default_rng(0).normal(size=product.size)
+    close(product(vector), references.difference_product(model, x, y, vector), 1e-7)
+
+
+def test_nothing_refers_to_a_product_but_its_user():
+    """What it keeps goes with it at once, not when Python next looks for cycles."""
+    product = hessian.product(nets.mlp(), *nets.examples())
+    product.many(np.ones((product.size, 11)))
+    known = weakref.ref(product)
+    gc.disable()
+    try:
+        del product
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 # What is refused
