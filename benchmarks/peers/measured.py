@@ -9,9 +9,8 @@
   products are those of one estimate times (e / e₁)², with the root-mean-square errors e of the library and e₁ of hw1,
   from the exact trace, over `Budget.seeds` seeds: the error of independent samples falls as the root of their number.
   That of XTrace and Hutch++ falls faster, so a library that uses them and errs more than hw1 would need less than the
-  table says. With 20 seeds e is known to 16 %, and its square to 32 %; with
-  the six of ResNet-20 to 30 and 60 %. On more images the errors are not measured
-  again: the spectrum hardly changes.
+  table says. With 20 seeds e is known to 16 %, and its square to 32 %; with the six of ResNet-20 to 30 and 60 %. On
+  more images the errors are not measured again: the spectrum hardly changes.
 - density: stochastic Lanczos, the same numbers of steps and runs for each library.
 
 All but the gradient and the product start from the net and the images.
@@ -43,7 +42,11 @@ class Budget(NamedTuple):
     limit: int = 10_000
 
 
-BUDGETS = {"dense": Budget(), "mlp": Budget(12, runs=1, limit=300), "resnet": Budget(12, 6, runs=1, limit=120)}
+BUDGETS = {
+    "dense": Budget(),
+    "mlp": Budget(probes=12, runs=1, limit=300),
+    "resnet": Budget(probes=12, seeds=6, runs=1, limit=120),
+}
 
 
 class LimitError(Exception):
