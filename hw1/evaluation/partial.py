@@ -108,7 +108,7 @@ def _divided(graph, last) -> _Division | None:
             depends.add(operation)
         elif operation.type == "Const" or (operation.inputs and all(t.op in known for t in operation.inputs)):
             known.add(operation)
-    read = [tensor for operation in operations if operation in depends for tensor in operation.inputs]
+    read = [tensor for operation in _needed(operations, depends, graph.outputs) for tensor in operation.inputs]
     kept = {tensor.name: tensor for tensor in read if tensor.op not in depends | known}
     made = [tensor for tensor in kept.values() if tensor.op not in arguments]
     if (

@@ -63,6 +63,21 @@ def test_what_does_not_depend_on_the_last_argument_is_computed_once():
     assert division.bytes == 8 * (5 * 3 + 5 * 3 + 1)  # and the number a, cast to float64
 
 
+def test_only_what_the_result_needs_is_kept():
+    """Derivatives leave operations behind that nothing reads: sin, three numbers, is kept, exp is not."""
+
+    def wasteful(x, vector):
+        vector * tf.exp(x)
+        return vector * tf.sin(x)
+
+    x, vector = RNG.normal(size=(2, 3))
+    form = form_of(wasteful, tf.constant(x))
+    assert partial._divide(form).bytes == 8 * 3
+    assert "Exp" not in types(partial._divide(form).halves()[0])
+    (run,) = partial.fix([form], [(tf.constant(x),)], 1e9)
+    np.testing.assert_allclose(run(tf.constant(vector)), vector * np.sin(x), rtol=1e-14)
+
+
 def test_a_form_is_divided_once_and_serves_other_values():
     """Two sets of arguments share the compiled halves, and each keeps its own values."""
     form, others = form_of(program, *ARGUMENTS), ([tf.constant(2 * WEIGHTS)], *ARGUMENTS[1:])
